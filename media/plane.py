@@ -1,0 +1,157 @@
+"""The boundary between call control and media, in the words of rtpengine's ng protocol.
+
+Call control sends *commands* and receives one *reply* for each, matched by ``cookie``; the plane sends *events* of its
+own accord. The embedded workers (``media.embedded``) and rtpengine are two planes behind the same words, so that one
+suite of tests holds both.
+
+Times (``at``) are seconds of the machine's monotonic clock (CLOCK_MONOTONIC), which all processes of one machine share:
+a recording is as long as the time from ``StartRecording.at`` to ``Delete.at``, whatever the commands' delay was.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+
+class Side(StrEnum):
+    """Which of a call's two legs. The caller is the left channel of a recording, the callee the right one."""
+
+    CALLER = "caller"
+    CALLEE = "callee"
+
+    @property
+    def other(self) -> Side:
+        return Side.CALLEE if self is Side.CALLER else Side.CALLER
+
+
+class Offer(msgspec.Struct, tag="offer", array_like=True):
+    """An SDP offer that came from ``side``; the reply's SDP is to be sent to the other side.
+
+    The first offer of a call makes the call and takes its ports; a later one (re-INVITE) may change address, codecs
+    and direction and allows each side to latch anew.
+    """
+
+    cookie: int
+    call_id: str
+    side: Side
+    sdp: bytes
+
+
+class Answer(msgspec.Struct, tag="answer", array_like=True):
+    """The SDP answer that came from ``side``; the reply's SDP is to be sent to the side that made the offer."""
+
+    cookie: int
+    call_id: str
+    side: Side
+    sdp: bytes
+
+
+class StartRecording(msgspec.Struct, tag="start recording", array_like=True):
+    """Record to ``path`` (a .wav file, its folder is made if it is not there) from ``at`` on."""
+
+    cookie: int
+    call_id: str
+    path: str
+    at: float
+
+
+class PlayMedia(msgspec.Struct, tag="play media", array_like=True):
+    """Play a tone to one side only, in place of what the other side says; it is in the recording of nobody."""
+
+    cookie: int
+    call_id: str
+    side: Side
+    tone: Literal["warning"]
+    duration_ms: int
+
+
+class Delete(msgspec.Struct, tag="delete", array_like=True):
+    """End the call: its ports go to quarantine, its recording ends at ``at``."""
+
+    cookie: int
+    call_id: str
+    at: float
+
+
+class Query(msgspec.Struct, tag="query", array_like=True):
+    """Statistics of one call as they stand."""
+
+    cookie: int
+    call_id: str
+
+
+class ListCalls(msgspec.Struct, tag="list", array_like=True):
+    """The ids of all calls that the plane holds; a restarted engine asks for it."""
+
+    cookie: int
+
+
+Command = Offer | Answer | StartRecording | PlayMedia | Delete | Query | ListCalls
+
+
+class SideStatistics(msgspec.Struct, array_like=True):
+    """What one side sent to us. Packets and octets are counts; ``octets`` counts payload only."""
+
+    packets: int = 0
+    octets: int = 0
+    lost: int = 0
+    out_of_order: int = 0
+    duplicates: int = 0
+    jitter_ms: float = 0.0
+    refused: int = 0
+    """Datagrams from an address that the side had not latched, and what was not RTP."""
+
+
+class Accepted(msgspec.Struct, tag="ok", array_like=True):
+    cookie: int
+    sdp: bytes = b""
+    caller: SideStatistics | None = None
+    callee: SideStatistics | None = None
+    call_ids: list[str] = []
+
+
+class Refusal(StrEnum):
+    """Why a command was refused; ``capacity`` is the only one worth trying on another worker."""
+
+    BAD_SDP = "bad_sdp"
+    NO_COMMON_CODEC = "no_common_codec"
+    CAPACITY = "capacity"
+    UNKNOWN_CALL = "unknown_call"
+    WRONG_STATE = "wrong_state"
+    STORAGE = "storage"
+    UNREACHABLE = "unreachable"
+
+
+class Refused(msgspec.Struct, tag="error", array_like=True):
+    cookie: int
+    refusal: Refusal
+    reason: str
+    """What was wrong and where, for the log; holds no phone number."""
+
+
+Reply = Accepted | Refused
+
+
+class MediaTimedOut(msgspec.Struct, tag="timeout", array_like=True):
+    """Neither side has sent RTP for the configured time (and neither is on hold)."""
+
+    call_id: str
+    silent_seconds: float
+
+
+class RecordingFinished(msgspec.Struct, tag="recorded", array_like=True):
+    """The file is closed and will not change any more."""
+
+    call_id: str
+    path: str
+    duration_ms: int
+    size_octets: int
+    sha256: str
+    gaps_ms: list[tuple[Side, int, int]]
+    """Where packets were missing: (side, start, end), in milliseconds from the recording's start; bounded."""
+
+
+Event = MediaTimedOut | RecordingFinished
