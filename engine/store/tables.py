@@ -1,0 +1,268 @@
+"""The database's tables: facts that outlive a process.
+
+Money is integer micro-units (¥1 = 1,000,000), times are integer milliseconds since the epoch in UTC (SQLite keeps no
+time zone and loses a Numeric's digits), numbers are E.164 with ``+``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NUMBER_LENGTH_MAX = 32
+"""'+' and up to 15 digits by E.164; a trunk's own short codes may be longer."""
+
+
+class Table(DeclarativeBase):
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        int: BigInteger().with_variant(Integer, "sqlite"),
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+    }
+
+
+class Tenant(Table):
+    __tablename__ = "tenants"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(16), default="active")  # active | suspended
+    created_at_ms: Mapped[int]
+
+
+class Account(Table):
+    """A tenant's money. Free to be held: balance + overdraft limit − leased."""
+
+    __tablename__ = "accounts"
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    balance_micro: Mapped[int] = mapped_column(default=0)
+    overdraft_limit_micro: Mapped[int] = mapped_column(default=0)
+    leased_micro: Mapped[int] = mapped_column(default=0)
+    __table_args__ = (
+        CheckConstraint("leased_micro >= 0", name="leased_not_negative"),
+        CheckConstraint("overdraft_limit_micro >= 0", name="overdraft_limit_not_negative"),
+    )
+
+
+class CreditLease(Table):
+    """What an engine may hold on a tenant's account without asking again."""
+
+    __tablename__ = "credit_leases"
+    engine_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    amount_micro: Mapped[int]
+    __table_args__ = (CheckConstraint("amount_micro >= 0", name="lease_not_negative"),)
+
+
+class LedgerEntry(Table):
+    """Append-only. ``amount_micro`` is signed: a recharge adds, a call takes."""
+
+    __tablename__ = "ledger_entries"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))  # recharge | call_charge | correction
+    cause_id: Mapped[str] = mapped_column(String(64))  # the CDR's id, the recharge's key …
+    amount_micro: Mapped[int]
+    created_at_ms: Mapped[int]
+    note: Mapped[str] = mapped_column(String(200), default="")
+    __table_args__ = (UniqueConstraint("kind", "cause_id", name="one_entry_per_cause"),)
+
+
+class Agent(Table):
+    __tablename__ = "agents"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"), index=True)
+    code: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(200))
+    phone: Mapped[str | None] = mapped_column(String(NUMBER_LENGTH_MAX), unique=True)  # the A number
+    status: Mapped[str] = mapped_column(String(16), default="active")  # active | suspended | left
+    __table_args__ = (UniqueConstraint("tenant_id", "code", name="agent_code_in_tenant"),)
+
+
+class User(Table):
+    """Who may log in to the API: platform_admin, tenant_admin (of one tenant), agent (one agent)."""
+
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    login: Mapped[str] = mapped_column(String(64), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(200))  # argon2id
+    role: Mapped[str] = mapped_column(String(16))
+    tenant_id: Mapped[int | None] = mapped_column(ForeignKey("tenants.id"))
+    agent_id: Mapped[int | None] = mapped_column(ForeignKey("agents.id"))
+    status: Mapped[str] = mapped_column(String(16), default="active")
+
+
+class SipAccount(Table):
+    """A softphone's account. Never the password: H(username:realm:password) in both algorithms (RFC 7616 §3.4.2)."""
+
+    __tablename__ = "sip_accounts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    agent_id: Mapped[int] = mapped_column(ForeignKey("agents.id"), index=True)
+    username: Mapped[str] = mapped_column(String(64), unique=True)
+    realm: Mapped[str] = mapped_column(String(100))
+    ha1_md5: Mapped[str] = mapped_column(String(32))
+    ha1_sha256: Mapped[str] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16), default="active")
+
+
+class Carrier(Table):
+    __tablename__ = "carriers"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+
+
+class Trunk(Table):
+    """A SIP connection to a carrier, known by the source addresses of its requests."""
+
+    __tablename__ = "trunks"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    carrier_id: Mapped[int] = mapped_column(ForeignKey("carriers.id"))
+    code: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    host: Mapped[str] = mapped_column(String(255))  # where our requests go; numeric for now
+    port: Mapped[int] = mapped_column(default=5060)
+    source_addresses: Mapped[
+        list[Any]
+    ]  # CIDR blocks, or "address:port" where several trunks share an address
+    number_format: Mapped[str] = mapped_column(String(16), default="e164")  # e164 | plain_86 | national
+    calls_max: Mapped[int] = mapped_column(default=1000)
+    status: Mapped[str] = mapped_column(String(16), default="active")
+
+
+class Rate(Table):
+    """Price by time: the first increment is charged whole, then each following one."""
+
+    __tablename__ = "rates"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    per_minute_micro: Mapped[int]
+    first_increment_seconds: Mapped[int] = mapped_column(default=60)
+    next_increment_seconds: Mapped[int] = mapped_column(default=60)
+    minimum_seconds: Mapped[int] = mapped_column(default=0)
+    __table_args__ = (
+        CheckConstraint("per_minute_micro >= 0", name="price_not_negative"),
+        CheckConstraint(
+            "first_increment_seconds > 0 AND next_increment_seconds > 0", name="increments_positive"
+        ),
+    )
+
+
+class Line(Table):
+    __tablename__ = "lines"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    carrier_id: Mapped[int] = mapped_column(ForeignKey("carriers.id"))
+    trunk_id: Mapped[int] = mapped_column(ForeignKey("trunks.id"))
+    rate_id: Mapped[int] = mapped_column(ForeignKey("rates.id"))
+    code: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    recording: Mapped[bool] = mapped_column(Boolean, default=True)
+    status: Mapped[str] = mapped_column(String(16), default="active")
+
+
+class XNumber(Table):
+    """A middle number; allocated to a tenant, and within it to an agent (its owner)."""
+
+    __tablename__ = "x_numbers"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[str] = mapped_column(String(NUMBER_LENGTH_MAX), unique=True)
+    line_id: Mapped[int] = mapped_column(ForeignKey("lines.id"), index=True)
+    tenant_id: Mapped[int | None] = mapped_column(ForeignKey("tenants.id"), index=True)
+    agent_id: Mapped[int | None] = mapped_column(ForeignKey("agents.id"), index=True)
+    unknown_caller_policy: Mapped[str] = mapped_column(String(16), default="refuse")  # refuse | owner
+    status: Mapped[str] = mapped_column(String(16), default="active")
+
+
+class Binding(Table):
+    __tablename__ = "bindings"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"), index=True)
+    agent_id: Mapped[int | None] = mapped_column(ForeignKey("agents.id"), index=True)
+    x_number_id: Mapped[int] = mapped_column(ForeignKey("x_numbers.id"), index=True)
+    a_number: Mapped[str] = mapped_column(String(NUMBER_LENGTH_MAX))
+    b_number: Mapped[str] = mapped_column(String(NUMBER_LENGTH_MAX))
+    direction: Mapped[str] = mapped_column(String(8), default="both")  # both | a_to_b | b_to_a
+    recording: Mapped[bool] = mapped_column(Boolean, default=True)
+    created_at_ms: Mapped[int]
+    expires_at_ms: Mapped[int | None]
+    ended_at_ms: Mapped[int | None]
+
+
+class BindingParty(Table):
+    """Holds (X, number) for a live binding: nobody is twice on one X, whichever side he is on.
+
+    A row goes when its binding ends; an expired binding's rows go as the next binding wants their place.
+    """
+
+    __tablename__ = "binding_parties"
+    x_number_id: Mapped[int] = mapped_column(ForeignKey("x_numbers.id"), primary_key=True)
+    party_number: Mapped[str] = mapped_column(String(NUMBER_LENGTH_MAX), primary_key=True)
+    binding_id: Mapped[str] = mapped_column(ForeignKey("bindings.id"), index=True)
+    expires_at_ms: Mapped[int | None]
+
+
+class Cdr(Table):
+    """One per call attempt. Written while the call runs, complete once ``state`` is ``ended``."""
+
+    __tablename__ = "cdrs"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    state: Mapped[str] = mapped_column(String(8))  # started | ringing | answered | ended
+    tenant_id: Mapped[int | None]
+    agent_id: Mapped[int | None]
+    line_id: Mapped[int | None]
+    trunk_id: Mapped[int | None]  # the trunk that the call was sent to, or else came from
+    binding_id: Mapped[str | None] = mapped_column(String(32))
+    direction: Mapped[str | None] = mapped_column(String(8))  # a_to_b | b_to_a
+    a_number: Mapped[str | None] = mapped_column(String(NUMBER_LENGTH_MAX))
+    x_number: Mapped[str | None] = mapped_column(String(NUMBER_LENGTH_MAX))
+    b_number: Mapped[str | None] = mapped_column(String(NUMBER_LENGTH_MAX))
+    started_at_ms: Mapped[int]
+    ringing_at_ms: Mapped[int | None]
+    answered_at_ms: Mapped[int | None]
+    ended_at_ms: Mapped[int | None]
+    billed_seconds: Mapped[int] = mapped_column(default=0)
+    charge_micro: Mapped[int] = mapped_column(default=0)
+    release_side: Mapped[str | None] = mapped_column(String(8))  # caller | callee | platform
+    cause: Mapped[str | None] = mapped_column(String(32))  # engine.domain.cause.Cause
+    sip_status: Mapped[int | None]
+    q850_cause: Mapped[int | None]
+    recording_path: Mapped[str | None] = mapped_column(String(255))  # below the recordings folder
+    __table_args__ = (
+        Index("cdrs_by_tenant_and_time", "tenant_id", "started_at_ms", "id"),
+        Index("cdrs_by_time", "started_at_ms", "id"),
+    )
+
+
+class Recording(Table):
+    """A closed recording. ``gaps_ms`` lists [side, start, end] where packets were missing."""
+
+    __tablename__ = "recordings"
+    cdr_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    path: Mapped[str] = mapped_column(String(255))
+    duration_ms: Mapped[int]
+    size_octets: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    gaps_ms: Mapped[list[Any]]
+
+
+class Change(Table):
+    """The change feed: which facts an engine must read again. Written in the transaction that changes them."""
+
+    __tablename__ = "changes"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    entity: Mapped[str] = mapped_column(String(32))  # a table's name
+    entity_id: Mapped[str] = mapped_column(String(64))
+    at_ms: Mapped[int]
