@@ -132,9 +132,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         for group in groups:
             branch = branch.setdefault(group, {})
             if not isinstance(branch, dict):
-                raise SettingsError(
-                    f"environment: {name} names a group that another variable sets as a value"
-                )
+                raise SettingsError(f"environment: {name} names a group that another variable sets as a value")
         branch[key] = text
     return tree
 

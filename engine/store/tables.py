@@ -134,9 +134,7 @@ class Trunk(Table):
     name: Mapped[str] = mapped_column(String(200))
     host: Mapped[str] = mapped_column(String(255))  # where our requests go; numeric for now
     port: Mapped[int] = mapped_column(default=5060)
-    source_addresses: Mapped[
-        list[Any]
-    ]  # CIDR blocks, or "address:port" where several trunks share an address
+    source_addresses: Mapped[list[Any]]  # CIDR blocks, or "address:port" where several trunks share an address
     number_format: Mapped[str] = mapped_column(String(16), default="e164")  # e164 | plain_86 | national
     calls_max: Mapped[int] = mapped_column(default=1000)
     status: Mapped[str] = mapped_column(String(16), default="active")
@@ -155,9 +153,7 @@ class Rate(Table):
     minimum_seconds: Mapped[int] = mapped_column(default=0)
     __table_args__ = (
         CheckConstraint("per_minute_micro >= 0", name="price_not_negative"),
-        CheckConstraint(
-            "first_increment_seconds > 0 AND next_increment_seconds > 0", name="increments_positive"
-        ),
+        CheckConstraint("first_increment_seconds > 0 AND next_increment_seconds > 0", name="increments_positive"),
     )
 
 
