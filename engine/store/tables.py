@@ -16,6 +16,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    MetaData,
     String,
     UniqueConstraint,
 )
@@ -26,6 +27,15 @@ NUMBER_LENGTH_MAX = 32
 
 
 class Table(DeclarativeBase):
+    # Every constraint has a name, or a later migration could not drop it (alembic's batch mode goes by names).
+    metadata = MetaData(
+        naming_convention={
+            "ix": "%(table_name)s_by_%(column_0_N_name)s",
+            "uq": "%(table_name)s_unique_%(column_0_N_name)s",
+            "fk": "%(table_name)s_%(column_0_N_name)s_refers_to_%(referred_table_name)s",
+            "pk": "%(table_name)s_key",
+        }
+    )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
         int: BigInteger().with_variant(Integer, "sqlite"),
         dict[str, Any]: JSON,
@@ -77,7 +87,11 @@ class LedgerEntry(Table):
     amount_micro: Mapped[int]
     created_at_ms: Mapped[int]
     note: Mapped[str] = mapped_column(String(200), default="")
-    __table_args__ = (UniqueConstraint("kind", "cause_id", name="one_entry_per_cause"),)
+    __table_args__ = (
+        # With the tenant: a recharge's key is whatever its maker chose, and two tenants' may be the same.
+        UniqueConstraint("tenant_id", "kind", "cause_id", name="one_entry_per_cause"),
+        {"sqlite_autoincrement": True},
+    )
 
 
 class Agent(Table):
@@ -262,3 +276,5 @@ class Change(Table):
     entity: Mapped[str] = mapped_column(String(32))  # a table's name
     entity_id: Mapped[str] = mapped_column(String(64))
     at_ms: Mapped[int]
+    # SQLite would give the ids of pruned rows out again, and an engine that is past them would never look.
+    __table_args__ = ({"sqlite_autoincrement": True},)

@@ -1,0 +1,105 @@
+"""Opening the database, and the two ways to use it: reading and writing.
+
+SQLite is the database of a single machine, in WAL mode: readers never wait for the writer, and there is one writer at
+a time. A PostgreSQL URL (``postgresql+asyncpg://…``) is passed on as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from engine.store.change_feed import FactSession
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a writer waits for its turn; a whole provisioning file is one transaction."""
+POOL_CONNECTIONS_MAX = 20
+"""Connections kept and opened at most by one process; who wants one more waits POOL_WAIT_SECONDS_MAX."""
+POOL_WAIT_SECONDS_MAX = 30
+
+_BEGIN = "axbridge_begin"
+
+
+def open_database(database_url: str, *, foreign_keys: bool = True) -> AsyncEngine:
+    """An engine for ``database_url``. Makes a SQLite file's folder, for its owner only; opens no connection yet.
+
+    ``foreign_keys=False`` is for migrations alone: SQLite alters a table by making it anew.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_size=POOL_CONNECTIONS_MAX, max_overflow=0)
+    in_file = bool(url.database) and url.database != ":memory:"
+    if in_file and url.database:
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    pool: dict[str, Any] = {}
+    if in_file:
+        pool = {"pool_size": POOL_CONNECTIONS_MAX, "max_overflow": 0, "pool_timeout": POOL_WAIT_SECONDS_MAX}
+    engine = create_async_engine(url, **pool)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        # The driver would begin a transaction by itself, too late and always DEFERRED.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # NORMAL may lose the last commits in a power cut, and a recharge that was answered must not be lost.
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A DEFERRED transaction that reads and then writes fails at once with SQLITE_BUSY where another has written in
+        # between (https://sqlite.org/lang_transaction.html); IMMEDIATE waits for its turn first.
+        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'IMMEDIATE')}")
+
+    return engine
+
+
+def _for_reading(engine: AsyncEngine) -> AsyncEngine:
+    return engine.execution_options(**{_BEGIN: "DEFERRED"})
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection that sees one state of the database throughout, and waits for no writer."""
+    async with _for_reading(engine).connect() as connection, connection.begin():
+        yield connection
+
+
+@asynccontextmanager
+async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection in a transaction that is committed at the end, or undone by an exception.
+
+    Core statements pass the change feed by: follow them with ``record_change``.
+    """
+    async with engine.begin() as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def reading_session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+    """A session that reads one state of the database; what is added to it is not kept."""
+    async with AsyncSession(_for_reading(engine), autoflush=False, expire_on_commit=False) as session:
+        yield session
+
+
+@asynccontextmanager
+async def writing_session(engine: AsyncEngine, now_ms: int) -> AsyncIterator[AsyncSession]:
+    """A session in a transaction that is committed at the end, or undone by an exception; it feeds the changes."""
+    async with (
+        AsyncSession(
+            engine, sync_session_class=FactSession, expire_on_commit=False, info={"now_ms": now_ms}
+        ) as session,
+        session.begin(),
+    ):
+        yield session
