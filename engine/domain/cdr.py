@@ -1,0 +1,66 @@
+"""The record of one call attempt, as it grows from started to ended."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from engine.domain.cause import Cause, ReleaseSide
+from engine.domain.routing import Direction, Parties
+
+
+class CdrState(StrEnum):
+    STARTED = "started"
+    RINGING = "ringing"
+    ANSWERED = "answered"
+    ENDED = "ended"
+
+
+class Cdr(msgspec.Struct, kw_only=True):
+    """Field by field the table ``cdrs``. Times are milliseconds since the epoch, money is micro-units."""
+
+    id: str
+    state: CdrState = CdrState.STARTED
+    tenant_id: int | None = None
+    agent_id: int | None = None
+    line_id: int | None = None
+    trunk_id: int | None = None
+    binding_id: str | None = None
+    direction: Direction | None = None
+    a_number: str | None = None
+    x_number: str | None = None
+    b_number: str | None = None
+    started_at_ms: int
+    ringing_at_ms: int | None = None
+    answered_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    billed_seconds: int = 0
+    charge_micro: int = 0
+    release_side: ReleaseSide | None = None
+    cause: Cause | None = None
+    sip_status: int | None = None
+    q850_cause: int | None = None
+    recording_path: str | None = None
+
+    @classmethod
+    def started(cls, call_id: str, parties: Parties, started_at_ms: int) -> Cdr:
+        return cls(
+            id=call_id,
+            started_at_ms=started_at_ms,
+            tenant_id=parties.tenant_id,
+            agent_id=parties.agent_id,
+            line_id=parties.line_id,
+            trunk_id=parties.trunk_id,
+            binding_id=parties.binding_id,
+            direction=parties.direction,
+            a_number=parties.a_number,
+            x_number=parties.x_number,
+            b_number=parties.b_number,
+        )
+
+    @property
+    def talk_ms(self) -> int:
+        if self.answered_at_ms is None or self.ended_at_ms is None:
+            return 0
+        return self.ended_at_ms - self.answered_at_ms

@@ -1,0 +1,199 @@
+"""The facts that calls need, in memory and indexed for a call's questions; fed by the change feed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from engine.domain.charging import Rate
+from engine.domain.facts import (
+    AccountFacts,
+    AgentFacts,
+    BindingFacts,
+    Facts,
+    LineFacts,
+    RateFacts,
+    SipAccountFacts,
+    TenantFacts,
+    TrunkFacts,
+    XNumberFacts,
+)
+
+SOURCE_CACHE_ENTRIES_MAX = 4096
+"""Source addresses whose trunk (or none) is remembered; a flood of others empties the memory, not the machine."""
+
+
+class Directory:
+    """Facts by id, and the look-ups on a call's path. Holds no history: what is gone from the feed is gone here."""
+
+    def __init__(self) -> None:
+        self.tenants: dict[int, TenantFacts] = {}
+        self.accounts: dict[int, AccountFacts] = {}
+        self.agents: dict[int, AgentFacts] = {}
+        self.trunks: dict[int, TrunkFacts] = {}
+        self.lines: dict[int, LineFacts] = {}
+        self.rates: dict[int, Rate] = {}
+        self.x_numbers: dict[int, XNumberFacts] = {}
+        self.bindings: dict[str, BindingFacts] = {}
+        self.sip_accounts: dict[int, SipAccountFacts] = {}
+        self._x_by_number: dict[str, XNumberFacts] = {}
+        self._binding_by_party: dict[tuple[int, str], BindingFacts] = {}
+        self._account_by_username: dict[str, SipAccountFacts] = {}
+        self._accounts_by_agent: dict[int, dict[int, SipAccountFacts]] = {}
+        self._agent_by_phone: dict[str, AgentFacts] = {}
+        self._trunk_by_source: dict[tuple[str, int | None], TrunkFacts] = {}
+        self._trunk_networks: list[tuple[IPv4Network | IPv6Network, TrunkFacts]] = []
+        self._source_cache: dict[tuple[str, int], TrunkFacts | None] = {}
+
+    # Look-ups on a call's path ------------------------------------------------------------------------------------
+
+    def x_number(self, number: str) -> XNumberFacts | None:
+        return self._x_by_number.get(number)
+
+    def binding(self, x_number_id: int, party_number: str, now_ms: int) -> BindingFacts | None:
+        """The live binding in which ``party_number`` is A or B on this X."""
+        binding = self._binding_by_party.get((x_number_id, party_number))
+        if binding is None or (binding.expires_at_ms is not None and binding.expires_at_ms <= now_ms):
+            return None
+        return binding
+
+    def sip_account(self, username: str) -> SipAccountFacts | None:
+        return self._account_by_username.get(username)
+
+    def sip_accounts_of(self, agent_id: int) -> Iterable[SipAccountFacts]:
+        return self._accounts_by_agent.get(agent_id, {}).values()
+
+    def agent_by_phone(self, number: str) -> AgentFacts | None:
+        return self._agent_by_phone.get(number)
+
+    def trunk_by_source(self, host: str, port: int) -> TrunkFacts | None:
+        """The trunk that a request from this address belongs to; an exact address and port goes before a network."""
+        key = (host, port)
+        try:
+            return self._source_cache[key]
+        except KeyError:
+            pass
+        trunk = self._trunk_by_source.get(key) or self._trunk_by_source.get((host, None))
+        if trunk is None and self._trunk_networks:
+            address = ip_address(host)
+            matches = [(network.prefixlen, trunk) for network, trunk in self._trunk_networks if address in network]
+            trunk = max(matches, key=lambda match: match[0])[1] if matches else None
+        if len(self._source_cache) >= SOURCE_CACHE_ENTRIES_MAX:
+            self._source_cache.clear()
+        self._source_cache[key] = trunk
+        return trunk
+
+    # Feeding ------------------------------------------------------------------------------------------------------
+
+    def apply(self, facts: Iterable[Facts]) -> None:
+        trunks_changed = False
+        for fact in facts:
+            match fact:
+                case TenantFacts():
+                    self.tenants[fact.id] = fact
+                case AccountFacts():
+                    self.accounts[fact.tenant_id] = fact
+                case AgentFacts():
+                    self._forget_agent(fact.id)
+                    self.agents[fact.id] = fact
+                    if fact.phone:
+                        self._agent_by_phone[fact.phone] = fact
+                case TrunkFacts():
+                    self.trunks[fact.id] = fact
+                    trunks_changed = True
+                case RateFacts():
+                    self.rates[fact.id] = Rate(
+                        fact.per_minute_micro,
+                        fact.first_increment_seconds,
+                        fact.next_increment_seconds,
+                        fact.minimum_seconds,
+                    )
+                case LineFacts():
+                    self.lines[fact.id] = fact
+                case XNumberFacts():
+                    self._forget_x_number(fact.id)
+                    self.x_numbers[fact.id] = fact
+                    self._x_by_number[fact.number] = fact
+                case BindingFacts():
+                    self._forget_binding(fact.id)
+                    if fact.ended_at_ms is None:
+                        self.bindings[fact.id] = fact
+                        self._binding_by_party[(fact.x_number_id, fact.a_number)] = fact
+                        self._binding_by_party[(fact.x_number_id, fact.b_number)] = fact
+                case SipAccountFacts():
+                    self._forget_sip_account(fact.id)
+                    self.sip_accounts[fact.id] = fact
+                    self._account_by_username[fact.username] = fact
+                    self._accounts_by_agent.setdefault(fact.agent_id, {})[fact.id] = fact
+        if trunks_changed:
+            self._index_trunks()
+
+    def remove(self, entity: str, entity_id: str) -> None:
+        """Forgets one fact; ``entity`` is the table's name, and unknown ones are none of our business."""
+        match entity:
+            case "tenants":
+                self.tenants.pop(int(entity_id), None)
+            case "accounts":
+                self.accounts.pop(int(entity_id), None)
+            case "agents":
+                self._forget_agent(int(entity_id))
+            case "trunks":
+                self.trunks.pop(int(entity_id), None)
+                self._index_trunks()
+            case "rates":
+                self.rates.pop(int(entity_id), None)
+            case "lines":
+                self.lines.pop(int(entity_id), None)
+            case "x_numbers":
+                self._forget_x_number(int(entity_id))
+            case "bindings":
+                self._forget_binding(entity_id)
+            case "sip_accounts":
+                self._forget_sip_account(int(entity_id))
+
+    def _forget_agent(self, agent_id: int) -> None:
+        old = self.agents.pop(agent_id, None)
+        if old is not None and old.phone and self._agent_by_phone.get(old.phone) is old:
+            del self._agent_by_phone[old.phone]
+
+    def _forget_x_number(self, x_number_id: int) -> None:
+        old = self.x_numbers.pop(x_number_id, None)
+        if old is not None and self._x_by_number.get(old.number) is old:
+            del self._x_by_number[old.number]
+
+    def _forget_binding(self, binding_id: str) -> None:
+        old = self.bindings.pop(binding_id, None)
+        if old is None:
+            return
+        for number in (old.a_number, old.b_number):
+            # A newer binding may have taken the place before the feed told of this one's end.
+            if self._binding_by_party.get((old.x_number_id, number)) is old:
+                del self._binding_by_party[(old.x_number_id, number)]
+
+    def _forget_sip_account(self, account_id: int) -> None:
+        old = self.sip_accounts.pop(account_id, None)
+        if old is None:
+            return
+        if self._account_by_username.get(old.username) is old:
+            del self._account_by_username[old.username]
+        self._accounts_by_agent.get(old.agent_id, {}).pop(account_id, None)
+
+    def _index_trunks(self) -> None:
+        self._trunk_by_source.clear()
+        self._trunk_networks.clear()
+        self._source_cache.clear()
+        for trunk in self.trunks.values():
+            for source in trunk.source_addresses:
+                self._index_source(source, trunk)
+
+    def _index_source(self, source: str, trunk: TrunkFacts) -> None:
+        if "/" in source:
+            self._trunk_networks.append((ip_network(source, strict=False), trunk))
+        elif source.startswith("["):  # [IPv6]:port
+            host, _, port = source[1:].rpartition("]:")
+            self._trunk_by_source[(host, int(port))] = trunk
+        elif source.count(":") == 1:  # IPv4:port
+            host, _, port = source.partition(":")
+            self._trunk_by_source[(host, int(port))] = trunk
+        else:
+            self._trunk_by_source[(source, None)] = trunk

@@ -1,0 +1,243 @@
+"""What may happen to a call, and what a call may ask for. Neutral words: no SIP, no RTP, no database.
+
+``media`` is a session description that the call passes on unread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from engine.domain.cause import Cause
+
+
+class Leg(StrEnum):
+    """One of a call's two sides."""
+
+    CALLER = "caller"
+    CALLEE = "callee"
+
+    @property
+    def other(self) -> Leg:
+        return Leg.CALLEE if self is Leg.CALLER else Leg.CALLER
+
+
+class TimerKind(StrEnum):
+    RING = "ring"
+    CREDIT = "credit"  # time to hold the next slice
+    WARNING = "warning"  # the final unit is about to end
+    CUT = "cut"  # the granted time is over
+    DURATION = "duration"
+
+
+# Inputs -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CreditGranted:
+    amount_micro: int
+    """May be less than was wanted: then it is the final unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreditRefused:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class CreditChanged:
+    """The tenant's account has changed (a top-up, a transfer): worth asking again."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaOffered:
+    media: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MediaAnswered:
+    media: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRefused:
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class MediaTimedOut:
+    """No speech from either side for so long that nobody can be there."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalleeRinging:
+    media: bytes = b""
+    """Early media, where the far side announces or plays its own tone."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalleeAnswered:
+    media: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CalleeFailed:
+    cause: Cause
+    sip_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallerCancelled:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp:
+    leg: Leg
+
+
+@dataclass(frozen=True, slots=True)
+class AckMissing:
+    """The caller never confirmed our answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformHangUp:
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    kind: TimerKind
+
+
+CallEvent = (
+    CreditGranted
+    | CreditRefused
+    | CreditChanged
+    | MediaOffered
+    | MediaAnswered
+    | MediaRefused
+    | MediaTimedOut
+    | CalleeRinging
+    | CalleeAnswered
+    | CalleeFailed
+    | CallerCancelled
+    | HungUp
+    | AckMissing
+    | PlatformHangUp
+    | TimerFired
+)
+
+
+# Outputs ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HoldCredit:
+    """Answered by CreditGranted or CreditRefused, at once or later."""
+
+    wanted_micro: int
+    least_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class PostCredit:
+    """The end of the call's hold: the charge is posted, the rest voided."""
+
+    held_micro: int
+    charge_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferMedia:
+    media: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerMedia:
+    media: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecording:
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlayWarning:
+    leg: Leg
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMedia:
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    media: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CancelDial:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Tell the caller that the callee rings; with early media if there is any."""
+
+    media: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    media: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    leg: Leg
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    kind: TimerKind
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClearTimers:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """The call's record has something new: started, ringing, answered or ended."""
+
+
+CallOutput = (
+    HoldCredit
+    | PostCredit
+    | OfferMedia
+    | AnswerMedia
+    | StartRecording
+    | PlayWarning
+    | DeleteMedia
+    | Dial
+    | CancelDial
+    | Ring
+    | Accept
+    | Refuse
+    | Release
+    | SetTimer
+    | ClearTimers
+    | Milestone
+)

@@ -1,0 +1,152 @@
+"""From who dialled what, to whom the call goes: the AXB look-up and what may forbid it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from engine.domain.cause import Cause
+from engine.domain.charging import Rate
+from engine.domain.directory import Directory
+from engine.domain.facts import BindingFacts, TrunkFacts, XNumberFacts
+from engine.domain.number import InvalidNumber, NumberFormat, normalise
+
+
+class Direction(StrEnum):
+    """Who called whom: A is the agent's side, B the customer's."""
+
+    A_TO_B = "a_to_b"
+    B_TO_A = "b_to_a"
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Whatever is known of a call attempt, for its CDR; what a refusal left unknown is None."""
+
+    tenant_id: int | None = None
+    agent_id: int | None = None
+    line_id: int | None = None
+    trunk_id: int | None = None
+    binding_id: str | None = None
+    direction: Direction | None = None
+    a_number: str | None = None
+    x_number: str | None = None
+    b_number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A call that may go: to whom, showing what, at which price."""
+
+    parties: Parties
+    tenant_id: int
+    callee_number: str
+    callee_agent_id: int | None
+    """Set where the callee is an agent, whose registered softphones are tried before the trunk."""
+    trunk: TrunkFacts
+    rate: Rate
+    recording: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoute:
+    cause: Cause
+    parties: Parties
+
+
+def route_axb(directory: Directory, *, caller_number: str, dialled: str, now_ms: int) -> Route | NoRoute:
+    """Routes a call to a middle number.
+
+    ``caller_number`` is as the trunk or the softphone's account gives it, ``dialled`` as it was dialled; both are
+    normalised here. A caller without a binding on X is dealt with by the X number's policy.
+    """
+    try:
+        x_dialled = normalise(dialled)
+    except InvalidNumber:
+        return NoRoute(Cause.UNKNOWN_X, Parties())
+    x = directory.x_number(x_dialled)
+    if x is None or x.status != "active":
+        return NoRoute(Cause.UNKNOWN_X, Parties(x_number=x_dialled))
+    try:
+        caller = normalise(caller_number)
+    except InvalidNumber:
+        # Withheld or garbled: nobody's number, so no binding can be his.
+        return NoRoute(Cause.NO_BINDING, Parties(tenant_id=x.tenant_id, line_id=x.line_id, x_number=x.number))
+    binding = directory.binding(x.id, caller, now_ms)
+    if binding is not None:
+        return _route_binding(directory, x, binding, caller)
+    return _route_unknown_caller(directory, x, caller)
+
+
+def _route_binding(directory: Directory, x: XNumberFacts, binding: BindingFacts, caller: str) -> Route | NoRoute:
+    direction = Direction.A_TO_B if caller == binding.a_number else Direction.B_TO_A
+    parties = Parties(
+        tenant_id=binding.tenant_id,
+        agent_id=binding.agent_id,
+        line_id=x.line_id,
+        binding_id=binding.id,
+        direction=direction,
+        a_number=binding.a_number,
+        x_number=x.number,
+        b_number=binding.b_number,
+    )
+    if binding.direction not in ("both", direction):
+        return NoRoute(Cause.NO_BINDING, parties)
+    callee = binding.b_number if direction is Direction.A_TO_B else binding.a_number
+    return _route_over_line(directory, x, parties, callee, recording=binding.recording)
+
+
+def _route_unknown_caller(directory: Directory, x: XNumberFacts, caller: str) -> Route | NoRoute:
+    owner = directory.agents.get(x.agent_id) if x.agent_id is not None else None
+    if x.unknown_caller_policy != "owner" or owner is None or owner.phone is None or owner.status != "active":
+        return NoRoute(
+            Cause.NO_BINDING,
+            Parties(tenant_id=x.tenant_id, line_id=x.line_id, x_number=x.number, b_number=caller),
+        )
+    parties = Parties(
+        tenant_id=owner.tenant_id,
+        agent_id=owner.id,
+        line_id=x.line_id,
+        direction=Direction.B_TO_A,
+        a_number=owner.phone,
+        x_number=x.number,
+        b_number=caller,
+    )
+    if caller == owner.phone:
+        # The owner has no binding in force: there is nobody to put him through to.
+        return NoRoute(Cause.NO_BINDING, parties)
+    return _route_over_line(directory, x, parties, owner.phone, recording=True)
+
+
+def _route_over_line(
+    directory: Directory, x: XNumberFacts, parties: Parties, callee: str, *, recording: bool
+) -> Route | NoRoute:
+    tenant = directory.tenants.get(parties.tenant_id) if parties.tenant_id is not None else None
+    if tenant is None or tenant.status != "active":
+        return NoRoute(Cause.TENANT_SUSPENDED, parties)
+    agent = directory.agents.get(parties.agent_id) if parties.agent_id is not None else None
+    if agent is not None and agent.status != "active":
+        return NoRoute(Cause.NO_BINDING, parties)
+    line = directory.lines.get(x.line_id)
+    trunk = directory.trunks.get(line.trunk_id) if line is not None else None
+    rate = directory.rates.get(line.rate_id) if line is not None else None
+    if line is None or line.status != "active" or trunk is None or trunk.status != "active" or rate is None:
+        return NoRoute(Cause.TRUNK_FAILURE, parties)
+    callee_agent = directory.agent_by_phone(callee) if parties.direction is Direction.B_TO_A else None
+    return Route(
+        parties=parties,
+        tenant_id=tenant.id,
+        callee_number=callee,
+        callee_agent_id=callee_agent.id if callee_agent is not None else None,
+        trunk=trunk,
+        rate=rate,
+        recording=recording and line.recording,
+    )
+
+
+def trunk_number_format(trunk: TrunkFacts) -> NumberFormat:
+    """The trunk's number format; an unknown word in the database is E.164 rather than a failed call."""
+    try:
+        return NumberFormat(trunk.number_format)
+    except ValueError:
+        return NumberFormat.E164
