@@ -1,0 +1,171 @@
+import asyncio
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from engine.store.database import reading, writing, writing_session
+from engine.store.directory_reader import read_changes
+from engine.store.ledger_store import (
+    CallCharge,
+    KeyReused,
+    LeaseUnknown,
+    Settlement,
+    UnknownTenant,
+    lease,
+    leases,
+    read_ledger,
+    recharge,
+    release,
+    settle,
+)
+from engine.store.scope import AgentScope, Platform, Scope, TenantScope
+from engine.store.tables import Account, CreditLease, Tenant
+
+NOW_MS = 1_800_000_000_000
+
+
+@pytest.fixture
+async def tenants(database: AsyncEngine) -> AsyncEngine:
+    """Tenant 1 has 1,000 and may go 500 below, tenant 2 has 1,000."""
+    async with writing_session(database, NOW_MS) as session:
+        session.add_all(Tenant(code=code, name=code, created_at_ms=NOW_MS) for code in ("t1", "t2"))
+        await session.flush()
+        session.add(Account(tenant_id=1, balance_micro=1000, overdraft_limit_micro=500))
+        session.add(Account(tenant_id=2, balance_micro=1000))
+    return database
+
+
+async def _account(database: AsyncEngine, tenant_id: int = 1) -> tuple[int, int]:
+    """Balance and leased; and that the leases add up to the latter."""
+    async with reading(database) as connection:
+        row = (await connection.execute(select(Account).where(Account.tenant_id == tenant_id))).one()
+        amounts = await connection.scalars(select(CreditLease.amount_micro).where(CreditLease.tenant_id == tenant_id))
+        assert sum(amounts) == row.leased_micro
+    return row.balance_micro, row.leased_micro
+
+
+async def _recharge(database: AsyncEngine, amount_micro: int, key: str, tenant_id: int = 1) -> bool:
+    async with writing_session(database, NOW_MS) as session:
+        return await recharge(session, tenant_id, amount_micro, key, NOW_MS)
+
+
+async def _lease(database: AsyncEngine, want_micro: int, engine_id: str = "e1", tenant_id: int = 1) -> int:
+    async with writing(database) as connection:
+        return await lease(connection, engine_id, tenant_id, want_micro)
+
+
+async def _settle(database: AsyncEngine, *charges: CallCharge, engine_id: str = "e1") -> Settlement:
+    async with writing(database) as connection:
+        return await settle(connection, engine_id, charges)
+
+
+async def test_a_recharge_is_sent_twice(tenants: AsyncEngine) -> None:
+    assert await _recharge(tenants, 70, "k1")
+    assert not await _recharge(tenants, 70, "k1")
+    assert await _account(tenants) == (1070, 0)
+
+
+async def test_fifty_recharges_at_once_lose_one(tenants: AsyncEngine) -> None:
+    await asyncio.gather(*(_recharge(tenants, 10, f"k{number % 25}") for number in range(50)))
+    assert await _account(tenants) == (1250, 0)
+
+
+async def test_a_key_comes_again_with_another_amount(tenants: AsyncEngine) -> None:
+    assert await _recharge(tenants, 70, "k1")
+    with pytest.raises(KeyReused):
+        await _recharge(tenants, 71, "k1")
+    assert await _account(tenants) == (1070, 0)
+
+
+async def test_two_tenants_choose_one_key(tenants: AsyncEngine) -> None:
+    assert await _recharge(tenants, 70, "k1", tenant_id=1)
+    assert await _recharge(tenants, 70, "k1", tenant_id=2)
+    assert await _account(tenants, 2) == (1070, 0)
+
+
+async def test_a_recharge_of_nobody_or_of_nothing(tenants: AsyncEngine) -> None:
+    with pytest.raises(UnknownTenant):
+        await _recharge(tenants, 70, "k1", tenant_id=9)
+    for amount_micro in (0, -5, 10**18):
+        with pytest.raises(ValueError, match="recharge"):
+            await _recharge(tenants, amount_micro, "k1")
+
+
+async def test_engines_do_not_hear_of_a_recharge(tenants: AsyncEngine) -> None:
+    async with reading(tenants) as connection:
+        since, _, _ = await read_changes(connection, 0)
+    await _recharge(tenants, 70, "k1")
+    async with reading(tenants) as connection:
+        _, facts, _ = await read_changes(connection, since)
+    assert [getattr(record, "balance_micro", None) for record in facts] == [1070]
+
+
+async def test_engines_lease_more_than_there_is(tenants: AsyncEngine) -> None:
+    granted = await asyncio.gather(*(_lease(tenants, 40, engine_id=f"e{number % 3}") for number in range(50)))
+    assert sum(granted) == 1500
+    assert sorted(set(granted)) == [0, 20, 40]
+    assert await _account(tenants) == (1000, 1500)
+
+
+async def test_a_lease_of_an_unknown_tenant(tenants: AsyncEngine) -> None:
+    assert await _lease(tenants, 40, tenant_id=9) == 0
+
+
+async def test_more_is_released_than_was_leased(tenants: AsyncEngine) -> None:
+    assert await _lease(tenants, 40) == 40
+    with pytest.raises(LeaseUnknown):
+        async with writing(tenants) as connection:
+            await release(connection, "e1", 1, 41)
+    with pytest.raises(LeaseUnknown):
+        async with writing(tenants) as connection:
+            await release(connection, "e2", 1, 40)
+    assert await _account(tenants) == (1000, 40)
+    async with writing(tenants) as connection:
+        await release(connection, "e1", 1, 40)
+        assert await leases(connection, "e1") == {}
+    assert await _account(tenants) == (1000, 0)
+
+
+async def test_a_charge_is_posted_twice(tenants: AsyncEngine) -> None:
+    await _lease(tenants, 400)
+    await _lease(tenants, 300, tenant_id=2)
+    charges = (CallCharge(1, "c1", 120, NOW_MS), CallCharge(1, "c2", 60, NOW_MS), CallCharge(2, "c3", 50, NOW_MS))
+    assert await _settle(tenants, *charges) == Settlement(3, 0)
+    assert await _settle(tenants, *charges, CallCharge(1, "c4", 20, NOW_MS)) == Settlement(1, 0)
+    assert await _account(tenants, 1) == (800, 200)
+    assert await _account(tenants, 2) == (950, 250)
+
+
+async def test_a_charge_is_twice_in_one_batch(tenants: AsyncEngine) -> None:
+    await _lease(tenants, 400)
+    assert await _settle(tenants, *[CallCharge(1, "c1", 120, NOW_MS)] * 2) == Settlement(1, 0)
+    assert await _account(tenants) == (880, 280)
+
+
+async def test_a_charge_above_the_lease_blocks_those_after_it(tenants: AsyncEngine) -> None:
+    await _lease(tenants, 100)
+    assert await _settle(tenants, CallCharge(1, "c1", 120, NOW_MS)) == Settlement(1, 20)
+    assert await _account(tenants) == (880, 0)
+    assert await _settle(tenants, CallCharge(1, "c2", 30, NOW_MS), engine_id="new") == Settlement(1, 30)
+    assert await _account(tenants) == (850, 0)
+
+
+async def test_a_free_call_leaves_an_entry(tenants: AsyncEngine) -> None:
+    assert await _settle(tenants, CallCharge(1, "c1", 0, NOW_MS)) == Settlement(0, 0)
+    async with reading(tenants) as connection:
+        assert await read_ledger(connection, Platform(), 1, below_id=None, limit=10) == []
+
+
+@pytest.mark.parametrize(
+    ("scope", "seen"), [(Platform(), 2), (TenantScope(1), 2), (TenantScope(2), 0), (AgentScope(1, 1), 0)]
+)
+async def test_the_ledger_is_shown_to_others(tenants: AsyncEngine, scope: Scope, seen: int) -> None:
+    await _recharge(tenants, 70, "k1")
+    await _recharge(tenants, 80, "k2")
+    async with reading(tenants) as connection:
+        page = await read_ledger(connection, scope, 1, below_id=None, limit=10)
+        assert [row.amount_micro for row in page] == [80, 70][:seen]
+        if page:
+            below = await read_ledger(connection, scope, 1, below_id=page[0].id, limit=10)
+            assert [row.amount_micro for row in below] == [70]
