@@ -1,0 +1,88 @@
+"""One call leg, made by an INVITE either way; and a request outside any dialog."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from sip.core.dialog import Dialog
+from sip.core.hop import Hop
+from sip.core.transactions.client_invite import ClientInviteTransaction
+from sip.core.transactions.server_invite import ServerInviteTransaction
+
+
+class SessionState(IntEnum):
+    """Where a leg is. Only CONFIRMED and ENDING have a dialog that both ends agree on."""
+
+    CALLING = 0  # INVITE sent, or received and not yet progressed
+    EARLY = 1  # a 1xx above 100 was sent or received
+    ANSWERED = 2  # 2xx sent or received, ACK outstanding
+    CONFIRMED = 3  # ACK sent or received
+    ENDING = 4  # our BYE is on its way, or waits for the ACK of our 2xx
+    ENDED = 5
+
+
+class Session:
+    """`owner` is the transaction user's own and is not touched here. `hop` is where in-dialog requests go, `source`
+    where the peer's last message of the dialog's making came from; set `use_source` for a peer behind NAT."""
+
+    __slots__ = (
+        "client",
+        "contact_user",
+        "dialog",
+        "hop",
+        "is_bye_wanted",
+        "outgoing",
+        "owner",
+        "pending_client",
+        "server",
+        "source",
+        "state",
+        "use_source",
+    )
+
+    def __init__(self, dialog: Dialog, hop: Hop, *, outgoing: bool, contact_user: str) -> None:
+        self.dialog = dialog
+        self.hop = hop
+        self.source = hop
+        self.outgoing = outgoing
+        self.contact_user = contact_user
+        self.owner: object = None
+        self.state = SessionState.CALLING
+        self.use_source = False
+        self.is_bye_wanted = False
+        # The INVITE transaction last begun each way; kept until its ACK is sent or has come.
+        self.client: ClientInviteTransaction | None = None
+        self.server: ServerInviteTransaction | None = None
+        # A re-INVITE of ours without final response: another one in either direction is glare (RFC 3261 §14).
+        self.pending_client = False
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID."""
+        return self.dialog.call_id
+
+    @property
+    def local_tag(self) -> str:
+        """Our tag: unique among this user agent's sessions."""
+        return self.dialog.local_tag
+
+    @property
+    def remote_tag(self) -> str:
+        """The peer's tag, "" until a response with one has come."""
+        return self.dialog.remote_tag
+
+    def __repr__(self) -> str:
+        return f"Session({self.local_tag}, {self.state.name}, {'outgoing' if self.outgoing else 'incoming'})"
+
+
+class OutgoingRequest:
+    """A request outside any dialog; `owner` is the transaction user's own."""
+
+    __slots__ = ("call_id", "hop", "local_tag", "method", "owner")
+
+    def __init__(self, method: str, hop: Hop, call_id: str, local_tag: str) -> None:
+        self.method = method
+        self.hop = hop
+        self.call_id = call_id
+        self.local_tag = local_tag
+        self.owner: object = None

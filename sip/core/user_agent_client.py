@@ -1,0 +1,456 @@
+"""The calling side of the user agent: INVITE, CANCEL, ACK, BYE and other requests of ours (RFC 3261 §8.1, §9.1,
+§12.2.1, §13.2, §14.1, §15.1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sip.core.builder import header_lines, one_line, request_octets
+from sip.core.dialog import Dialog
+from sip.core.events import (
+    DialogResponse,
+    InviteAnswered,
+    InviteFailed,
+    InviteProgress,
+    RequestCompleted,
+)
+from sip.core.hop import Hop
+from sip.core.message import Response
+from sip.core.session import OutgoingRequest, Session, SessionState
+from sip.core.transaction_layer import client_key
+from sip.core.transactions.client_invite import ClientInviteTransaction, InviteOrigin
+from sip.core.transactions.client_non_invite import ClientNonInviteTransaction
+from sip.core.transactions.states import Input, State
+from sip.core.transactions.transaction import ACK, PASS, RESEND
+from sip.core.user_agent_base import UserAgentBase
+from sip.core.via import MAGIC_COOKIE
+from sip.errors import LocalFault
+
+_RECEIVE_1XX = int(Input.RECEIVE_1XX)
+_RECEIVE_2XX = int(Input.RECEIVE_2XX)
+_RECEIVE_FINAL = int(Input.RECEIVE_FINAL)
+HeaderPairs = Iterable[tuple[str, str]]
+
+
+class UserAgentClient(UserAgentBase):
+    """Requests of ours and what comes back."""
+
+    # --- public ---------------------------------------------------------------------------------------------------
+
+    def invite(
+        self,
+        *,
+        target: str,
+        hop: Hop,
+        from_: str,
+        to: str,
+        now: float,
+        body: bytes = b"",
+        content_type: str = "application/sdp",
+        headers: HeaderPairs = (),
+        max_forwards: int = 70,
+        contact_user: str = "",
+    ) -> Session:
+        """Calls `target` (a URI text) through `hop`; `from_` and `to` are name-addrs without tag.
+
+        At a limit the session comes back ENDED and InviteFailed 503 follows as an event.
+        Raises LocalFault for a line break in any argument or a hop of a family without local address.
+        """
+        tag = self._new_token()
+        from_value = f"{one_line(from_, 'From')};tag={tag}"
+        dialog = Dialog(self._new_token(), from_value, tag, one_line(to, "To"), one_line(target, "Request-URI"))
+        dialog.local_cseq = 1
+        session = Session(dialog, hop, outgoing=True, contact_user=one_line(contact_user, "Contact"))
+        if self._layer.is_full or len(self.sessions) >= self.settings.sessions_max:
+            self.counters.refused_overload += 1
+            session.state = SessionState.ENDED
+            self.events.append(InviteFailed(session, 503, None))
+            return session
+        pairs = list(headers)
+        lines = self._contact_line(hop, contact_user) + header_lines(pairs) + self._capability_lines
+        routes = header_lines((name, value) for name, value in pairs if name.lower() == "route") if pairs else ""
+        self._start_invite(session, hop, target, routes, lines, max_forwards, content_type, body, now)
+        self.sessions[tag] = session
+        return session
+
+    def cancel(self, session: Session, now: float, headers: HeaderPairs = ()) -> None:
+        """Gives up a call of ours: CANCEL at once after a 1xx, else as soon as one comes (§9.1).
+
+        Does nothing when a final response is there already. Raises LocalFault on an incoming session.
+        """
+        if not session.outgoing:
+            raise LocalFault("cancel of an incoming session: use reject")
+        transaction = session.client
+        if transaction is None or session.state > SessionState.EARLY or transaction.cancel_lines is not None:
+            return
+        transaction.cancel_lines = header_lines(headers)
+        if transaction.state is State.PROCEEDING:
+            self._send_cancel(transaction, now)
+
+    def acknowledge(self, session: Session, now: float, body: bytes = b"", headers: HeaderPairs = ()) -> None:
+        """ACK for the 2xx of our INVITE or offerless re-INVITE; copies of that 2xx are answered alone from now on.
+
+        Raises LocalFault when there is no 2xx to acknowledge.
+        """
+        transaction = session.client
+        if transaction is None or transaction.state not in (State.ACCEPTED, State.TERMINATED):
+            raise LocalFault("no 2xx to acknowledge")
+        session.client = None
+        hop = self._hop_of(session)
+        data = self._acknowledgement(session.dialog, transaction.origin.cseq_number, hop, body, headers)
+        if transaction.state is State.ACCEPTED:
+            transaction.data = data
+            transaction.hop = hop
+        self.datagrams.append((data, hop))
+        if session.state is SessionState.ANSWERED:
+            session.state = SessionState.CONFIRMED
+
+    def bye(self, session: Session, now: float, headers: HeaderPairs = ()) -> None:
+        """Ends the call whatever its state: BYE when there is a dialog, CANCEL before the answer to our INVITE, 480
+        before our answer to theirs. A 2xx of theirs is acknowledged first; ours waits for its ACK (§15).
+
+        DialogResponse for BYE follows where BYE is sent. Does nothing on a session that is ending or over.
+        """
+        state = session.state
+        if state >= SessionState.ENDING:
+            return
+        if state <= SessionState.EARLY:
+            if session.outgoing:
+                self.cancel(session, now, headers)
+            else:
+                self._reject_pending(session, 480, now, headers)
+            return
+        if state is SessionState.ANSWERED:
+            if not session.outgoing:
+                session.is_bye_wanted = True
+                session.state = SessionState.ENDING
+                return
+            self.acknowledge(session, now)
+        self._send_bye(session, now, headers)
+
+    def request(
+        self,
+        session: Session,
+        method: str,
+        now: float,
+        body: bytes = b"",
+        content_type: str | None = None,
+        headers: HeaderPairs = (),
+    ) -> None:
+        """A request in the dialog: INFO, UPDATE, re-INVITE ("INVITE"), …; DialogResponse follows.
+
+        The 2xx to a re-INVITE with a body is acknowledged at once; to one without, call `acknowledge` with the answer.
+        Raises LocalFault without a dialog, after its end, or for a re-INVITE while another is pending (§14.1).
+        """
+        if method in ("ACK", "CANCEL", "BYE"):
+            raise LocalFault(f"{method} has a method of its own")
+        if session.state >= SessionState.ENDING or not session.dialog.remote_tag:
+            raise LocalFault("no dialog to send a request in")
+        if self._layer.is_full:
+            self.counters.refused_overload += 1
+            self.events.append(DialogResponse(session, method, 503, None))
+            return
+        kind = content_type or "application/sdp"
+        if method != "INVITE":
+            self._send_in_dialog(session, method, header_lines(headers), kind, body, now)
+            return
+        server = session.server
+        if session.state is not SessionState.CONFIRMED or session.pending_client or (server and not server.is_answered):
+            raise LocalFault("an INVITE is pending in this dialog")
+        dialog = session.dialog
+        dialog.local_cseq += 1
+        hop = self._hop_of(session)
+        lines = self._contact_line(hop, session.contact_user) + header_lines(headers) + self._capability_lines
+        uri_text, routes = dialog.request_line_and_routes()
+        transaction = self._start_invite(session, hop, uri_text, routes, routes + lines, 70, kind, body, now)
+        transaction.is_initial = False
+        transaction.had_offer = bool(body)
+        session.pending_client = True
+
+    def send_request(
+        self,
+        *,
+        method: str,
+        target: str,
+        hop: Hop,
+        from_: str,
+        to: str,
+        now: float,
+        headers: HeaderPairs = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+        call_id: str = "",
+        cseq_number: int = 1,
+    ) -> OutgoingRequest:
+        """A request outside any dialog (OPTIONS, REGISTER, MESSAGE); RequestCompleted follows, 503 at the limit.
+
+        REGISTER refreshes pass the same `call_id` and a rising `cseq_number` (§10.2).
+        """
+        if method in ("INVITE", "ACK", "CANCEL", "BYE"):
+            raise LocalFault(f"{method} has a method of its own")
+        tag = self._new_token()
+        outgoing = OutgoingRequest(method, hop, one_line(call_id, "Call-ID") or self._new_token(), tag)
+        if self._layer.is_full:
+            self.counters.refused_overload += 1
+            self.events.append(RequestCompleted(outgoing, 503, None))
+            return outgoing
+        branch = MAGIC_COOKIE + self._new_token()
+        data = request_octets(
+            method,
+            one_line(target, "Request-URI"),
+            self._via(hop, branch),
+            70,
+            f"{one_line(from_, 'From')};tag={tag}",
+            one_line(to, "To"),
+            outgoing.call_id,
+            cseq_number,
+            self._contact_line(hop, "") + header_lines(headers) + self._agent_line,
+            one_line(content_type or "text/plain", "Content-Type"),
+            body,
+        )
+        self._start_non_invite(branch, hop, method, outgoing, data, now)
+        return outgoing
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    def _start_invite(
+        self,
+        session: Session,
+        hop: Hop,
+        uri_text: str,
+        routes: str,
+        lines: str,
+        max_forwards: int,
+        content_type: str,
+        body: bytes,
+        now: float,
+    ) -> ClientInviteTransaction:
+        dialog = session.dialog
+        branch = MAGIC_COOKIE + self._new_token()
+        cseq = dialog.local_cseq
+        origin = InviteOrigin(uri_text, branch, dialog.local, dialog.remote, dialog.call_id, cseq, routes)
+        transaction = ClientInviteTransaction(self._layer, client_key(branch, "INVITE"), hop, origin, session)
+        data = request_octets(
+            "INVITE",
+            uri_text,
+            self._via(hop, branch),
+            max_forwards,
+            dialog.local,
+            dialog.remote,
+            dialog.call_id,
+            cseq,
+            lines,
+            one_line(content_type, "Content-Type"),
+            body,
+        )
+        self._layer.clients[transaction.key] = transaction
+        session.client = transaction
+        transaction.start(data, now)
+        return transaction
+
+    def _start_non_invite(
+        self, branch: str, hop: Hop, method: str, user: Session | OutgoingRequest | None, data: bytes, now: float
+    ) -> None:
+        transaction = ClientNonInviteTransaction(self._layer, client_key(branch, method), hop, method, user)
+        self._layer.clients[transaction.key] = transaction
+        transaction.start(data, now)
+
+    def _send_in_dialog(
+        self, session: Session, method: str, lines: str, content_type: str, body: bytes, now: float
+    ) -> None:
+        dialog = session.dialog
+        dialog.local_cseq += 1
+        hop = self._hop_of(session)
+        branch = MAGIC_COOKIE + self._new_token()
+        uri_text, routes = dialog.request_line_and_routes()
+        if method == "UPDATE":  # a target refresh request carries a Contact (RFC 3311 §5.1)
+            lines = self._contact_line(hop, session.contact_user) + lines
+        data = request_octets(
+            method,
+            uri_text,
+            self._via(hop, branch),
+            70,
+            dialog.local,
+            dialog.remote,
+            dialog.call_id,
+            dialog.local_cseq,
+            f"{routes}{lines}{self._agent_line}",
+            one_line(content_type, "Content-Type"),
+            body,
+        )
+        self._start_non_invite(branch, hop, method, session, data, now)
+
+    def _send_bye(self, session: Session, now: float, headers: HeaderPairs = ()) -> None:
+        session.state = SessionState.ENDING
+        session.is_bye_wanted = False
+        self._send_in_dialog(session, "BYE", header_lines(headers), "application/sdp", b"", now)
+
+    def _send_cancel(self, transaction: ClientInviteTransaction, now: float) -> None:
+        origin = transaction.origin
+        data = self._repeat_origin("CANCEL", origin, transaction.hop, origin.to, transaction.cancel_lines or "")
+        transaction.is_cancelled = True
+        transaction.start_timeout(now)
+        self._start_non_invite(origin.branch, transaction.hop, "CANCEL", None, data, now)
+
+    def _repeat_origin(self, method: str, origin: InviteOrigin, hop: Hop, to: str, lines: str) -> bytes:
+        """CANCEL or the ACK for a 3xx-6xx: the INVITE's own fields, one Via (§9.1, §17.1.1.3)."""
+        return request_octets(
+            method,
+            origin.uri_text,
+            self._via(hop, origin.branch),
+            70,
+            origin.from_,
+            to,
+            origin.call_id,
+            origin.cseq_number,
+            f"{origin.routes}{lines}{self._agent_line}",
+            "",
+            b"",
+        )
+
+    def _acknowledgement(self, dialog: Dialog, cseq_number: int, hop: Hop, body: bytes, headers: HeaderPairs) -> bytes:
+        uri_text, routes = dialog.request_line_and_routes()
+        return request_octets(
+            "ACK",
+            uri_text,
+            self._via(hop, MAGIC_COOKIE + self._new_token()),
+            70,
+            dialog.local,
+            dialog.remote,
+            dialog.call_id,
+            cseq_number,
+            f"{routes}{header_lines(headers)}{self._agent_line}",
+            "application/sdp",
+            body,
+        )
+
+    def _reject_pending(self, session: Session, status: int, now: float, headers: HeaderPairs) -> None:
+        raise NotImplementedError  # the called side's
+
+    # --- receiving ------------------------------------------------------------------------------------------------
+
+    def _receive_response(self, response: Response, source: Hop, now: float) -> None:
+        self.counters.responses += 1
+        transaction = self._layer.find_client(response)
+        if transaction is None:
+            self.counters.unmatched_responses += 1
+            return
+        status = response.status
+        user = transaction.user
+        input_ = _RECEIVE_1XX if status < 200 else _RECEIVE_2XX if status < 300 else _RECEIVE_FINAL
+        actions = transaction.step(input_, now)
+        if isinstance(transaction, ClientInviteTransaction):
+            if actions & ACK:
+                data = self._repeat_origin("ACK", transaction.origin, transaction.hop, response.headers.first["to"], "")
+                transaction.data = data
+                self.datagrams.append((data, transaction.hop))
+            if actions & PASS and isinstance(user, Session):
+                self._invite_response(transaction, user, response, source, now)
+            elif actions & RESEND:
+                self.counters.retransmissions_absorbed += 1
+        elif not actions & PASS:
+            self.counters.retransmissions_absorbed += 1
+        elif status >= 200 and isinstance(user, Session | OutgoingRequest):
+            self._non_invite_completed(user, transaction.method, status, response)
+
+    def _invite_response(
+        self, transaction: ClientInviteTransaction, session: Session, response: Response, source: Hop, now: float
+    ) -> None:
+        status = response.status
+        if status < 200:
+            transaction.data = b""  # no retransmission after a 1xx (§17.1.1.2)
+            if transaction.cancel_lines is not None and not transaction.is_cancelled:
+                self._send_cancel(transaction, now)
+            if status > 100 and transaction.is_initial and session.state <= SessionState.EARLY:
+                tag = response.to_tag
+                if tag and tag != session.dialog.remote_tag:
+                    self._adopt(session, response, source)
+                session.state = SessionState.EARLY
+                self.events.append(InviteProgress(session, response))
+        elif status < 300:
+            self._invite_succeeded(transaction, session, response, source, now)
+        elif transaction.is_initial:
+            if session.state is not SessionState.ENDED:
+                self._end(session)
+                self.events.append(InviteFailed(session, status, response))
+        else:
+            session.pending_client = False
+            session.client = None
+            self.events.append(DialogResponse(session, "INVITE", status, response))
+
+    def _invite_succeeded(
+        self, transaction: ClientInviteTransaction, session: Session, response: Response, source: Hop, now: float
+    ) -> None:
+        first = session.client is transaction and (
+            session.state <= SessionState.EARLY if transaction.is_initial else session.pending_client
+        )
+        if first:
+            transaction.data = b""
+            if transaction.is_initial:
+                self._adopt(session, response, source)
+                session.state = SessionState.ANSWERED
+                self.events.append(InviteAnswered(session, response))
+                return
+            session.pending_client = False
+            self._refresh(session, response)
+            if transaction.had_offer:
+                self.acknowledge(session, now)
+            self.events.append(DialogResponse(session, "INVITE", response.status, response))
+        elif response.to_tag == session.dialog.remote_tag:
+            self.counters.retransmissions_absorbed += 1
+            if transaction.data:
+                self.datagrams.append((transaction.data, transaction.hop))
+                self.counters.retransmissions_sent += 1
+        else:
+            self._end_fork(transaction, response, source, now)
+
+    def _end_fork(self, transaction: ClientInviteTransaction, response: Response, source: Hop, now: float) -> None:
+        """A 2xx of another fork (§13.2.2.4): a call nobody wants, acknowledged and ended on our own account.
+
+        Stateless but for the BYE's transaction: a copy of this 2xx does the same again, and its BYE gets 481.
+        """
+        self.counters.forked_answers += 1
+        origin = transaction.origin
+        tag = origin.from_.rpartition("=")[2]
+        dialog = Dialog(origin.call_id, origin.from_, tag, origin.to, origin.uri_text)
+        dialog.learn_from_response(response)
+        hop = dialog.next_hop(source.transport) or source
+        self.datagrams.append((self._acknowledgement(dialog, origin.cseq_number, hop, b"", ()), hop))
+        dialog.local_cseq = origin.cseq_number
+        unwanted = Session(dialog, hop, outgoing=True, contact_user="")
+        unwanted.state = SessionState.ENDED  # in no table, so that nothing is told of it
+        self._send_in_dialog(unwanted, "BYE", "", "", b"", now)
+
+    def _adopt(self, session: Session, response: Response, source: Hop) -> None:
+        session.dialog.learn_from_response(response)
+        session.source = source
+        session.hop = session.dialog.next_hop(source.transport) or source
+
+    def _refresh(self, session: Session, response: Response) -> None:
+        if session.dialog.refresh_target(response) and not session.dialog.route_set:
+            session.hop = session.dialog.next_hop(session.hop.transport) or session.hop
+
+    def _non_invite_completed(
+        self, user: Session | OutgoingRequest, method: str, status: int, response: Response | None
+    ) -> None:
+        if isinstance(user, OutgoingRequest):
+            self.events.append(RequestCompleted(user, status, response))
+            return
+        if user.state is SessionState.ENDED:
+            return  # the peer's BYE came first, or an unwanted fork
+        if method == "BYE":
+            self._end(user)
+        elif response is not None and method == "UPDATE" and status < 300:
+            self._refresh(user, response)
+        self.events.append(DialogResponse(user, method, status, response))
+
+    def _invite_unanswered(self, transaction: ClientInviteTransaction, session: Session, status: int) -> None:
+        """Timer B, the end of the wait after CANCEL, or a transport error."""
+        if not transaction.is_initial:
+            session.pending_client = False
+            session.client = None
+            if session.state is not SessionState.ENDED:
+                self.events.append(DialogResponse(session, "INVITE", status, None))
+        elif session.state is not SessionState.ENDED:
+            self._end(session)
+            self.events.append(InviteFailed(session, 487 if transaction.is_cancelled else status, None))

@@ -1,0 +1,377 @@
+"""The called side of the user agent: requests of the peer's (RFC 3261 §8.2, §9.2, §12.2.2, §13.3, §14.2, §15.1.2)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+
+from sip.core.builder import header_lines, one_line, response_octets
+from sip.core.dialog import Dialog
+from sip.core.events import (
+    DialogRequest,
+    IncomingInvite,
+    IncomingRequest,
+    InviteAcknowledged,
+    InviteCancelled,
+    SessionEnded,
+)
+from sip.core.hop import Hop
+from sip.core.message import Request
+from sip.core.session import Session, SessionState
+from sip.core.status import reason_phrase as phrase_of
+from sip.core.transaction_layer import server_key
+from sip.core.transactions.server_invite import ServerInviteTransaction
+from sip.core.transactions.server_non_invite import ServerNonInviteTransaction
+from sip.core.transactions.server_transaction import ServerTransaction
+from sip.core.transactions.states import Input, State
+from sip.core.user_agent_client import UserAgentClient
+from sip.errors import LocalFault, PeerFault
+
+_RECEIVE_REQUEST = int(Input.RECEIVE_REQUEST)
+_RECEIVE_ACK = int(Input.RECEIVE_ACK)
+_ONLY_IN_DIALOG = frozenset(("BYE", "INFO", "UPDATE", "PRACK"))
+_ANY_MAX_FORWARDS = frozenset(("OPTIONS", "REGISTER"))
+HeaderPairs = Iterable[tuple[str, str]]
+
+
+class UserAgentServer(UserAgentClient):
+    """Requests of the peer's and our answers."""
+
+    # --- public ---------------------------------------------------------------------------------------------------
+
+    def progress(
+        self,
+        session: Session,
+        status: int,
+        now: float,
+        body: bytes = b"",
+        headers: HeaderPairs = (),
+        reason_phrase: str | None = None,
+    ) -> None:
+        """A 1xx to an incoming call. Does nothing once it is answered, refused or cancelled."""
+        if not 100 < status < 200:
+            raise LocalFault("progress wants 101..199")
+        self._respond_invite(session, status, now, body, headers, reason_phrase)
+
+    def answer(self, session: Session, now: float, body: bytes, headers: HeaderPairs = ()) -> None:
+        """200 to an incoming call, resent until its ACK; InviteAcknowledged or AckMissing follows.
+
+        Does nothing once the call is answered, refused or cancelled.
+        """
+        self._respond_invite(session, 200, now, body, headers, None)
+
+    def reject(
+        self,
+        session: Session,
+        status: int,
+        now: float,
+        headers: HeaderPairs = (),
+        reason_phrase: str | None = None,
+    ) -> None:
+        """A 3xx-6xx to an incoming call; the session is over. Does nothing once it is answered or cancelled."""
+        if not 300 <= status < 700:
+            raise LocalFault("reject wants 300..699")
+        self._respond_invite(session, status, now, b"", headers, reason_phrase)
+
+    def respond(
+        self,
+        transaction: ServerTransaction,
+        status: int,
+        now: float,
+        body: bytes = b"",
+        content_type: str | None = None,
+        headers: HeaderPairs = (),
+        reason_phrase: str | None = None,
+    ) -> None:
+        """Answers a request. A response after the final one is dropped: the peer's CANCEL or BYE may just have been
+        answered for the transaction user. A 2xx to an INVITE is resent until its ACK.
+        """
+        if transaction.is_answered:
+            return
+        session = transaction.user
+        lines = header_lines(headers)
+        if session is not None and status < 300 and transaction.method in ("INVITE", "UPDATE"):
+            contact = self._contact_line(transaction.hop, session.contact_user)
+            lines = f"{transaction.extra}{contact}{lines}{self._capability_lines}"
+        else:
+            lines = f"{lines}{self._agent_line}"
+        reason = phrase_of(status) if reason_phrase is None else one_line(reason_phrase, "reason phrase")
+        kind = "application/sdp" if content_type is None else one_line(content_type, "Content-Type")
+        data = response_octets(status, reason, transaction.head, transaction.to, lines, kind, body)
+        transaction.send(status, data, now)
+        if session is not None and transaction is session.server:
+            self._invite_responded(session, status)
+
+    # --- answering ------------------------------------------------------------------------------------------------
+
+    def _respond_invite(
+        self,
+        session: Session,
+        status: int,
+        now: float,
+        body: bytes,
+        headers: HeaderPairs,
+        reason_phrase: str | None,
+    ) -> None:
+        if session.outgoing:
+            raise LocalFault("response on an outgoing session")
+        if session.state <= SessionState.EARLY and session.server is not None:
+            self.respond(session.server, status, now, body, None, headers, reason_phrase)
+
+    def _reject_pending(self, session: Session, status: int, now: float, headers: HeaderPairs) -> None:
+        self._respond_invite(session, status, now, b"", headers, None)
+
+    def _invite_responded(self, session: Session, status: int) -> None:
+        if session.state > SessionState.EARLY:  # a re-INVITE
+            if status >= 300:
+                session.server = None
+        elif status >= 300:
+            self._end(session)
+        elif status >= 200:
+            session.state = SessionState.ANSWERED
+        elif status > 100:
+            session.state = SessionState.EARLY
+
+    def _refuse(self, request: Request, source: Hop, status: int, reason: str | None = None, lines: str = "") -> None:
+        """A final response without state (§8.2.7): a copy of the request gets the same one, a late ACK is dropped."""
+        if request.method == "ACK":
+            return
+        via_value, hop = request.via.answered_from(source)
+        to = request.headers.first["to"]
+        if not request.to_tag:
+            tag = zlib.crc32(f"{request.call_id} {request.via.branch}".encode())
+            to = f"{to};tag={tag:08x}"
+        head = self._head_of(request, via_value)
+        text = reason or phrase_of(status)
+        data = response_octets(status, text, head, to, f"{lines}{self._agent_line}", "", b"")
+        self.datagrams.append((data, hop))
+
+    def _head_of(self, request: Request, via_value: str) -> str:
+        """The lines that every response copies (§8.2.6.2) but To, which stands apart for its tag."""
+        first = request.headers.first
+        vias = request.headers.get_all("via")
+        more = "".join(f"Via: {value}\r\n" for value in vias[1:]) if len(vias) > 1 else ""
+        return (
+            f"Via: {via_value}\r\n{more}From: {first['from']}\r\nCall-ID: {request.call_id}\r\n"
+            f"CSeq: {first['cseq']}\r\n"
+        )
+
+    # --- receiving ------------------------------------------------------------------------------------------------
+
+    def _receive_request(self, request: Request, source: Hop, now: float) -> None:
+        """Raises PeerFault for what a `_refuse` with its status answers."""
+        method = request.method
+        self.counters.requests += 1
+        if method == "ACK":
+            self._receive_ack(request, now)
+            return
+        key = server_key(request, method)
+        known = self._layer.servers.get(key)
+        if known is not None:
+            self.counters.retransmissions_absorbed += 1
+            known.step(_RECEIVE_REQUEST, now)
+            return
+        if method == "CANCEL":
+            self._receive_cancel(request, source, now)
+        elif method not in self._methods:
+            self.counters.refused += 1
+            self._refuse(request, source, 405, None, self._allow_line)
+        elif request.to_tag:
+            self._receive_in_dialog(request, source, key, now)
+        else:
+            self._receive_outside(request, source, key, now)
+
+    def _receive_ack(self, request: Request, now: float) -> None:
+        session = self.sessions.get(request.to_tag)
+        server = None if session is None else session.server
+        if (
+            session is not None
+            and server is not None
+            and server.state is State.ACCEPTED
+            and server.cseq_number == request.cseq_number
+            and session.dialog.call_id == request.call_id
+        ):
+            server.step(_RECEIVE_ACK, now)
+            session.server = None
+            server.user = None
+            server.data = b""
+            if session.is_bye_wanted:
+                self._send_bye(session, now)
+                return
+            if session.state is SessionState.ANSWERED:
+                session.state = SessionState.CONFIRMED
+            self.events.append(InviteAcknowledged(session, request))
+            return
+        known = self._layer.servers.get(server_key(request, "INVITE"))
+        if known is not None and known.state is State.COMPLETED:
+            known.step(_RECEIVE_ACK, now)
+        elif known is not None or session is not None:
+            self.counters.retransmissions_absorbed += 1
+        else:
+            self.counters.stray_acks += 1
+
+    def _receive_cancel(self, request: Request, source: Hop, now: float) -> None:
+        known = self._layer.servers.get(server_key(request, "INVITE"))
+        if known is None:
+            self.counters.unknown_dialogs += 1
+            self._refuse(request, source, 481)
+            return
+        # Stateless: a copy finds the INVITE answered and gets the same 200, its To tag that of the INVITE (§9.2).
+        via_value, hop = request.via.answered_from(source)
+        head = self._head_of(request, via_value)
+        self.datagrams.append((response_octets(200, "OK", head, known.to, self._agent_line, "", b""), hop))
+        if known.is_answered:
+            return
+        session = known.user
+        self.respond(known, 487, now)
+        if session is not None and session.state is SessionState.ENDED:
+            self.events.append(InviteCancelled(session, request))
+
+    def _receive_outside(self, request: Request, source: Hop, key: str, now: float) -> None:
+        method = request.method
+        layer = self._layer
+        is_invite = method == "INVITE"
+        if layer.is_full or (is_invite and len(self.sessions) >= self.settings.sessions_max):
+            self.counters.refused_overload += 1
+            self._refuse(request, source, 503, None, f"Retry-After: {self.settings.retry_after_seconds}\r\n")
+            return
+        if method in _ONLY_IN_DIALOG:
+            self.counters.unknown_dialogs += 1
+            self._refuse(request, source, 481)
+            return
+        _ = request.uri, request.from_, request.to  # raise here, so that the transaction user can rely on them
+        if request.max_forwards == 0 and method not in _ANY_MAX_FORWARDS:
+            raise PeerFault(483, "Too Many Hops")
+        if self._refuses_required(request, source):
+            return
+        merge_key = f"{request.call_id} {request.from_tag} {request.cseq_number} {method}"
+        if merge_key in layer.merge_keys:
+            self.counters.merged_requests += 1
+            self._refuse(request, source, 482, "Merged Request")
+            return
+        to = request.headers.first["to"]
+        tag = self._new_token()
+        via_value, hop = request.via.answered_from(source)
+        head = self._head_of(request, via_value)
+        tagged = f"{to};tag={tag}"
+        transaction: ServerTransaction
+        if is_invite:
+            dialog = Dialog(request.call_id, tagged, tag, request.headers.first["from"], request.from_.uri_text)
+            dialog.learn_from_request(request)
+            if request.contact is None:
+                raise PeerFault(400, "Missing Contact")
+            session = Session(dialog, dialog.next_hop(source.transport) or source, outgoing=False, contact_user="")
+            session.source = source
+            transaction = self._start_server_invite(session, request, key, hop, head, tagged, to, now)
+            self.sessions[tag] = session
+            self.events.append(IncomingInvite(session, transaction, request, source))
+        else:
+            transaction = ServerNonInviteTransaction(layer, key, hop, method, request.cseq_number, head, tagged)
+            layer.servers[key] = transaction
+            self.events.append(IncomingRequest(transaction, request, source))
+        transaction.merge_key = merge_key
+        layer.merge_keys[merge_key] = transaction
+
+    def _start_server_invite(
+        self, session: Session, request: Request, key: str, hop: Hop, head: str, tagged: str, to: str, now: float
+    ) -> ServerInviteTransaction:
+        transaction = ServerInviteTransaction(self._layer, key, hop, request.cseq_number, head, tagged)
+        for value in request.headers.get_all("record-route"):
+            transaction.extra += f"Record-Route: {value}\r\n"
+        transaction.user = session
+        session.server = transaction
+        self._layer.servers[key] = transaction
+        transaction.send(100, f"SIP/2.0 100 Trying\r\n{head}To: {to}\r\nContent-Length: 0\r\n\r\n".encode(), now)
+        return transaction
+
+    def _refuses_required(self, request: Request, source: Hop) -> bool:
+        if "require" not in request.headers:
+            return False
+        extensions = self.settings.extensions
+        unsupported = [tag for tag in request.headers.elements("require") if tag not in extensions]
+        if not unsupported:
+            return False
+        self.counters.refused += 1
+        self._refuse(request, source, 420, None, f"Unsupported: {', '.join(unsupported)}\r\n")
+        return True
+
+    def _receive_in_dialog(self, request: Request, source: Hop, key: str, now: float) -> None:
+        session = self.sessions.get(request.to_tag)
+        if (
+            session is None
+            or session.dialog.call_id != request.call_id
+            or session.dialog.remote_tag != request.from_tag
+        ):
+            self.counters.unknown_dialogs += 1
+            self._refuse(request, source, 481)
+            return
+        dialog = session.dialog
+        if request.cseq_number < dialog.remote_cseq:
+            self.counters.out_of_order += 1
+            self._refuse(request, source, 500, "CSeq Out Of Order")
+            return
+        method = request.method
+        if method == "BYE":
+            dialog.remote_cseq = request.cseq_number
+            self._receive_bye(session, request, source, key, now)
+            return
+        if session.state >= SessionState.ENDING:
+            self._refuse(request, source, 481)
+            return
+        if self._refuses_required(request, source):
+            return
+        if self._layer.is_full:
+            self.counters.refused_overload += 1
+            self._refuse(request, source, 503, None, f"Retry-After: {self.settings.retry_after_seconds}\r\n")
+            return
+        dialog.remote_cseq = request.cseq_number
+        via_value, hop = request.via.answered_from(source)
+        head = self._head_of(request, via_value)
+        to = request.headers.first["to"]
+        transaction: ServerTransaction
+        if method == "INVITE":
+            if (
+                session.pending_client
+                or session.state <= SessionState.EARLY
+                or (session.server is not None and session.server.is_answered)
+            ):
+                self._refuse(request, source, 491)
+                return
+            if session.server is not None:
+                # §14.2: the first INVITE is not answered yet
+                self._refuse(request, source, 500, None, "Retry-After: 2\r\n")
+                return
+            transaction = self._start_server_invite(session, request, key, hop, head, to, to, now)
+        else:
+            transaction = ServerNonInviteTransaction(self._layer, key, hop, method, request.cseq_number, head, to)
+            transaction.user = session
+            self._layer.servers[key] = transaction
+        if method in ("INVITE", "UPDATE") and dialog.refresh_target(request) and not dialog.route_set:
+            session.hop = dialog.next_hop(source.transport) or source
+            session.source = source
+        self.events.append(DialogRequest(session, transaction, request))
+
+    def _receive_bye(self, session: Session, request: Request, source: Hop, key: str, now: float) -> None:
+        via_value, hop = request.via.answered_from(source)
+        head = self._head_of(request, via_value)
+        to = request.headers.first["to"]
+        data = response_octets(200, "OK", head, to, self._agent_line, "", b"")
+        if self._layer.is_full:
+            self.datagrams.append((data, hop))  # without state; a copy gets 481, which ends the peer's side as well
+        else:
+            transaction = ServerNonInviteTransaction(self._layer, key, hop, "BYE", request.cseq_number, head, to)
+            self._layer.servers[key] = transaction
+            transaction.send(200, data, now)
+        if session.state is SessionState.ENDING and not session.is_bye_wanted:
+            return  # BYE crosses BYE: ours is still to be answered, and DialogResponse will tell of it
+        server = session.server
+        if server is not None:
+            if not server.is_answered:
+                self.respond(server, 487, now)  # §15.1.2
+            elif server.state is State.ACCEPTED:
+                server.step(_RECEIVE_ACK, now)  # the peer has seen our 2xx: nothing more to resend
+        client = session.client
+        if client is not None and session.state <= SessionState.EARLY:
+            self.cancel(session, now)
+        self._end(session)
+        self.events.append(SessionEnded(session, request))
