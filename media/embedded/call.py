@@ -1,0 +1,291 @@
+"""One relayed call: two sides, what their descriptions agreed on, and how packets pass between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+from media import sdp
+from media.embedded.leg import DATAGRAM_OCTETS_MAX, Leg, Send, discard
+from media.embedded.recorder import Recorder
+from media.errors import MalformedSdp, NoCommonCodec, PeerFault
+from media.plane import Side, SideStatistics
+from media.rtp import rtcp
+from media.rtp.block import Block, read_block
+from media.rtp.latch import Address, Verdict
+from media.rtp.packet import is_rtp
+
+Flow = tuple[Callable[[int], bytes], Send, Callable[[bytes], None], Callable[[float], None], Leg]
+"""What the loop needs for a packet of a latched side: recv, send to the other, keep packet, keep arrival; the side."""
+
+Handler = Callable[[float], None]
+
+RECORDED_ENCODINGS: Final = frozenset({"PCMU", "PCMA"})
+
+
+class Switchboard(Protocol):
+    """The loop, as a call sees it: where it says which sockets to watch and how."""
+
+    def watch(self, descriptor: int, handler: Handler) -> None: ...
+    def connect_through(self, descriptor: int, flow: Flow) -> None: ...
+    def forget(self, descriptor: int) -> None: ...
+
+
+class WrongState(Exception):
+    """An answer without an offer, or a command that the call cannot take now. Ours, not a peer's fault."""
+
+
+@dataclass(slots=True)
+class _Origin:
+    session_id: int
+    version: int = 0
+    written: bytes = b""
+
+
+class RelayedCall:
+    """State of one call. Times are monotonic seconds."""
+
+    __slots__ = (
+        "_board", "_descriptions", "_laws", "_muted", "_offer", "_offerer", "_origins", "advertised", "answered",
+        "call_id", "closed", "last_media", "legs", "on_hold", "recorder", "timed_out",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        call_id: str,
+        caller: Leg,
+        callee: Leg,
+        *,
+        advertised: str,
+        session_ids: tuple[int, int],
+        board: Switchboard,
+        now: float,
+    ) -> None:
+        self.call_id = call_id
+        self.legs = {Side.CALLER: caller, Side.CALLEE: callee}
+        self.advertised = advertised
+        self.recorder: Recorder | None = None
+        self.answered = False
+        self.on_hold = False
+        self.timed_out = False
+        self.closed = False
+        self.last_media = now
+        self._board = board
+        self._origins = {Side.CALLER: _Origin(session_ids[0]), Side.CALLEE: _Origin(session_ids[1])}
+        self._descriptions: dict[Side, sdp.Description] = {}
+        self._offer: sdp.Description | None = None
+        self._offerer = Side.CALLER
+        self._muted: set[Side] = set()
+        self._laws = {0: "PCMU", 8: "PCMA"}
+        for leg, other in ((caller, callee), (callee, caller)):
+            board.watch(leg.rtp.fileno(), partial(self._receive_open, leg, other))
+            board.watch(leg.rtcp.fileno(), partial(self._receive_rtcp, leg, other))
+
+    def offer(self, side: Side, raw: bytes, now: float) -> bytes:
+        """Take a side's offer and write it for the other side. Raises PeerFault; the call is then as before.
+
+        The first offer counts at once (early media); a later one only when it is answered, since it may be refused.
+        """
+        description = sdp.parse(raw)
+        if not any(codec.encoding not in sdp.NOT_VOICE for codec in description.audio.codecs):
+            raise NoCommonCodec("the offer has no codec for voice")
+        self._check_family(description)
+        self._offer, self._offerer = description, side
+        if not self.answered:
+            self._settle(side, description)
+            self.wire()
+        return self._write(side.other, description)
+
+    def answer(self, side: Side, raw: bytes, now: float) -> bytes:
+        """Take a side's answer and write it for the one that offered. Raises PeerFault, WrongState."""
+        if self._offer is None or side is self._offerer:
+            raise WrongState("an answer without an offer from the other side")
+        description = sdp.parse(raw)
+        agreement = sdp.agree(self._offer, description)
+        self._check_family(description)
+        if self.answered:
+            self._settle(self._offerer, self._offer)
+        self._settle(side, description)
+        self.legs[self._offerer].payload_types = dict(agreement.to_offerer)
+        self.legs[side].payload_types = dict(agreement.to_answerer)
+        self.on_hold = self._offer.on_hold or description.on_hold
+        self.answered = True
+        self.timed_out = False
+        self.last_media = now
+        self.wire()
+        return self._write(self._offerer, agreement.description)
+
+    def g711_towards(self, side: Side) -> tuple[int, str] | None:
+        """The payload type and law in which ``side`` takes voice, its first choice; None without G.711."""
+        description = self._descriptions.get(side)
+        if description is None:
+            return None
+        for codec in description.audio.codecs:
+            if codec.encoding in RECORDED_ENCODINGS and codec.clock_rate == 8000:
+                return codec.payload_type, codec.encoding
+        return None
+
+    def mute(self, side: Side, muted: bool) -> None:
+        """Stop or take up again the relay of voice *to* ``side``; the other direction and recording go on."""
+        (self._muted.add if muted else self._muted.discard)(side)
+        self.wire()
+
+    def wire(self) -> None:
+        """Tell the loop how packets pass, after anything changed."""
+        for side, leg in self.legs.items():
+            if leg.connected is not None:
+                flow = (
+                    leg.connected.recv, self._sender(side.other), leg.packets.append, leg.arrivals.append, leg,
+                )  # fmt: skip
+                self._board.connect_through(leg.connected.fileno(), flow)
+
+    def flush(self, now: float) -> None:
+        """Once a second: count, place and write what came since the last time."""
+        blocks = self._take(now)
+        if self.recorder is not None:
+            self.recorder.flush(now, blocks, self._laws)
+
+    def finish_recording(self, now: float, at: float) -> None:
+        """End the recording, if there is one, at the time ``at``."""
+        if self.recorder is not None:
+            self.recorder.finish(now, self._take(now), self._laws, at)
+            self.recorder = None
+
+    def _take(self, now: float) -> dict[Side, Block]:
+        """The packets since the last flush, counted."""
+        blocks: dict[Side, Block] = {}
+        for side, leg in self.legs.items():
+            if not leg.packets:
+                continue
+            packets, arrivals = list(leg.packets), list(leg.arrivals)
+            leg.packets.clear()
+            leg.arrivals.clear()
+            leg.last_packet = packets[-1]
+            self.last_media = max(self.last_media, arrivals[-1])
+            self.timed_out = False
+            blocks[side] = block = read_block(packets, arrivals)
+            leg.statistics.add(block)
+        return blocks
+
+    def statistics(self, side: Side) -> SideStatistics:
+        """What one side sent, as of the last flush."""
+        leg = self.legs[side]
+        counts = leg.statistics
+        return SideStatistics(
+            packets=counts.packets,
+            octets=counts.octets,
+            lost=counts.lost,
+            out_of_order=counts.out_of_order,
+            duplicates=counts.duplicates,
+            jitter_ms=round(counts.jitter_seconds * 1000, 3),
+            refused=leg.refused,
+        )
+
+    def close(self) -> list[int]:
+        """Close all sockets; returns the ports, to be given back."""
+        self.closed = True
+        for leg in self.legs.values():
+            if leg.connected is not None:
+                self._board.forget(leg.connected.fileno())
+            self._board.forget(leg.rtp.fileno())
+            self._board.forget(leg.rtcp.fileno())
+            leg.close()
+        return [leg.port for leg in self.legs.values()]
+
+    def _check_family(self, description: sdp.Description) -> None:
+        if (":" in description.audio.address) != (":" in self.advertised):
+            raise MalformedSdp("an address of another family than the call's")
+
+    def _sender(self, side: Side) -> Send:
+        return discard if side in self._muted else self.legs[side].sender()
+
+    def _settle(self, side: Side, description: sdp.Description) -> None:
+        """A side's description comes into force: its address, and the latch open again."""
+        self._descriptions[side] = description
+        for codec in description.audio.codecs:
+            if codec.encoding in RECORDED_ENCODINGS and codec.kind[1:] == (8000, 1):
+                self._laws[codec.payload_type] = codec.encoding
+        audio, leg = description.audio, self.legs[side]
+        if leg.connected is not None:
+            self._board.forget(leg.connected.fileno())
+        if sdp.is_unspecified(audio.address):
+            leg.target = leg.rtcp_target = None
+            leg.expect(None, None)
+        else:
+            leg.expect((audio.address, audio.port), (audio.rtcp_address, audio.rtcp_port))
+
+    def _write(self, side: Side, description: sdp.Description) -> bytes:
+        """A description for ``side``; the version counts up with each change (RFC 3264 §8)."""
+        origin, leg = self._origins[side], self.legs[side]
+        body = sdp.serialise(description, sdp.Origin(0, 0, self.advertised, leg.port))
+        if body != origin.written:
+            origin.version += 1
+            origin.written = body
+        return sdp.serialise(description, sdp.Origin(origin.session_id, origin.version, self.advertised, leg.port))
+
+    def _receive_open(self, leg: Leg, other: Leg, now: float) -> None:
+        """A datagram that the connected socket did not take: the side is not latched yet, or it is a stranger."""
+        try:
+            data, source = leg.rtp.recvfrom(DATAGRAM_OCTETS_MAX)
+        except OSError:  # an ICMP error of an earlier send; the next packet shows what is so
+            return
+        self._judge(leg, other, data, (source[0], source[1]), now)
+
+    def _judge(self, leg: Leg, other: Leg, data: bytes, source: Address, now: float) -> None:
+        if not is_rtp(data):
+            leg.refused += 1
+            return
+        verdict = leg.latch.receive(source)
+        if verdict is Verdict.REFUSE:
+            leg.refused += 1
+            return
+        leg.packets.append(data)
+        leg.arrivals.append(now)
+        with suppress(OSError):  # nobody listens there just now
+            self._sender(other.side)(data)
+        if verdict is Verdict.LATCH:
+            self._latched(leg, other, source, now)
+
+    def _latched(self, leg: Leg, other: Leg, source: Address, now: float) -> None:
+        if leg.connected is not None:
+            self._board.forget(leg.connected.fileno())
+        if source != leg.latch.expected:
+            # Behind NAT the RTCP address in the SDP is of no use either; the next port is the best guess (RFC 3550).
+            leg.rtcp_target = (source[0], source[1] + 1)
+        leg.target = source
+        try:
+            early = leg.connect(source)
+        except OSError:  # out of descriptors: the open socket serves, at a higher price
+            early = []
+        self.wire()
+        for data, sender in early:
+            self._judge(leg, other, data, sender, now)
+
+    def _receive_rtcp(self, leg: Leg, other: Leg, _now: float) -> None:
+        """Reports pass from where the side's media or its SDP is, to where the other side's is."""
+        try:
+            data, address = leg.rtcp.recvfrom(DATAGRAM_OCTETS_MAX)
+        except OSError:
+            return
+        source = (address[0], address[1])
+        known = leg.rtcp_target is not None and source == leg.rtcp_target
+        if not known and (leg.target is None or source[0] != leg.target[0]):
+            leg.refused += 1
+            return
+        try:
+            neutral = rtcp.neutralise(data)
+        except PeerFault:
+            leg.refused += 1
+            return
+        leg.rtcp_target = source
+        if other.rtcp_target is not None:
+            with suppress(OSError):
+                other.rtcp.sendto(neutral, other.rtcp_target)
+
+
+def advertised_family(raw: bytes) -> int:
+    """The IP version, 4 or 6, of an offer's voice stream. Raises PeerFault."""
+    return 6 if ":" in sdp.parse(raw).audio.address else 4

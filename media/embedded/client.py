@@ -1,0 +1,347 @@
+"""The engine's side of the control sockets: several workers that look like one plane.
+
+A call stays on the worker that took its first offer; a new one goes to the worker with the fewest calls. Commands are
+pipelined and never waited for. A worker that is gone takes its calls with it, which is said once; the plane keeps
+trying to connect to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from media.plane import (
+    Accepted,
+    Command,
+    Delete,
+    Event,
+    ListCalls,
+    MediaTimedOut,
+    Offer,
+    RecordingFinished,
+    Refusal,
+    Refused,
+    Reply,
+)
+
+log = logging.getLogger("media.client")
+
+OUTBOUND_MAX: Final = 2_000
+"""Commands waiting for one worker that does not read; further ones are refused as unreachable."""
+
+PENDING_MAX: Final = 10_000
+"""Commands sent to one worker and not yet replied to."""
+
+MESSAGE_OCTETS_MAX: Final = 1 << 20
+"""A list of 10,000 calls has 300 kB; the kernel's own limit for one message is below this."""
+
+MESSAGES_PER_WAKE: Final = 64
+RECONNECT_SECONDS_MIN: Final = 0.05
+RECONNECT_SECONDS_MAX: Final = 2.0
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Accepted | Refused | MediaTimedOut | RecordingFinished)
+
+
+class EmbeddedPlane:
+    """The media plane of the embedded workers. Callbacks run in the event loop's thread.
+
+    ``on_event`` may tell an event twice (after a connection ended in mid-flight): each is to be taken by its call.
+    ``on_worker_lost`` gets the ids of calls that were on a worker that is gone.
+    """
+
+    def __init__(
+        self,
+        *,
+        socket_paths: Sequence[Path],
+        on_reply: Callable[[Reply], None],
+        on_event: Callable[[Event], None],
+        on_worker_lost: Callable[[list[str]], None],
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_reply = on_reply
+        self._on_event = on_event
+        self._on_worker_lost = on_worker_lost
+        self._loop = loop
+        self._clock = clock
+        self._by_call: dict[str, _Worker] = {}
+        self._lists: dict[int, _ListInProgress] = {}
+        self._own_cookies = itertools.count(-1, -1)
+        self._workers = [_Worker(path, self) for path in socket_paths]
+        self._closed = False
+
+    async def start(self) -> None:
+        """Connect to every worker that is there and learn which calls they hold; the others are tried again.
+
+        Returns when each worker that could be connected has told its calls.
+        """
+        await asyncio.gather(*(worker.start() for worker in self._workers))
+
+    def send(self, command: Command) -> None:
+        """Send a command to the worker it belongs to. Never blocks or raises; a reply always comes, later."""
+        if isinstance(command, ListCalls):
+            self._list(command)
+            return
+        worker = self._by_call.get(command.call_id)
+        if worker is None:
+            if not isinstance(command, Offer):
+                live = any(worker.connected for worker in self._workers)
+                refusal = Refusal.UNKNOWN_CALL if live else Refusal.UNREACHABLE
+                self._refuse(command.cookie, refusal, "no worker holds the call")
+                return
+            worker = min(
+                (worker for worker in self._workers if worker.connected),
+                key=lambda worker: len(worker.call_ids),
+                default=None,
+            )
+            if worker is None:
+                self._refuse(command.cookie, Refusal.UNREACHABLE, "no media worker is connected")
+                return
+            self._by_call[command.call_id] = worker
+            worker.call_ids.add(command.call_id)
+        if not worker.send(command):
+            self._refuse(command.cookie, Refusal.UNREACHABLE, "the media worker takes no more commands")
+
+    async def close(self) -> None:
+        """Disconnect. The workers and their calls go on."""
+        self._closed = True
+        for worker in self._workers:
+            worker.close()
+
+    @property
+    def live_workers(self) -> int:
+        """How many workers are connected now."""
+        return sum(worker.connected for worker in self._workers)
+
+    def _refuse(self, cookie: int, refusal: Refusal, reason: str) -> None:
+        self._loop.call_soon(self._on_reply, Refused(cookie, refusal, reason))
+
+    def _list(self, command: ListCalls) -> None:
+        asked = [worker for worker in self._workers if worker.connected]
+        progress = _ListInProgress(command.cookie, len(asked))
+        if not asked:
+            self._refuse(command.cookie, Refusal.UNREACHABLE, "no media worker is connected")
+            return
+        for worker in asked:
+            own = next(self._own_cookies)
+            self._lists[own] = progress
+            if not worker.send(ListCalls(own)):
+                self.replied(worker, ListCalls(own), Refused(own, Refusal.UNREACHABLE, "busy"))
+
+    # What workers report.
+
+    def replied(self, worker: _Worker, command: Command, reply: Reply) -> None:
+        """A reply came, or will not come any more and is a refusal of ours."""
+        if isinstance(command, ListCalls):
+            self._listed(worker, command.cookie, reply)
+            return
+        if isinstance(command, Delete) and not (isinstance(reply, Refused) and reply.refusal is Refusal.UNREACHABLE):
+            self._forget(worker, command.call_id)
+        elif isinstance(command, Offer) and isinstance(reply, Refused) and command.call_id not in worker.answered:
+            # A first offer that was refused made no call.
+            self._forget(worker, command.call_id)
+        elif isinstance(command, Offer):
+            worker.answered.add(command.call_id)
+        if command.cookie >= 0:
+            self._on_reply(reply)
+
+    def told(self, event: Event) -> None:
+        """An event came."""
+        self._on_event(event)
+
+    def connected(self, worker: _Worker) -> None:
+        """A worker is there (again): which calls does it hold?"""
+        worker.send(ListCalls(next(self._own_cookies)))
+
+    def lost(self, worker: _Worker, pending: list[Command]) -> None:
+        """A worker's connection ended."""
+        call_ids = [call_id for call_id, holder in self._by_call.items() if holder is worker]
+        for call_id in call_ids:
+            del self._by_call[call_id]
+        worker.call_ids.clear()
+        worker.answered.clear()
+        worker.given_up.update(call_ids)
+        for command in pending:
+            self.replied(worker, command, Refused(command.cookie, Refusal.UNREACHABLE, "the media worker is gone"))
+        if call_ids:
+            self._on_worker_lost(call_ids)
+
+    def _listed(self, worker: _Worker, cookie: int, reply: Reply) -> None:
+        call_ids = reply.call_ids if isinstance(reply, Accepted) else []
+        for call_id in call_ids:
+            if call_id in worker.given_up:
+                # The engine was told that this call is lost and has ended it: so must the worker.
+                worker.send(Delete(next(self._own_cookies), call_id, self._clock()))
+            elif call_id not in self._by_call:
+                self._by_call[call_id] = worker
+                worker.call_ids.add(call_id)
+                worker.answered.add(call_id)
+        if isinstance(reply, Accepted):
+            worker.given_up.clear()
+            worker.listed.set()
+        progress = self._lists.pop(cookie, None)
+        if progress is None:
+            return
+        progress.call_ids.extend(call_id for call_id in call_ids if self._by_call.get(call_id) is worker)
+        progress.waiting -= 1
+        if progress.waiting == 0:
+            self._on_reply(Accepted(progress.cookie, call_ids=progress.call_ids))
+
+    def _forget(self, worker: _Worker, call_id: str) -> None:
+        if self._by_call.get(call_id) is worker:
+            del self._by_call[call_id]
+        worker.call_ids.discard(call_id)
+        worker.answered.discard(call_id)
+
+
+class _ListInProgress:
+    __slots__ = ("call_ids", "cookie", "waiting")
+
+    def __init__(self, cookie: int, waiting: int) -> None:
+        self.cookie = cookie
+        self.waiting = waiting
+        self.call_ids: list[str] = []
+
+
+class _Worker:
+    """The connection to one worker."""
+
+    def __init__(self, path: Path, plane: EmbeddedPlane) -> None:
+        self._path = path
+        self._plane = plane
+        self._loop = plane._loop
+        self._socket: socket.socket | None = None
+        self._outbound: deque[bytes] = deque()
+        self._pending: dict[int, Command] = {}
+        self._retry: asyncio.TimerHandle | None = None
+        self._delay_seconds = RECONNECT_SECONDS_MIN
+        self._closed = False
+        self.call_ids: set[str] = set()
+        self.answered: set[str] = set()
+        """Calls whose first offer was accepted."""
+        self.given_up: set[str] = set()
+        """Calls reported as lost, which a worker that was only cut off may still hold."""
+        self.listed = asyncio.Event()
+
+    @property
+    def connected(self) -> bool:
+        return self._socket is not None
+
+    async def start(self) -> None:
+        self._connect()
+        if self.connected:
+            try:
+                await asyncio.wait_for(self.listed.wait(), RECONNECT_SECONDS_MAX)
+            except TimeoutError:
+                log.warning("a media worker is connected but does not tell its calls")
+
+    def send(self, command: Command) -> bool:
+        """False if the worker is away or has too much to do already."""
+        if self._socket is None or len(self._pending) >= PENDING_MAX or len(self._outbound) >= OUTBOUND_MAX:
+            return False
+        message = _encoder.encode(command)
+        self._pending[command.cookie] = command
+        if self._outbound:
+            self._outbound.append(message)
+            return True
+        try:
+            self._socket.send(message)
+        except BlockingIOError:
+            self._outbound.append(message)
+            self._loop.add_writer(self._socket, self._send_on)
+        except OSError:
+            # The reply is a refusal by way of ``lost``, soon and not from within the caller's own call.
+            self._loop.call_soon(self._lost, self._socket)
+        return True
+
+    def close(self) -> None:
+        self._closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._socket is not None:
+            self._lost(self._socket, quiet=True)
+
+    def _connect(self) -> None:
+        self._retry = None
+        if self._closed:
+            return
+        attempt = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        try:
+            attempt.connect(str(self._path))
+        except OSError:
+            attempt.close()
+            self._try_again()
+            return
+        self._socket = attempt
+        self._delay_seconds = RECONNECT_SECONDS_MIN
+        self._loop.add_reader(attempt, self._receive)
+        self._plane.connected(self)
+
+    def _try_again(self) -> None:
+        self._retry = self._loop.call_later(self._delay_seconds, self._connect)
+        self._delay_seconds = min(2 * self._delay_seconds, RECONNECT_SECONDS_MAX)
+
+    def _receive(self) -> None:
+        for _ in range(MESSAGES_PER_WAKE):
+            connection = self._socket
+            if connection is None:
+                return
+            try:
+                message = connection.recv(MESSAGE_OCTETS_MAX)
+            except BlockingIOError:
+                return
+            except OSError:
+                message = b""
+            if not message:
+                self._lost(connection)
+                return
+            try:
+                decoded = _decoder.decode(message)
+            except msgspec.MsgspecError:
+                log.error("a media worker sent what is no reply and no event")
+                continue
+            if isinstance(decoded, Accepted | Refused):
+                command = self._pending.pop(decoded.cookie, None)
+                if command is not None:
+                    self._plane.replied(self, command, decoded)
+            else:
+                self._plane.told(decoded)
+
+    def _send_on(self) -> None:
+        if self._socket is None:
+            return
+        while self._outbound:
+            try:
+                self._socket.send(self._outbound[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self._lost(self._socket)
+                return
+            self._outbound.popleft()
+        self._loop.remove_writer(self._socket)
+
+    def _lost(self, connection: socket.socket, *, quiet: bool = False) -> None:
+        if self._socket is not connection:
+            return
+        self._loop.remove_reader(connection)
+        self._loop.remove_writer(connection)
+        connection.close()
+        self._socket = None
+        self._outbound.clear()
+        pending, self._pending = list(self._pending.values()), {}
+        if quiet:
+            return
+        log.error("a media worker is gone")
+        self._plane.lost(self, pending)
+        self._try_again()

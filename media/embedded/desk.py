@@ -1,0 +1,213 @@
+"""The calls of a worker, and what commands do to them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from media.embedded.call import RelayedCall, WrongState, advertised_family
+from media.embedded.leg import open_leg
+from media.embedded.port_pool import PortPool, PortPoolExhausted
+from media.embedded.recorder import Recorder
+from media.embedded.recording_writer import RecordingWriter
+from media.embedded.relay import Relay
+from media.embedded.settings import WorkerSettings
+from media.embedded.tone_player import TonePlayer
+from media.errors import NoCommonCodec, PeerFault
+from media.plane import (
+    Accepted,
+    Answer,
+    Command,
+    Delete,
+    Event,
+    ListCalls,
+    MediaTimedOut,
+    Offer,
+    PlayMedia,
+    Query,
+    Refusal,
+    Refused,
+    Reply,
+    Side,
+    StartRecording,
+)
+
+log = logging.getLogger("media.calls")
+
+CALL_ID_LENGTH_MAX: Final = 256
+TONE_MS_MAX: Final = 10_000
+
+
+class Desk:
+    """Executes commands on the calls it holds. Times are monotonic seconds."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        relay: Relay,
+        writer: RecordingWriter,
+        *,
+        emit: Callable[[Event, float], None],
+        engine_connected: Callable[[], bool],
+        random_bits: Callable[[int], int],
+    ) -> None:
+        self.calls: dict[str, RelayedCall] = {}
+        self._settings = settings
+        self._relay = relay
+        self._writer = writer
+        self._emit = emit
+        self._engine_connected = engine_connected
+        self._random_bits = random_bits
+        self._pool = PortPool(settings.port_min, settings.port_max, settings.quarantine_seconds)
+        self._players: dict[tuple[str, Side], TonePlayer] = {}
+        relay.on_flushed(self._watch_over)
+
+    def execute(self, command: Command, now: float) -> Reply:
+        """Carry a command out. Never raises for what a peer or the engine sent: the reply says it."""
+        try:
+            return self._execute(command, now)
+        except NoCommonCodec as error:
+            return Refused(command.cookie, Refusal.NO_COMMON_CODEC, str(error))
+        except PeerFault as error:
+            return Refused(command.cookie, Refusal.BAD_SDP, str(error))
+        except WrongState as error:
+            return Refused(command.cookie, Refusal.WRONG_STATE, str(error))
+        except KeyError:
+            return Refused(command.cookie, Refusal.UNKNOWN_CALL, "no such call on this worker")
+        except PortPoolExhausted:
+            return Refused(command.cookie, Refusal.CAPACITY, "no port is free")
+
+    def end_all(self, now: float) -> None:
+        """End every call; recordings are closed as they stand."""
+        for call_id in list(self.calls):
+            self._end(call_id, now, now)
+
+    def _execute(self, command: Command, now: float) -> Reply:
+        match command:
+            case Offer():
+                return self._offer(command, now)
+            case Answer():
+                call = self.calls[command.call_id]
+                return Accepted(command.cookie, sdp=call.answer(command.side, command.sdp, now))
+            case StartRecording():
+                return self._start_recording(command, now)
+            case PlayMedia():
+                return self._play(command, now)
+            case Delete():
+                return self._end(command.call_id, command.at, now, command.cookie)
+            case Query():
+                call = self.calls[command.call_id]
+                call.flush(now)
+                return _statistics(command.cookie, call)
+            case ListCalls():
+                return Accepted(command.cookie, call_ids=list(self.calls))
+
+    def _offer(self, command: Offer, now: float) -> Reply:
+        call = self.calls.get(command.call_id)
+        if call is not None:
+            return Accepted(command.cookie, sdp=call.offer(command.side, command.sdp, now))
+        if len(command.call_id) > CALL_ID_LENGTH_MAX:
+            return Refused(command.cookie, Refusal.WRONG_STATE, "call_id longer than CALL_ID_LENGTH_MAX")
+        if len(self.calls) >= self._settings.calls_max:
+            return Refused(command.cookie, Refusal.CAPACITY, "calls_max reached")
+        addresses = self._settings.addresses.get(advertised_family(command.sdp))
+        if addresses is None:
+            return Refused(command.cookie, Refusal.BAD_SDP, "an address family that the worker does not serve")
+        bound, advertised = addresses
+        caller = open_leg(Side.CALLER, bound, self._pool, now)
+        try:
+            callee = open_leg(Side.CALLEE, bound, self._pool, now)
+        except PortPoolExhausted:
+            caller.close()
+            self._pool.give_back([caller.port], now)
+            raise
+        try:
+            call = RelayedCall(
+                command.call_id,
+                caller,
+                callee,
+                advertised=advertised,
+                session_ids=(self._random_bits(62), self._random_bits(62)),
+                board=self._relay,
+                now=now,
+            )
+        except OSError as error:
+            caller.close()
+            callee.close()
+            self._pool.give_back([caller.port, callee.port], now)
+            raise PortPoolExhausted from error
+        try:
+            body = call.offer(command.side, command.sdp, now)
+        except PeerFault:
+            self._pool.give_back(call.close(), now)
+            raise
+        self.calls[command.call_id] = call
+        self._relay.flush_each_second(call, now)
+        return Accepted(command.cookie, sdp=body)
+
+    def _start_recording(self, command: StartRecording, now: float) -> Reply:
+        call = self.calls[command.call_id]
+        if call.recorder is not None:
+            raise WrongState("the call is being recorded")
+        try:
+            call.recorder = Recorder(command.call_id, Path(command.path), command.at, self._writer)
+        except OSError as error:
+            log.error("recording: cannot be opened: %s", error.strerror)
+            return Refused(command.cookie, Refusal.STORAGE, f"the file cannot be opened: {error.strerror}")
+        return Accepted(command.cookie)
+
+    def _play(self, command: PlayMedia, now: float) -> Reply:
+        call = self.calls[command.call_id]
+        codec = call.g711_towards(command.side)
+        if not call.answered:
+            raise WrongState("the call is not answered")
+        if codec is None:
+            raise NoCommonCodec("the side takes no G.711")
+        key = (command.call_id, command.side)
+        running = self._players.get(key)
+        if running is not None:
+            running.stop()
+        self._players[key] = TonePlayer(
+            call,
+            command.side,
+            codec,
+            duration_ms=min(command.duration_ms, TONE_MS_MAX),
+            ssrc=self._random_bits(32),
+            schedule=self._relay.at,
+            now=now,
+        )
+        return Accepted(command.cookie)
+
+    def _end(self, call_id: str, at: float, now: float, cookie: int = 0) -> Reply:
+        call = self.calls.pop(call_id)
+        for side in Side:
+            player = self._players.pop((call_id, side), None)
+            if player is not None:
+                player.stop()
+        call.finish_recording(now, at)
+        call.flush(now)
+        reply = _statistics(cookie, call)
+        self._pool.give_back(call.close(), now)
+        return reply
+
+    def _watch_over(self, call: RelayedCall, now: float) -> None:
+        """After each flush: has media stopped, and is anybody there to end the call?"""
+        silent = now - call.last_media
+        if not call.answered:
+            if silent > self._settings.orphan_seconds and not self._engine_connected():
+                self._end(call.call_id, now, now)
+            return
+        if silent < self._settings.rtp_timeout_seconds or call.on_hold:
+            return
+        if not call.timed_out:
+            call.timed_out = True
+            self._emit(MediaTimedOut(call.call_id, round(silent, 3)), now)
+        if silent > self._settings.orphan_seconds and not self._engine_connected():
+            log.warning("a call without media and without an engine is ended")
+            self._end(call.call_id, now, now)
+
+
+def _statistics(cookie: int, call: RelayedCall) -> Accepted:
+    return Accepted(cookie, caller=call.statistics(Side.CALLER), callee=call.statistics(Side.CALLEE))

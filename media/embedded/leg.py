@@ -1,0 +1,166 @@
+"""One side of a relayed call: its sockets, where its media goes, what came from it since the last flush.
+
+A side has an open socket, which sees every datagram to its port, and once its address is latched a second one on the
+same port, connected to that address. The kernel then hands each datagram to the socket that fits it best: packets of
+the latched peer come through the connected one with plain ``recv`` and ``send`` (no address to build, compare or
+look up, a cached route), and everything else stays with the open one, where it is judged and counted.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from media.embedded.port_pool import PortPool, PortPoolExhausted
+from media.plane import Side
+from media.rtp.latch import Address, Latch
+from media.rtp.statistics import StreamStatistics
+
+DATAGRAM_OCTETS_MAX: Final = 2048
+PORT_TRIES_MAX: Final = 16
+"""Ports tried where something else on the machine holds one of ours."""
+
+PACKETS_PER_FLUSH_MAX: Final = 1024
+"""Packets of one side kept between two flushes (a second): ten times what 10 ms packets need. Older ones are dropped
+from recording and statistics, not from the relay."""
+
+DRAIN_MAX: Final = 8
+
+Send = Callable[[bytes], object]
+
+
+def discard(_data: bytes) -> None:
+    """Where packets go as long as nobody is there to have them."""
+
+
+def sender_to(open_socket: socket.socket, address: Address) -> Send:
+    """A ``send`` for a side that is not latched yet."""
+    sendto = open_socket.sendto
+    return lambda data: sendto(data, address)
+
+
+def renumbering(send: Send, payload_types: dict[int, int]) -> Send:
+    """A ``send`` that changes payload types on the way, marker bit kept."""
+    table = bytes(payload_types.get(octet & 0x7F, octet & 0x7F) | octet & 0x80 for octet in range(256))
+
+    def renumber(data: bytes) -> object:
+        changed = bytearray(data)
+        changed[1] = table[changed[1]]
+        return send(bytes(changed))
+
+    return renumber
+
+
+class Leg:
+    """State of one side. ``arrivals`` (monotonic seconds) and ``packets`` run in step."""
+
+    __slots__ = (
+        "address", "arrivals", "connected", "last_packet", "latch", "packets", "payload_types", "port", "refused",
+        "rtcp", "rtcp_target", "rtp", "side", "statistics", "target",
+    )  # fmt: skip
+
+    def __init__(self, side: Side, address: str, port: int, rtp: socket.socket, rtcp: socket.socket) -> None:
+        self.side = side
+        self.address = address
+        self.port = port
+        self.rtp = rtp
+        self.rtcp = rtcp
+        self.connected: socket.socket | None = None
+        self.latch = Latch(None)
+        self.target: Address | None = None
+        """Where media to this side goes: the latched address, until then the SDP's."""
+        self.rtcp_target: Address | None = None
+        self.payload_types: dict[int, int] = {}
+        """Payload types to change in packets to this side."""
+        self.arrivals: deque[float] = deque(maxlen=PACKETS_PER_FLUSH_MAX)
+        self.packets: deque[bytes] = deque(maxlen=PACKETS_PER_FLUSH_MAX)
+        self.last_packet = b""
+        """The latest as of the last flush; an announcement to the other side goes on from its numbers."""
+        self.refused = 0
+        self.statistics = StreamStatistics()
+
+    def expect(self, rtp: Address | None, rtcp: Address | None) -> None:
+        """Latch anew, with the addresses of a new description; None where it wants nothing sent."""
+        moved = rtp != self.latch.expected
+        self.disconnect()
+        self.latch = Latch(rtp)
+        # A refresh with the same SDP must not send a side behind NAT back to its private address meanwhile.
+        if moved or self.target is None:
+            self.target, self.rtcp_target = rtp, rtcp
+
+    def connect(self, peer: Address) -> list[tuple[bytes, Address]]:
+        """Take a socket of its own for ``peer``; returns datagrams that came to it before it was connected.
+
+        Raises OSError where no descriptor or memory is left; the open socket then goes on alone.
+        """
+        self.disconnect()
+        # Only for this moment may two sockets share the port: outside it nothing else on the machine can bind it.
+        self.rtp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        connected = _socket(self.rtp.family)
+        try:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            connected.bind((self.address, self.port))
+            connected.connect(peer)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        except OSError:
+            connected.close()
+            raise
+        finally:
+            self.rtp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        self.connected = connected
+        self.target = peer
+        early: list[tuple[bytes, Address]] = []
+        while len(early) < DRAIN_MAX:
+            try:
+                data, source = connected.recvfrom(DATAGRAM_OCTETS_MAX)
+            except OSError:
+                break
+            early.append((data, (source[0], source[1])))
+        return early
+
+    def disconnect(self) -> None:
+        """Give the connected socket up; the open one sees everything again."""
+        if self.connected is not None:
+            self.connected.close()
+            self.connected = None
+
+    def sender(self, *, renumbered: bool = True) -> Send:
+        """How a packet gets to this side as things stand; our own packets need no other payload type."""
+        if self.connected is not None:
+            send: Send = self.connected.send
+        elif self.target is not None:
+            send = sender_to(self.rtp, self.target)
+        else:
+            return discard
+        return renumbering(send, self.payload_types) if renumbered and self.payload_types else send
+
+    def close(self) -> None:
+        """Close all sockets of the side."""
+        self.disconnect()
+        self.rtp.close()
+        self.rtcp.close()
+
+
+def _socket(family: int) -> socket.socket:
+    return socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+
+
+def open_leg(side: Side, address: str, pool: PortPool, now: float) -> Leg:
+    """A side on a port of the pool. Raises PortPoolExhausted, also where the machine gives us no sockets."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for _ in range(PORT_TRIES_MAX):
+        port = pool.take(now)
+        sockets: list[socket.socket] = []
+        try:
+            for number in (port, port + 1):
+                sockets.append(_socket(family))
+                sockets[-1].bind((address, number))
+        except OSError:
+            for opened in sockets:
+                opened.close()
+            pool.give_back([port], now)
+            continue
+        return Leg(side, address, port, sockets[0], sockets[1])
+    raise PortPoolExhausted

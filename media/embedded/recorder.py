@@ -1,0 +1,81 @@
+"""A call's recording: stereo, caller left and callee right, each packet where its timestamp puts it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from media.codec.g711 import DECODED, Pcm
+from media.codec.wav import SAMPLE_RATE
+from media.embedded.recording_writer import Gap, RecordingFile, RecordingWriter
+from media.embedded.voice_track import VoiceTrack
+from media.plane import Side
+from media.rtp.block import Block
+
+KEPT_BACK_FRAMES: Final = 1600
+"""200 ms that stay in memory at each flush, so that late packets still find their place."""
+
+AHEAD_FRAMES_MAX: Final = 8000
+"""A packet may be placed so far after the present; beyond it is a timestamp gone wrong."""
+
+SPAN_FRAMES_MAX: Final = 60 * SAMPLE_RATE
+"""What is put together at once; after a longer standstill of the whole process the time between stays silent."""
+
+CHANNEL: Final[Mapping[Side, int]] = {Side.CALLER: 0, Side.CALLEE: 1}
+
+
+class Recorder:
+    """Puts one call's packets together and queues finished frames. Frames count from the recording's start."""
+
+    __slots__ = ("_file", "_start", "_tail", "_tracks", "_writer", "_written")
+
+    def __init__(self, call_id: str, path: Path, at: float, writer: RecordingWriter) -> None:
+        """Record from ``at`` (monotonic seconds) on. Raises OSError if the file cannot be made."""
+        self._file = RecordingFile(call_id, path)
+        self._writer = writer
+        self._start = round(at * SAMPLE_RATE)
+        self._written = 0
+        self._tail: Pcm = np.zeros((0, 2), np.int16)
+        self._tracks = {side: VoiceTrack() for side in Side}
+
+    def flush(
+        self, now: float, blocks: Mapping[Side, Block], laws: Mapping[int, str], *, end: float | None = None
+    ) -> None:
+        """Take the packets since the last flush, and write what no late packet can change any more.
+
+        ``laws`` maps payload types to PCMA or PCMU. With ``end`` everything up to that time is written, not more.
+        """
+        present = round(now * SAMPLE_RATE) - self._start
+        final = present - KEPT_BACK_FRAMES if end is None else round(end * SAMPLE_RATE) - self._start
+        horizon = max(present + AHEAD_FRAMES_MAX, final)
+        base = max(self._written, horizon - SPAN_FRAMES_MAX)
+        frames = np.zeros((max(0, horizon - base), 2), np.int16)
+        kept = self._tail[base - self._written :][: len(frames)]
+        frames[: len(kept)] = kept
+        extent = len(kept)
+        for side, block in blocks.items():
+            track = self._tracks[side]
+            channel = frames[:, CHANNEL[side]]
+            extent = max(extent, track.place(block, laws, DECODED, channel, self._start + base))
+        ready = max(0, final - base)
+        if ready:
+            if not self._writer.write(self._file, base, frames[:ready]):
+                self._file.miss(base, base + ready)
+            for track in self._tracks.values():
+                track.decide(self._start + base + ready, self._start)
+        self._written = base + ready
+        self._tail = frames[ready : max(ready, extent)].copy()
+
+    def finish(self, now: float, blocks: Mapping[Side, Block], laws: Mapping[int, str], at: float) -> None:
+        """End at ``at``, with the last packets; the file is closed and reported by the writer."""
+        at = min(at, now + 1.0)
+        self.flush(now, blocks, laws, end=at)
+        frames = max(0, round(at * SAMPLE_RATE) - self._start)
+        gaps: list[Gap] = []
+        for side, track in self._tracks.items():
+            for start, end in track.gaps(self._start, self._start + frames):
+                gaps.append((side, (start - self._start) // 8, (end - self._start) // 8))
+        self._writer.finish(self._file, frames, gaps)

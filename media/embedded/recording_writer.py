@@ -1,0 +1,156 @@
+"""The thread that takes recordings to disk, so that a slow disk never holds packets up.
+
+It writes, keeps each file's header true, and at the end hashes the file and says that it is finished. A write that
+fails (a full disk) leaves silence in its place and is reported as a gap of both sides; it ends nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+from media.codec import wav
+from media.codec.g711 import Pcm
+from media.plane import RecordingFinished, Side
+
+log = logging.getLogger("media.recording")
+
+QUEUE_OCTETS_MAX: Final = 64 * 1024 * 1024
+"""Samples on their way to disk, 2,000 seconds of calls: what comes while the disk takes no more is lost."""
+
+GAPS_MAX: Final = 500
+"""Gaps reported of one recording; further ones are counted into the log only."""
+
+HASH_OCTETS: Final = 256 * 1024
+
+Gap = tuple[Side, int, int]
+
+
+class RecordingFile:
+    """One open file. ``missing`` are (start, end) in frames that could not be written; the thread's own."""
+
+    __slots__ = ("call_id", "descriptor", "frames", "missing", "path")
+
+    def __init__(self, call_id: str, path: Path) -> None:
+        """Make the file and its folder. Raises OSError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.call_id = call_id
+        self.path = path
+        self.frames = 0
+        self.missing: list[tuple[int, int]] = []
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        try:
+            os.pwrite(self.descriptor, wav.header(0), 0)
+        except OSError:
+            os.close(self.descriptor)
+            raise
+
+    def write(self, start: int, samples: Pcm) -> None:
+        """Write stereo frames from frame ``start`` on; what fails is noted in ``missing``."""
+        end = start + len(samples)
+        try:
+            octets = samples.data.cast("B")
+            written = os.pwrite(self.descriptor, octets, wav.HEADER_OCTETS + start * wav.FRAME_OCTETS)
+            done = start + written // wav.FRAME_OCTETS
+            if done < end:
+                self.miss(done, end)
+            self.frames = max(self.frames, done)
+            os.pwrite(self.descriptor, wav.header(self.frames * wav.FRAME_OCTETS), 0)
+        except OSError as error:
+            log.error("recording: a write failed: %s", error.strerror)
+            self.miss(start, end)
+
+    def miss(self, start: int, end: int) -> None:
+        """Note frames that are not in the file; adjacent stretches are one."""
+        if self.missing and self.missing[-1][1] >= start:
+            self.missing[-1] = (self.missing[-1][0], max(end, self.missing[-1][1]))
+        elif len(self.missing) < GAPS_MAX:
+            self.missing.append((start, end))
+
+    def finish(self, frames: int, gaps: list[Gap]) -> RecordingFinished:
+        """Bring the file to its length, close and hash it. Never raises: what is there is reported."""
+        sha256, size = "", 0
+        try:
+            # Longer than what could be written: the rest is a hole, which reads as silence and needs no space.
+            os.ftruncate(self.descriptor, wav.HEADER_OCTETS + frames * wav.FRAME_OCTETS)
+            os.pwrite(self.descriptor, wav.header(frames * wav.FRAME_OCTETS), 0)
+            self.frames = frames
+        except OSError as error:
+            log.error("recording: cannot be brought to its length: %s", error.strerror)
+        try:
+            sha256, size = _hashed(self.descriptor)
+        except OSError as error:
+            log.error("recording: cannot be read back: %s", error.strerror)
+        os.close(self.descriptor)
+        for start, end in self.missing:
+            for side in Side:
+                gaps.append((side, start * 1000 // wav.SAMPLE_RATE, min(end, frames) * 1000 // wav.SAMPLE_RATE))
+        gaps.sort(key=lambda gap: (gap[1], gap[0]))
+        duration_ms = round(self.frames * 1000 / wav.SAMPLE_RATE)
+        return RecordingFinished(self.call_id, str(self.path), duration_ms, size, sha256, gaps[:GAPS_MAX])
+
+
+def _hashed(descriptor: int) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    while octets := os.pread(descriptor, HASH_OCTETS, size):
+        digest.update(octets)
+        size += len(octets)
+    return digest.hexdigest(), size
+
+
+_Job = tuple[RecordingFile, int, Pcm] | tuple[RecordingFile, int, list[Gap]] | None
+
+
+class RecordingWriter:
+    """The thread and its queue. ``wake`` is called, from the thread, when ``finished`` has something."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._finished: deque[RecordingFinished] = deque()
+        self._queued = 0
+        self._taken = 0
+        self._thread = threading.Thread(target=self._work, name="recording-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, file: RecordingFile, start: int, samples: Pcm) -> bool:
+        """Queue frames; False if the queue is full and they are lost."""
+        # Two counters, each with one writer, need no lock.
+        if self._queued - self._taken > QUEUE_OCTETS_MAX:
+            return False
+        self._queued += samples.nbytes
+        self._jobs.put((file, start, samples))
+        return True
+
+    def finish(self, file: RecordingFile, frames: int, gaps: list[Gap]) -> None:
+        """Queue the end of a file of so many frames."""
+        self._jobs.put((file, frames, gaps))
+
+    def finished(self) -> list[RecordingFinished]:
+        """What has been closed since the last call."""
+        found: list[RecordingFinished] = []
+        while self._finished:
+            found.append(self._finished.popleft())
+        return found
+
+    def close(self, seconds_max: float) -> None:
+        """Work off the queue and end the thread, for at most so long."""
+        self._jobs.put(None)
+        self._thread.join(seconds_max)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            file, number, rest = job
+            if isinstance(rest, list):
+                self._finished.append(file.finish(number, rest))
+                self._wake()
+            else:
+                file.write(number, rest)
+                self._taken += rest.nbytes

@@ -1,0 +1,142 @@
+"""The worker's loop: epoll, packets from one side to the other, timers, and each call's flush once a second.
+
+Per packet it does one look-up, recv, a check of the header, two appends and send. Whatever else a packet needs
+(statistics, decoding, placing, writing) is done for a second's packets at once, one call between two polls, so that
+no flush of many calls holds packets up.
+"""
+
+from __future__ import annotations
+
+import gc
+import heapq
+import itertools
+import select
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from media.embedded.call import Flow, Handler, RelayedCall
+from media.embedded.leg import DATAGRAM_OCTETS_MAX
+
+FLUSH_SECONDS: Final = 1.0
+POLL_SECONDS_MAX: Final = 0.5
+GARBAGE_SECONDS: Final = 120.0
+"""Reference cycles are rare here (a call's handlers); the collector runs at rest, not in mid-batch."""
+
+
+class Relay:
+    """Watches descriptors and runs timers. ``clock`` is the monotonic clock in seconds."""
+
+    def __init__(self, clock: Callable[[], float], descriptors_max: int) -> None:
+        self._clock = clock
+        self._epoll = select.epoll()
+        self._flows: list[Flow | None] = [None] * descriptors_max
+        self._handlers: dict[int, Handler] = {}
+        self._timers: list[tuple[float, int, Handler]] = []
+        self._count = itertools.count()
+        self._due: deque[tuple[float, RelayedCall]] = deque()
+        self._flushed: Callable[[RelayedCall, float], None] = lambda _call, _now: None
+        self.stopping = False
+        self.send_errors = 0
+        self.receive_errors = 0
+
+    def watch(self, descriptor: int, handler: Handler) -> None:
+        """Call ``handler`` with the time whenever ``descriptor`` is readable. OSError if it cannot be watched."""
+        if descriptor >= len(self._flows):
+            raise OSError("more descriptors than the worker was made for")
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self._handlers[descriptor] = handler
+
+    def watch_output(self, descriptor: int, wanted: bool) -> None:
+        """Have the handler of ``descriptor`` called also when it is writable, or no longer."""
+        self._epoll.modify(descriptor, select.EPOLLIN | (select.EPOLLOUT if wanted else 0))
+
+    def connect_through(self, descriptor: int, flow: Flow) -> None:
+        """Relay what comes on a connected socket; a new flow takes the place of the last."""
+        if self._flows[descriptor] is None:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        self._flows[descriptor] = flow
+
+    def forget(self, descriptor: int) -> None:
+        """No longer watch a descriptor, which is about to be closed."""
+        if self._flows[descriptor] is not None or descriptor in self._handlers:
+            self._epoll.unregister(descriptor)
+        self._flows[descriptor] = None
+        self._handlers.pop(descriptor, None)
+
+    def at(self, when: float, handler: Handler) -> None:
+        """Call ``handler`` at a time. There is no cancelling: a handler that is not wanted any more does nothing."""
+        heapq.heappush(self._timers, (when, next(self._count), handler))
+
+    def flush_each_second(self, call: RelayedCall, now: float) -> None:
+        """Flush a call from now on, until it says ``closed``."""
+        self._due.append((now + FLUSH_SECONDS, call))
+
+    def on_flushed(self, handler: Callable[[RelayedCall, float], None]) -> None:
+        """Call ``handler`` after each flush of a call."""
+        self._flushed = handler
+
+    def run(self) -> None:
+        """Relay until ``stopping`` is set."""
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self.at(self._clock() + GARBAGE_SECONDS, self._collect)
+        clock, poll, flows = self._clock, self._epoll.poll, self._flows
+        timeout = 0.0
+        while not self.stopping:
+            events = poll(timeout)
+            now = clock()
+            for descriptor, _mask in events:
+                flow = flows[descriptor]
+                if flow is None:
+                    handler = self._handlers.get(descriptor)
+                    if handler is not None:
+                        handler(now)
+                    continue
+                recv, send, keep, mark, leg = flow
+                try:
+                    data = recv(DATAGRAM_OCTETS_MAX)
+                except OSError:  # an ICMP error of an earlier send, or closed earlier in this batch
+                    self.receive_errors += 1
+                    continue
+                if len(data) < 12 or data[0] >> 6 != 2:  # media.rtp.packet.is_rtp, without the call
+                    leg.refused += 1
+                    continue
+                try:
+                    send(data)
+                except OSError:
+                    self._send_again(send, data)
+                keep(data)
+                mark(now)
+            timeout = self._work(now)
+
+    def _send_again(self, send: Callable[[bytes], object], data: bytes) -> None:
+        """A send may fail for an ICMP error that an earlier packet got, and is then not done: try once more."""
+        try:
+            send(data)
+        except OSError:
+            self.send_errors += 1
+
+    def _work(self, now: float) -> float:
+        """Timers that are due, and one call's flush; returns how long the loop may sleep, in seconds."""
+        timers, due = self._timers, self._due
+        while timers and timers[0][0] <= now:
+            heapq.heappop(timers)[2](now)
+        if due and due[0][0] <= now:
+            when, call = due.popleft()
+            if not call.closed:
+                call.flush(now)
+                self._flushed(call, now)
+                # From the time it was due, so that calls keep their distance; not from a time long past.
+                due.append((max(when + FLUSH_SECONDS, now + FLUSH_SECONDS / 2), call))
+        wake = now + POLL_SECONDS_MAX
+        if timers:
+            wake = min(wake, timers[0][0])
+        if due:
+            wake = min(wake, due[0][0])
+        return max(0.0, wake - now)
+
+    def _collect(self, now: float) -> None:
+        gc.collect()
+        self.at(now + GARBAGE_SECONDS, self._collect)
