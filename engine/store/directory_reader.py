@@ -81,7 +81,7 @@ async def read_all(connection: AsyncConnection) -> tuple[int, list[Facts]]:
     return newest, facts
 
 
-async def read_changes(connection: AsyncConnection, since: int) -> tuple[int, list[Facts], list[tuple[str, int | str]]]:
+async def read_changes(connection: AsyncConnection, since: int) -> tuple[int, list[Facts], list[tuple[str, str]]]:
     """What changed after change ``since``: the id to ask from next, facts as they are now, and what is gone.
 
     What is gone is (table's name, id); an ended binding is gone. At most CHANGES_READ_MAX changes are taken: ask again
@@ -105,7 +105,7 @@ async def read_changes(connection: AsyncConnection, since: int) -> tuple[int, li
         key = change.entity_id if change.entity == Binding.__tablename__ else int(change.entity_id)
         ids.setdefault(change.entity, {})[key] = None
     facts: list[Facts] = []
-    removed: list[tuple[str, int | str]] = []
+    removed: list[tuple[str, str]] = []
     # In the order of read_all, in which what is referred to comes first. An entity that a newer version feeds is left.
     for entity, source in _SOURCE_OF.items():
         wanted = ids.get(entity, {})
@@ -113,7 +113,7 @@ async def read_changes(connection: AsyncConnection, since: int) -> tuple[int, li
         for entity_id in wanted:
             record = found.get(entity_id)
             if record is None or (isinstance(record, BindingFacts) and record.ended_at_ms is not None):
-                removed.append((entity, entity_id))
+                removed.append((entity, str(entity_id)))
             else:
                 facts.append(record)
     return changes[-1].id, facts, removed

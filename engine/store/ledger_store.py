@@ -235,7 +235,9 @@ async def settle(connection: AsyncConnection, engine_id: str, charges: Sequence[
     )
 
 
-async def read_account(connection: AsyncConnection | AsyncSession, scope: Scope, tenant_id: int) -> Row[*tuple[Any, ...]] | None:
+async def read_account(
+    connection: AsyncConnection | AsyncSession, scope: Scope, tenant_id: int
+) -> Row[*tuple[Any, ...]] | None:
     """(tenant_id, balance_micro, overdraft_limit_micro, leased_micro) of a tenant, None outside ``scope``."""
     statement = select(
         Account.tenant_id, Account.balance_micro, Account.overdraft_limit_micro, Account.leased_micro
