@@ -1,0 +1,107 @@
+"""The asyncio shell round a user agent: sockets, one timer handle, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from sip.core.events import Event
+from sip.core.hop import Hop
+from sip.core.user_agent import UserAgent
+from sip.transport.udp import UdpSocket
+
+# Rounds of "events cause datagrams, failed sends cause events" in one flush; what is left waits for the next.
+FLUSH_ROUNDS_MAX = 16
+
+
+class Endpoint:
+    """Drives `user_agent`. `handle(event, now)` is the transaction user; it calls the user agent's methods directly.
+
+    Whoever calls the user agent from outside `handle` calls `flush` afterwards. `clock` is monotonic, in seconds, and
+    must be the loop's own (`loop.time`), since timers are armed with it.
+    """
+
+    def __init__(
+        self,
+        user_agent: UserAgent,
+        sockets: Iterable[UdpSocket],
+        handle: Callable[[Event, float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.user_agent = user_agent
+        self.sockets = tuple(sockets)
+        self.unsendable = 0  # datagrams for a family or transport without socket
+        self._handle = handle
+        self._clock = clock
+        self._ipv4 = next((each for each in self.sockets if not each.is_ipv6), None)
+        self._ipv6 = next((each for each in self.sockets if each.is_ipv6), None)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = 0.0
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Starts reading the sockets."""
+        self._loop = loop
+        for each in self.sockets:
+            each.listen(loop, self._receive, self.flush)
+
+    def close(self) -> None:
+        """Closes sockets and timer; what is not sent is not sent. Idempotent."""
+        for each in self.sockets:
+            each.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._loop = None
+
+    def _receive(self, data: bytes, source: Hop) -> None:
+        now = self._clock()
+        self.user_agent.receive_datagram(data, source, now)
+        if self.user_agent.events:
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        events = self.user_agent.events
+        while events:
+            # Taken off first: an event whose handling raises must not come again.
+            self._handle(events.pop(0), now)
+
+    def flush(self) -> None:
+        """Hands out events, sends what is to be sent, arms the timer."""
+        now = self._clock()
+        user_agent = self.user_agent
+        for _ in range(FLUSH_ROUNDS_MAX):
+            if user_agent.events:
+                self._tell(now)
+            if not user_agent.datagrams:
+                break
+            self._send(now)
+        deadline = user_agent.next_deadline()
+        if deadline is None or self._loop is None:
+            return
+        # A handle that fires early costs one empty look; cancelling one for every message would cost more.
+        if self._timer is None or deadline < self._armed_for:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed_for = deadline
+            self._timer = self._loop.call_at(deadline, self._fire)
+
+    def _send(self, now: float) -> None:
+        user_agent = self.user_agent
+        datagrams = user_agent.datagrams
+        failed: list[Hop] = []
+        for data, hop in datagrams:
+            carrier = self._ipv6 if ":" in hop.host else self._ipv4
+            if carrier is None or hop.transport != "udp":
+                self.unsendable += 1
+                failed.append(hop)
+            elif not carrier.send(data, hop):
+                failed.append(hop)
+        datagrams.clear()
+        for hop in dict.fromkeys(failed):
+            user_agent.transport_failed(hop, now)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self.user_agent.fire_timers(self._clock())
+        self.flush()
