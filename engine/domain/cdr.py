@@ -17,7 +17,7 @@ class CdrState(StrEnum):
     ENDED = "ended"
 
 
-class Cdr(msgspec.Struct, kw_only=True):
+class Cdr(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Field by field the table ``cdrs``. Times are milliseconds since the epoch, money is micro-units."""
 
     id: str

@@ -90,6 +90,19 @@ def to_trunk_format(number: str, number_format: NumberFormat) -> str:
     return "0" + national
 
 
+def from_trunk_format(text: str, number_format: NumberFormat) -> str:
+    """The canonical number from what a trunk sent. Raises InvalidNumber.
+
+    A trunk that writes country codes without ``+`` means one by every digit string; only a mainland mobile, which has
+    one spelling without its code, is taken for what it is.
+    """
+    if number_format is NumberFormat.PLAIN_86 and text[:1] not in ("+", "0"):
+        digits = text.translate(_SEPARATORS)
+        if len(digits) <= DIALLED_LENGTH_MAX and not _MAINLAND_MOBILE.fullmatch(digits):
+            return normalise("+" + digits)
+    return normalise(text)
+
+
 def mask(number: str | None) -> str:
     """For someone who may know that a number is there but not which: 138****1234."""
     if not number:

@@ -9,7 +9,7 @@ from engine.domain.cause import Cause
 from engine.domain.charging import Rate
 from engine.domain.directory import Directory
 from engine.domain.facts import BindingFacts, TrunkFacts, XNumberFacts
-from engine.domain.number import InvalidNumber, NumberFormat, normalise
+from engine.domain.number import NumberFormat
 
 
 class Direction(StrEnum):
@@ -54,23 +54,16 @@ class NoRoute:
     parties: Parties
 
 
-def route_axb(directory: Directory, *, caller_number: str, dialled: str, now_ms: int) -> Route | NoRoute:
+def route_axb(directory: Directory, *, caller: str | None, dialled: str | None, now_ms: int) -> Route | NoRoute:
     """Routes a call to a middle number.
 
-    ``caller_number`` is as the trunk or the softphone's account gives it, ``dialled`` as it was dialled; both are
-    normalised here. A caller without a binding on X is dealt with by the X number's policy.
+    ``caller`` and ``dialled`` are canonical numbers, None where what came was none (withheld, garbled). A caller
+    without a binding on X is dealt with by the X number's policy.
     """
-    try:
-        x_dialled = normalise(dialled)
-    except InvalidNumber:
-        return NoRoute(Cause.UNKNOWN_X, Parties())
-    x = directory.x_number(x_dialled)
+    x = directory.x_number(dialled) if dialled is not None else None
     if x is None or x.status != "active":
-        return NoRoute(Cause.UNKNOWN_X, Parties(x_number=x_dialled))
-    try:
-        caller = normalise(caller_number)
-    except InvalidNumber:
-        # Withheld or garbled: nobody's number, so no binding can be his.
+        return NoRoute(Cause.UNKNOWN_X, Parties(x_number=dialled))
+    if caller is None:
         return NoRoute(Cause.NO_BINDING, Parties(tenant_id=x.tenant_id, line_id=x.line_id, x_number=x.number))
     binding = directory.binding(x.id, caller, now_ms)
     if binding is not None:

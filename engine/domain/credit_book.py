@@ -1,0 +1,98 @@
+"""All tenants' credit at one engine: holds at once where the lease suffices, else a wait for the database's answer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from engine.domain.credit import Credit
+
+REFUSED = -1
+"""Instead of an amount: there is less than the least that was asked for."""
+
+Waiter = TypeVar("Waiter")
+"""Whoever asked for a hold; handed back with the answer, otherwise not looked at."""
+
+
+@dataclass(slots=True)
+class _TenantCredit(Generic[Waiter]):
+    credit: Credit = field(default_factory=Credit)
+    waiting: deque[tuple[Waiter, int, int]] = field(default_factory=deque)
+    asked: bool = False
+    """A lease has been asked for and not answered yet."""
+    dry: bool = False
+    """The account had nothing more to lease when last asked, and has not changed since."""
+
+
+class CreditBook(Generic[Waiter]):
+    """Holds, posts and leases by tenant; nothing here waits or does I/O.
+
+    ``lease_micro`` is what is asked of the database at a time; more is asked for when less than half of it is free.
+    As many can wait as there are calls, so the limit on calls bounds the queue too.
+    """
+
+    def __init__(self, lease_micro: int) -> None:
+        self._lease_micro = lease_micro
+        self._tenants: dict[int, _TenantCredit[Waiter]] = {}
+        self.lease_requests: list[tuple[int, int]] = []
+        """(tenant id, micro-units): to be asked of the database, then answered by ``lease_answered``."""
+
+    def hold(self, tenant_id: int, wanted_micro: int, least_micro: int, waiter: Waiter) -> int | None:
+        """How much was held; None if the answer will come from ``lease_answered``; else REFUSED."""
+        tenant = self._of(tenant_id)
+        if not tenant.waiting and tenant.credit.free_micro >= wanted_micro:
+            granted = tenant.credit.hold(wanted_micro, least_micro)
+            self._ask_ahead(tenant_id, tenant)
+            return granted
+        if tenant.dry and not tenant.asked:
+            granted = tenant.credit.hold(wanted_micro, least_micro)
+            return REFUSED if granted is None else granted
+        tenant.waiting.append((waiter, wanted_micro, least_micro))
+        self._ask(tenant_id, tenant, sum(wanted for _, wanted, _ in tenant.waiting))
+        return None
+
+    def post(self, tenant_id: int, held_micro: int, charge_micro: int) -> None:
+        tenant = self._of(tenant_id)
+        tenant.credit.post(held_micro, charge_micro)
+        if not tenant.dry:
+            self._ask_ahead(tenant_id, tenant)
+
+    def lease_answered(self, tenant_id: int, granted_micro: int | None) -> Iterator[tuple[Waiter, int]]:
+        """Takes the lease in and yields (waiter, held or REFUSED), in the order in which they asked.
+
+        None is no answer: who waits must do with what there is, and the next who asks makes us ask again.
+        """
+        tenant = self._of(tenant_id)
+        tenant.asked = False
+        tenant.credit.leased_micro += granted_micro or 0
+        tenant.dry = granted_micro == 0
+        waiting, tenant.waiting = tenant.waiting, deque()
+        for waiter, wanted_micro, least_micro in waiting:
+            granted = tenant.credit.hold(wanted_micro, least_micro)
+            yield waiter, REFUSED if granted is None else granted
+
+    def account_changed(self, tenant_id: int) -> None:
+        """The account may have more to lease now: forget that it was dry, and ask if credit runs low."""
+        tenant = self._of(tenant_id)
+        tenant.dry = False
+        self._ask_ahead(tenant_id, tenant)
+
+    def credit_of(self, tenant_id: int) -> Credit:
+        return self._of(tenant_id).credit
+
+    def _of(self, tenant_id: int) -> _TenantCredit[Waiter]:
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None:
+            tenant = self._tenants[tenant_id] = _TenantCredit()
+        return tenant
+
+    def _ask_ahead(self, tenant_id: int, tenant: _TenantCredit[Waiter]) -> None:
+        if not tenant.dry and tenant.credit.free_micro * 2 < self._lease_micro:
+            self._ask(tenant_id, tenant, 0)
+
+    def _ask(self, tenant_id: int, tenant: _TenantCredit[Waiter], wanted_micro: int) -> None:
+        if not tenant.asked:
+            tenant.asked = True
+            self.lease_requests.append((tenant_id, max(wanted_micro, self._lease_micro)))
