@@ -121,11 +121,12 @@ class UserAgentClient(UserAgentBase):
                 self._reject_pending(session, 480, now, headers)
             return
         if state is SessionState.ANSWERED:
-            if not session.outgoing:
+            if session.outgoing:
+                self.acknowledge(session, now)
+            elif session.server is not None:  # None once the wait for the ACK is over
                 session.is_bye_wanted = True
                 session.state = SessionState.ENDING
                 return
-            self.acknowledge(session, now)
         self._send_bye(session, now, headers)
 
     def request(
