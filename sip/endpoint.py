@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from sip.core.events import Event
 from sip.core.hop import Hop
@@ -14,24 +15,38 @@ from sip.transport.udp import UdpSocket
 FLUSH_ROUNDS_MAX = 16
 
 
-class Endpoint:
-    """Drives `user_agent`. `handle(event, now)` is the transaction user; it calls the user agent's methods directly.
+class TransactionUser(Protocol):
+    """What stands above the user agent (RFC 3261 §5). It calls the user agent's methods directly."""
 
-    Whoever calls the user agent from outside `handle` calls `flush` afterwards. `clock` is monotonic, in seconds, and
-    must be the loop's own (`loop.time`), since timers are armed with it.
+    def receive(self, event: Event, now: float) -> None: ...
+
+    def fire_timers(self, now: float) -> None:
+        """Fires the transaction user's own timers that are due."""
+
+    def next_deadline(self) -> float | None:
+        """When its own timers are next due, None when none runs."""
+
+    def commit(self, now: float) -> None:
+        """Called before datagrams leave: whatever must be on record before it has consequences outside."""
+
+
+class Endpoint:
+    """Drives `user_agent` and the transaction user above it.
+
+    Whoever calls either from outside calls `flush` afterwards. `clock` never runs backwards, in seconds.
     """
 
     def __init__(
         self,
         user_agent: UserAgent,
         sockets: Iterable[UdpSocket],
-        handle: Callable[[Event, float], None],
+        transaction_user: TransactionUser,
         clock: Callable[[], float],
     ) -> None:
         self.user_agent = user_agent
         self.sockets = tuple(sockets)
         self.unsendable = 0  # datagrams for a family or transport without socket
-        self._handle = handle
+        self._transaction_user = transaction_user
         self._clock = clock
         self._ipv4 = next((each for each in self.sockets if not each.is_ipv6), None)
         self._ipv6 = next((each for each in self.sockets if each.is_ipv6), None)
@@ -56,15 +71,22 @@ class Endpoint:
 
     def _receive(self, data: bytes, source: Hop) -> None:
         now = self._clock()
+        # What is due comes before what comes in: a late wake-up must not let a message overtake a timer.
+        self._fire_due(now)
         self.user_agent.receive_datagram(data, source, now)
         if self.user_agent.events:
             self._tell(now)
+
+    def _fire_due(self, now: float) -> None:
+        deadline = self._transaction_user.next_deadline()
+        if deadline is not None and deadline <= now:
+            self._transaction_user.fire_timers(now)
 
     def _tell(self, now: float) -> None:
         events = self.user_agent.events
         while events:
             # Taken off first: an event whose handling raises must not come again.
-            self._handle(events.pop(0), now)
+            self._transaction_user.receive(events.pop(0), now)
 
     def flush(self) -> None:
         """Hands out events, sends what is to be sent, arms the timer."""
@@ -73,10 +95,17 @@ class Endpoint:
         for _ in range(FLUSH_ROUNDS_MAX):
             if user_agent.events:
                 self._tell(now)
+            self._transaction_user.commit(now)
             if not user_agent.datagrams:
                 break
             self._send(now)
-        deadline = user_agent.next_deadline()
+        self._arm(now)
+
+    def _arm(self, now: float) -> None:
+        deadline = self.user_agent.next_deadline()
+        other = self._transaction_user.next_deadline()
+        if other is not None and (deadline is None or other < deadline):
+            deadline = other
         if deadline is None or self._loop is None:
             return
         # A handle that fires early costs one empty look; cancelling one for every message would cost more.
@@ -84,7 +113,7 @@ class Endpoint:
             if self._timer is not None:
                 self._timer.cancel()
             self._armed_for = deadline
-            self._timer = self._loop.call_at(deadline, self._fire)
+            self._timer = self._loop.call_later(max(0.0, deadline - now), self._fire)
 
     def _send(self, now: float) -> None:
         user_agent = self.user_agent
@@ -103,5 +132,7 @@ class Endpoint:
 
     def _fire(self) -> None:
         self._timer = None
-        self.user_agent.fire_timers(self._clock())
+        now = self._clock()
+        self._fire_due(now)
+        self.user_agent.fire_timers(now)
         self.flush()

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 from sip_wire import SDP
 
-from sip.core.events import Event, IncomingInvite, InviteAnswered, InviteFailed, SessionEnded
+from sip.core.events import DialogResponse, Event, IncomingInvite, InviteAnswered, InviteFailed, SessionEnded
 from sip.core.hop import Hop
 from sip.core.user_agent import UserAgent
 from sip.core.user_agent_settings import UserAgentSettings
@@ -16,32 +16,48 @@ from sip.endpoint import Endpoint
 from sip.transport.udp import UdpSocket
 
 
-def _endpoint(host: str, seen: list[Event]) -> Endpoint:
+class _Answering:
+    """Answers what comes in and ends what it has called."""
+
+    def __init__(self, agent: UserAgent, seen: list[Event], over: asyncio.Event) -> None:
+        self._agent, self._seen, self._over = agent, seen, over
+
+    def receive(self, event: Event, now: float) -> None:
+        self._seen.append(event)
+        if isinstance(event, IncomingInvite):
+            self._agent.answer(event.session, now, SDP)
+        elif isinstance(event, InviteAnswered):
+            self._agent.acknowledge(event.session, now)
+            self._agent.bye(event.session, now)
+        elif isinstance(event, SessionEnded | DialogResponse):
+            self._over.set()
+
+    def fire_timers(self, now: float) -> None:
+        raise AssertionError("no timer was set")
+
+    def next_deadline(self) -> float | None:
+        return None
+
+    def commit(self, now: float) -> None:
+        pass
+
+
+def _endpoint(host: str, seen: list[Event], over: asyncio.Event) -> Endpoint:
     numbers = count(1)
     udp = UdpSocket(host, 0)
     settings = UserAgentSettings(
         local_ipv4=None if udp.is_ipv6 else udp.address, local_ipv6=udp.address if udp.is_ipv6 else None
     )
     agent = UserAgent(settings=settings, new_token=lambda: f"{udp.address[1]}x{next(numbers)}")
-
-    def handle(event: Event, now: float) -> None:
-        seen.append(event)
-        if isinstance(event, IncomingInvite):
-            agent.answer(event.session, now, SDP)
-        elif isinstance(event, InviteAnswered):
-            agent.acknowledge(event.session, now)
-            agent.bye(event.session, now)
-
-    endpoint = Endpoint(agent, [udp], handle, asyncio.get_running_loop().time)
+    endpoint = Endpoint(agent, [udp], _Answering(agent, seen, over), asyncio.get_running_loop().time)
     endpoint.start(asyncio.get_running_loop())
     return endpoint
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_call_over_loopback_ends_on_both_sides(host: str) -> None:
-    told_a: list[Event] = []
-    told_b: list[Event] = []
-    a, b = _endpoint(host, told_a), _endpoint(host, told_b)
+    over_a, over_b = asyncio.Event(), asyncio.Event()
+    a, b = _endpoint(host, [], over_a), _endpoint(host, [], over_b)
     try:
         target = Hop("udp", *b.sockets[0].address)
         a.user_agent.invite(
@@ -49,8 +65,9 @@ async def test_call_over_loopback_ends_on_both_sides(host: str) -> None:
         )
         a.flush()
         async with asyncio.timeout(5):
-            while not any(isinstance(event, SessionEnded) for event in told_b) or a.user_agent.sessions:
-                await asyncio.sleep(0.005)
+            await over_a.wait()
+            await over_b.wait()
+        assert not a.user_agent.sessions
         assert not b.user_agent.sessions
     finally:
         a.close()
@@ -59,7 +76,7 @@ async def test_call_over_loopback_ends_on_both_sides(host: str) -> None:
 
 async def test_unsendable_hop_fails_the_call_instead_of_the_loop() -> None:
     told: list[Event] = []
-    endpoint = _endpoint("127.0.0.1", told)
+    endpoint = _endpoint("127.0.0.1", told, asyncio.Event())
     try:
         endpoint.user_agent.invite(
             target="sip:100@x",

@@ -1,0 +1,34 @@
+"""One call as the engine holds it: the machine, its route, its two SIP sessions and its timers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.domain.call import Call
+from engine.domain.events import Leg, TimerKind
+from engine.domain.routing import Route
+
+if TYPE_CHECKING:
+    from engine.b2bua.call_timers import CallTimer
+    from sip.core.session import Session
+
+
+class ActiveCall:
+    """``caller`` and ``callee`` are None once their sessions are over; a call with neither is forgotten."""
+
+    __slots__ = ("call", "call_id", "callee", "caller", "max_forwards", "route", "timers")
+
+    def __init__(self, call_id: str, call: Call, route: Route, caller: Session, max_forwards: int) -> None:
+        self.call_id = call_id
+        self.call = call
+        self.route = route
+        self.caller: Session | None = caller
+        self.callee: Session | None = None
+        self.max_forwards = max_forwards
+        self.timers: dict[TimerKind, CallTimer] = {}
+
+    def session(self, leg: Leg) -> Session | None:
+        return self.caller if leg is Leg.CALLER else self.callee
+
+    def leg_of(self, session: Session) -> Leg:
+        return Leg.CALLER if session is self.caller else Leg.CALLEE

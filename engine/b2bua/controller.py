@@ -1,0 +1,465 @@
+"""Joins SIP sessions, media and money through the call machine: events of all three in, outputs out; no I/O.
+
+The driver calls the ``receive_…`` and ``fire_timers`` methods with the time and then carries out what lies in
+``media_commands``, ``records``, ``credit.lease_requests`` and the user agent's datagrams.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from engine.b2bua.active_call import ActiveCall
+from engine.b2bua.admission import Admission, Refusal
+from engine.b2bua.call_timers import CallTimers
+from engine.b2bua.masking import identity_towards_phone, identity_towards_trunk, trunk_hop
+from engine.b2bua.outcome import REFUSAL_TEXTS, cause_of_failure, reason_header
+from engine.b2bua.registration import Registration
+from engine.domain import events as call_events
+from engine.domain.call import Call, CallPolicy, CallState, milliseconds
+from engine.domain.cause import CODES, Cause, ReleaseSide
+from engine.domain.cdr import Cdr, CdrState
+from engine.domain.charging import Rate
+from engine.domain.credit_book import REFUSED, CreditBook
+from engine.domain.directory import Directory
+from engine.domain.events import CallEvent, CallOutput, Leg
+from engine.domain.routing import Direction, NoRoute, Parties, Route, route_axb
+from media import plane
+from sip.core import events as sip_events
+from sip.core.session import Session
+from sip.core.user_agent import UserAgent
+
+RENEGOTIATION_METHODS = ("INVITE", "UPDATE")
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """``own_host`` stands in the addresses that we show; ``recordings_folder`` is absolute."""
+
+    policy: CallPolicy
+    own_host: str
+    own_host_ipv6: str
+    realm: str
+    recordings_folder: str
+    calls_max: int
+    retry_after_seconds: int
+    warning_tone_ms: int
+    lease_micro: int
+
+
+class Controller:
+    """All calls of one engine."""
+
+    def __init__(
+        self,
+        *,
+        settings: ControllerSettings,
+        user_agent: UserAgent,
+        directory: Directory,
+        admission: Admission,
+        registration: Registration,
+        new_call_id: Callable[[float], str],
+        to_monotonic: Callable[[float], float],
+    ) -> None:
+        self.directory = directory
+        self.credit: CreditBook[ActiveCall] = CreditBook(settings.lease_micro)
+        self.calls: dict[str, ActiveCall] = {}
+        self.media_commands: list[plane.Command] = []
+        self.records: list[tuple[Cdr, Rate | None]] = []
+        """CDRs with a new milestone, oldest first, and the rate that the call began with; the driver takes them."""
+        self.counters: Counter[str] = Counter()
+        self._settings = settings
+        self._user_agent = user_agent
+        self._admission = admission
+        self.registration = registration
+        self._new_call_id = new_call_id
+        self._to_monotonic = to_monotonic
+        self._timers = CallTimers()
+        self._calls_by_trunk: Counter[int] = Counter()
+        self._calls_by_tenant: dict[int, dict[str, ActiveCall]] = {}
+        self._awaited: dict[int, tuple[ActiveCall, type[plane.Command]]] = {}
+        self._cookie = 0
+
+    # Inputs -------------------------------------------------------------------------------------------------------
+
+    def receive(self, event: sip_events.Event, now: float) -> None:
+        """Takes what the user agent has to tell."""
+        SIP_HANDLERS[type(event)](self, event, now)
+
+    def receive_media_reply(self, reply: plane.Reply, now: float) -> None:
+        awaited = self._awaited.pop(reply.cookie, None)
+        if awaited is None:
+            self.counters["media_replies_unexpected"] += 1
+            return
+        active, command = awaited
+        if isinstance(reply, plane.Refused):
+            self.counters[f"media_refused_{reply.refusal}"] += 1
+            if command in (plane.Offer, plane.Answer):
+                self._feed(active, call_events.MediaRefused(_MEDIA_CAUSES[reply.refusal]), now)
+        elif command is plane.Offer:
+            self._feed(active, call_events.MediaOffered(reply.sdp), now)
+        elif command is plane.Answer:
+            self._feed(active, call_events.MediaAnswered(reply.sdp), now)
+
+    def media_timed_out(self, call_id: str, now: float) -> None:
+        active = self.calls.get(call_id)
+        if active is not None:
+            self._feed(active, call_events.MediaTimedOut(), now)
+
+    def media_lost(self, call_ids: list[str], now: float) -> None:
+        """A media worker is gone, and these calls' speech with it."""
+        for call_id in call_ids:
+            self.hang_up(call_id, Cause.MEDIA_FAILURE, now)
+
+    def lease_answered(self, tenant_id: int, granted_micro: int | None, now: float) -> None:
+        """Brings a lease; None where the database did not answer."""
+        for active, held_micro in self.credit.lease_answered(tenant_id, granted_micro):
+            self._feed(active, _credit_event(held_micro), now)
+
+    def account_changed(self, tenant_id: int, now: float) -> None:
+        """Money came or went: calls in their final unit may go on."""
+        self.credit.account_changed(tenant_id)
+        for active in list(self._calls_by_tenant.get(tenant_id, {}).values()):
+            self._feed(active, call_events.CreditChanged(), now)
+
+    def hang_up(self, call_id: str, cause: Cause, now: float) -> bool:
+        """Ends a call from our side; False if there is none of this id."""
+        active = self.calls.get(call_id)
+        if active is None:
+            return False
+        self._feed(active, call_events.PlatformHangUp(cause), now)
+        return True
+
+    def fire_timers(self, now: float) -> None:
+        while (due := self._timers.pop_due(now)) is not None:
+            active, kind = due
+            self._feed(active, call_events.TimerFired(kind), now)
+
+    def next_deadline(self) -> float | None:
+        return self._timers.next_deadline()
+
+    # SIP events ---------------------------------------------------------------------------------------------------
+
+    def _incoming_invite(self, event: sip_events.IncomingInvite, now: float) -> None:
+        caller = self._admission.identify(event.request, event.source, now)
+        if isinstance(caller, Refusal):
+            # A stranger, or a phone that has not shown its credentials yet: no call, so no record.
+            self.counters["invites_challenged_or_refused"] += 1
+            self._user_agent.reject(event.session, caller.status, now, headers=caller.headers)
+            return
+        now_ms = milliseconds(now)
+        call_id = self._new_call_id(now)
+        route = route_axb(self.directory, caller=caller.number, dialled=caller.dialled, now_ms=now_ms)
+        if isinstance(route, NoRoute):
+            self._refuse(event.session, call_id, route.parties, route.cause, now)
+            return
+        if len(self.calls) >= self._settings.calls_max or (
+            self._calls_by_trunk[route.trunk.id] >= route.trunk.calls_max
+        ):
+            self._refuse(event.session, call_id, route.parties, Cause.CAPACITY, now)
+            return
+        if not event.request.body:
+            # An INVITE without an offer: we have none to make until the callee's is known (RFC 3261 §13.2.1).
+            self._refuse(event.session, call_id, route.parties, Cause.INCOMPATIBLE_MEDIA, now)
+            return
+        event.session.use_source = caller.behind_nat
+        self._start(event, call_id, route, now)
+
+    def _start(self, event: sip_events.IncomingInvite, call_id: str, route: Route, now: float) -> None:
+        cdr = Cdr.started(call_id, route.parties, milliseconds(now))
+        cdr.trunk_id = route.trunk.id
+        if route.recording:
+            cdr.recording_path = f"{datetime.fromtimestamp(now, UTC):%Y/%m/%d}/{call_id}.wav"
+        agent_leg = Leg.CALLER if route.parties.direction is Direction.A_TO_B else Leg.CALLEE
+        call = Call(cdr, rate=route.rate, policy=self._settings.policy, agent_leg=agent_leg, offer=event.request.body)
+        active = ActiveCall(call_id, call, route, event.session, event.request.max_forwards - 1)
+        event.session.owner = active
+        self.calls[call_id] = active
+        self._calls_by_trunk[route.trunk.id] += 1
+        self._calls_by_tenant.setdefault(route.tenant_id, {})[call_id] = active
+        self._perform(active, call.start(now), now)
+
+    def _refuse(self, session: Session, call_id: str, parties: Parties, cause: Cause, now: float) -> None:
+        """Turns a call away before it has begun, and records that."""
+        cdr = Cdr.started(call_id, parties, milliseconds(now))
+        cdr.state = CdrState.ENDED
+        cdr.ended_at_ms = cdr.started_at_ms
+        cdr.cause, cdr.release_side = cause, ReleaseSide.PLATFORM
+        cdr.sip_status, cdr.q850_cause = CODES[cause]
+        self.records.append((cdr, None))
+        self._reject(session, cause, now)
+
+    def _reject(self, session: Session, cause: Cause, now: float) -> None:
+        headers = [reason_header(cause, REFUSAL_TEXTS.get(cause, ""))]
+        if cause is Cause.CAPACITY:
+            headers.append(("Retry-After", str(self._settings.retry_after_seconds)))
+        self._user_agent.reject(session, CODES[cause].sip_status, now, headers=headers)
+
+    def _progress(self, event: sip_events.InviteProgress, now: float) -> None:
+        active = event.session.owner
+        if isinstance(active, ActiveCall):
+            self._feed(active, call_events.CalleeRinging(event.response.body), now)
+
+    def _answered(self, event: sip_events.InviteAnswered, now: float) -> None:
+        session = event.session
+        self._user_agent.acknowledge(session, now)
+        active = session.owner
+        if not isinstance(active, ActiveCall):
+            return
+        if active.call.state is CallState.ENDED:
+            self._user_agent.bye(session, now)  # it crossed our CANCEL (RFC 3261 §9.1)
+            return
+        self._feed(active, call_events.CalleeAnswered(event.response.body), now)
+
+    def _failed(self, event: sip_events.InviteFailed, now: float) -> None:
+        active = event.session.owner
+        if not isinstance(active, ActiveCall):
+            return
+        cause = cause_of_failure(event.status, timed_out=event.response is None and event.status == 408)
+        self._feed(active, call_events.CalleeFailed(cause, event.status), now)
+        self._session_over(active, event.session)
+
+    def _cancelled(self, event: sip_events.InviteCancelled, now: float) -> None:
+        active = event.session.owner
+        if isinstance(active, ActiveCall):
+            self._feed(active, call_events.CallerCancelled(), now)
+            self._session_over(active, event.session)
+
+    def _acknowledged(self, event: sip_events.InviteAcknowledged, now: float) -> None:
+        pass  # the offer came in the INVITE, so the ACK says nothing that the call waits for
+
+    def _ack_missing(self, event: sip_events.AckMissing, now: float) -> None:
+        active = event.session.owner
+        if isinstance(active, ActiveCall) and active.call.state is not CallState.ENDED:
+            self._feed(active, call_events.AckMissing(), now)
+        else:
+            self._user_agent.bye(event.session, now)
+
+    def _session_ended(self, event: sip_events.SessionEnded, now: float) -> None:
+        active = event.session.owner
+        if not isinstance(active, ActiveCall):
+            return
+        leg = active.leg_of(event.session)
+        if leg is Leg.CALLER and active.call.state not in (CallState.TALKING, CallState.ENDED):
+            self._feed(active, call_events.CallerCancelled(), now)  # BYE in an early dialog (RFC 3261 §15)
+        else:
+            self._feed(active, call_events.HungUp(leg), now)
+        self._session_over(active, event.session)
+
+    def _dialog_request(self, event: sip_events.DialogRequest, now: float) -> None:
+        method = event.request.method
+        if method == "OPTIONS":
+            self._user_agent.respond(event.transaction, 200, now)
+        elif method in RENEGOTIATION_METHODS:
+            # The session stays as it is (RFC 3261 §14.2).
+            self._user_agent.respond(event.transaction, 488, now)
+        else:
+            self._user_agent.respond(event.transaction, 405, now)
+
+    def _dialog_response(self, event: sip_events.DialogResponse, now: float) -> None:
+        active = event.session.owner
+        if event.method == "BYE" and isinstance(active, ActiveCall):
+            # Answered or timed out: the session is over either way (RFC 3261 §15.1.1).
+            self._session_over(active, event.session)
+
+    def _incoming_request(self, event: sip_events.IncomingRequest, now: float) -> None:
+        method = event.request.method
+        if method == "REGISTER":
+            answer = self.registration.receive(event.request, event.source, now)
+            self._user_agent.respond(event.transaction, answer.status, now, headers=answer.headers)
+        elif method == "OPTIONS":
+            self._user_agent.respond(event.transaction, 200, now)
+        else:
+            self._user_agent.respond(event.transaction, 405, now, headers=[("Allow", ALLOWED)])
+
+    def _request_completed(self, event: sip_events.RequestCompleted, now: float) -> None:
+        pass  # nothing is sent outside dialogs yet that waits for its answer
+
+    # Feeding the machine and carrying out what it asks ------------------------------------------------------------
+
+    def _feed(self, active: ActiveCall, event: CallEvent, now: float) -> None:
+        self._perform(active, active.call.receive(event, now), now)
+
+    def _perform(self, active: ActiveCall, outputs: list[CallOutput], now: float) -> None:
+        for output in outputs:
+            PERFORMERS[type(output)](self, active, output, now)
+        if active.call.state is CallState.ENDED and active.caller is None and active.callee is None:
+            self._forget(active)
+
+    def _milestone(self, active: ActiveCall, output: call_events.Milestone, now: float) -> None:
+        self.records.append((active.call.cdr, active.route.rate))
+
+    def _hold_credit(self, active: ActiveCall, output: call_events.HoldCredit, now: float) -> None:
+        held = self.credit.hold(active.route.tenant_id, output.wanted_micro, output.least_micro, active)
+        if held is not None:
+            self._feed(active, _credit_event(held), now)
+
+    def _post_credit(self, active: ActiveCall, output: call_events.PostCredit, now: float) -> None:
+        self.credit.post(active.route.tenant_id, output.held_micro, output.charge_micro)
+
+    def _offer_media(self, active: ActiveCall, output: call_events.OfferMedia, now: float) -> None:
+        self._command(plane.Offer(self._next_cookie(), active.call_id, plane.Side.CALLER, output.media), active)
+
+    def _answer_media(self, active: ActiveCall, output: call_events.AnswerMedia, now: float) -> None:
+        self._command(plane.Answer(self._next_cookie(), active.call_id, plane.Side.CALLEE, output.media), active)
+
+    def _start_recording(self, active: ActiveCall, output: call_events.StartRecording, now: float) -> None:
+        path = f"{self._settings.recordings_folder}/{active.call.cdr.recording_path}"
+        at = self._to_monotonic(output.at)
+        self._command(plane.StartRecording(self._next_cookie(), active.call_id, path, at), active)
+
+    def _play_warning(self, active: ActiveCall, output: call_events.PlayWarning, now: float) -> None:
+        side = plane.Side(output.leg)
+        duration_ms = self._settings.warning_tone_ms
+        self._command(plane.PlayMedia(self._next_cookie(), active.call_id, side, "warning", duration_ms), active)
+
+    def _delete_media(self, active: ActiveCall, output: call_events.DeleteMedia, now: float) -> None:
+        self._command(plane.Delete(self._next_cookie(), active.call_id, self._to_monotonic(output.at)), active)
+
+    def _dial(self, active: ActiveCall, output: call_events.Dial, now: float) -> None:
+        route = active.route
+        contact = (
+            self.registration.contact_of_agent(route.callee_agent_id, now)
+            if route.callee_agent_id is not None
+            else None
+        )
+        if contact is not None:
+            hop = contact.hop
+            identity = identity_towards_phone(
+                route, contact.uri, self._own_host(hop.host), contact.username, self._settings.realm
+            )
+        else:
+            hop = trunk_hop(route)
+            identity = identity_towards_trunk(route, self._own_host(hop.host))
+        session = self._user_agent.invite(
+            target=identity.target,
+            hop=hop,
+            from_=identity.from_,
+            to=identity.to,
+            contact_user=identity.contact_user,
+            body=output.media,
+            max_forwards=active.max_forwards,
+            now=now,
+        )
+        session.owner = active
+        session.use_source = contact is not None
+        active.callee = session
+
+    def _own_host(self, peer_host: str) -> str:
+        return self._settings.own_host_ipv6 if ":" in peer_host else self._settings.own_host
+
+    def _cancel_dial(self, active: ActiveCall, output: call_events.CancelDial, now: float) -> None:
+        if active.callee is not None:
+            self._user_agent.cancel(active.callee, now)
+
+    def _ring(self, active: ActiveCall, output: call_events.Ring, now: float) -> None:
+        if active.caller is None:
+            return
+        if output.media:
+            self._user_agent.progress(active.caller, 183, now, body=output.media)
+        else:
+            self._user_agent.progress(active.caller, 180, now)
+
+    def _accept(self, active: ActiveCall, output: call_events.Accept, now: float) -> None:
+        if active.caller is not None:
+            self._user_agent.answer(active.caller, now, output.media)
+
+    def _refuse_caller(self, active: ActiveCall, output: call_events.Refuse, now: float) -> None:
+        if active.caller is not None:
+            self._reject(active.caller, output.cause, now)
+            active.caller.owner = None
+            active.caller = None
+
+    def _release(self, active: ActiveCall, output: call_events.Release, now: float) -> None:
+        session = active.session(output.leg)
+        if session is not None:
+            self._user_agent.bye(session, now, headers=[reason_header(output.cause)])
+
+    def _set_timer(self, active: ActiveCall, output: call_events.SetTimer, now: float) -> None:
+        self._timers.set(active, output.kind, output.at)
+
+    def _clear_timers(self, active: ActiveCall, output: call_events.ClearTimers, now: float) -> None:
+        self._timers.clear(active)
+
+    def _next_cookie(self) -> int:
+        self._cookie += 1
+        return self._cookie
+
+    def _command(self, command: plane.Command, active: ActiveCall) -> None:
+        self._awaited[command.cookie] = (active, type(command))
+        self.media_commands.append(command)
+
+    def _session_over(self, active: ActiveCall, session: Session) -> None:
+        session.owner = None
+        if session is active.caller:
+            active.caller = None
+        elif session is active.callee:
+            active.callee = None
+        if active.call.state is CallState.ENDED and active.caller is None and active.callee is None:
+            self._forget(active)
+
+    def _forget(self, active: ActiveCall) -> None:
+        if self.calls.pop(active.call_id, None) is None:
+            return
+        trunk_id, tenant_id = active.route.trunk.id, active.route.tenant_id
+        self._calls_by_trunk[trunk_id] -= 1
+        tenant_calls = self._calls_by_tenant[tenant_id]
+        del tenant_calls[active.call_id]
+        if not tenant_calls:
+            del self._calls_by_tenant[tenant_id]
+
+
+ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER"
+
+
+def _credit_event(held_micro: int) -> CallEvent:
+    if held_micro == REFUSED:
+        return call_events.CreditRefused()
+    return call_events.CreditGranted(held_micro)
+
+
+_MEDIA_CAUSES = {
+    plane.Refusal.BAD_SDP: Cause.INCOMPATIBLE_MEDIA,
+    plane.Refusal.NO_COMMON_CODEC: Cause.INCOMPATIBLE_MEDIA,
+    plane.Refusal.CAPACITY: Cause.CAPACITY,
+    plane.Refusal.UNREACHABLE: Cause.CAPACITY,
+    plane.Refusal.UNKNOWN_CALL: Cause.MEDIA_FAILURE,
+    plane.Refusal.WRONG_STATE: Cause.MEDIA_FAILURE,
+    plane.Refusal.STORAGE: Cause.MEDIA_FAILURE,
+}
+
+SIP_HANDLERS: dict[type, Callable[..., None]] = {
+    sip_events.IncomingInvite: Controller._incoming_invite,
+    sip_events.InviteProgress: Controller._progress,
+    sip_events.InviteAnswered: Controller._answered,
+    sip_events.InviteFailed: Controller._failed,
+    sip_events.InviteCancelled: Controller._cancelled,
+    sip_events.InviteAcknowledged: Controller._acknowledged,
+    sip_events.AckMissing: Controller._ack_missing,
+    sip_events.SessionEnded: Controller._session_ended,
+    sip_events.DialogRequest: Controller._dialog_request,
+    sip_events.DialogResponse: Controller._dialog_response,
+    sip_events.IncomingRequest: Controller._incoming_request,
+    sip_events.RequestCompleted: Controller._request_completed,
+}
+
+PERFORMERS: dict[type, Callable[..., None]] = {
+    call_events.Milestone: Controller._milestone,
+    call_events.HoldCredit: Controller._hold_credit,
+    call_events.PostCredit: Controller._post_credit,
+    call_events.OfferMedia: Controller._offer_media,
+    call_events.AnswerMedia: Controller._answer_media,
+    call_events.StartRecording: Controller._start_recording,
+    call_events.PlayWarning: Controller._play_warning,
+    call_events.DeleteMedia: Controller._delete_media,
+    call_events.Dial: Controller._dial,
+    call_events.CancelDial: Controller._cancel_dial,
+    call_events.Ring: Controller._ring,
+    call_events.Accept: Controller._accept,
+    call_events.Refuse: Controller._refuse_caller,
+    call_events.Release: Controller._release,
+    call_events.SetTimer: Controller._set_timer,
+    call_events.ClearTimers: Controller._clear_timers,
+}

@@ -1,0 +1,192 @@
+"""The command line: ``axbridge``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+import uvloop
+from rich.console import Console
+
+from engine.runtime.control.client import EngineControl, EngineUnavailable
+from engine.runtime.control.protocol import Health, HealthReport, Reload
+from engine.runtime.logs import set_up_logs
+from engine.runtime.supervisor import ProcessPlan, Supervisor
+from engine.settings import Settings, SettingsError, read_settings
+from media.embedded.settings import WorkerSettings
+
+READY_SECONDS_MAX = 30.0
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A telesales telephone system: softswitch with middle numbers, call centre and CRM.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console(highlight=False, soft_wrap=True)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The configuration file (TOML); also AXBRIDGE_CONFIG.", show_default=False),
+]
+
+
+def _settings(config: Path | None) -> Settings:
+    try:
+        settings = read_settings(config)
+    except SettingsError as error:
+        raise _failure(str(error)) from error
+    if config is not None:
+        os.environ["AXBRIDGE_CONFIG"] = str(config.absolute())  # for the processes that we start
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return settings
+
+
+def _failure(text: str) -> typer.Exit:
+    typer.echo(f"axbridge: {text}", err=True)
+    return typer.Exit(1)
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+@app.command()
+def serve(config: ConfigOption = None) -> None:
+    """Start everything on this machine: media workers, engine and API; start again whatever dies."""
+    settings = _settings(config)
+    set_up_logs("supervisor", settings.log_level)
+    _run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    supervisor = Supervisor(process_plans(settings), settings.data / "log")
+    await supervisor.start()
+    await told.wait()
+    await supervisor.stop()
+
+
+def process_plans(settings: Settings) -> list[ProcessPlan]:
+    """The processes of one machine. Media comes first: an engine without it refuses every call."""
+    own = (sys.executable, "-m", "engine")
+    media = [
+        ProcessPlan(f"media-{index}", (*own, "media", "--index", str(index))) for index in range(settings.media.workers)
+    ]
+    return [*media, ProcessPlan("engine", (*own, "engine")), ProcessPlan("api", (*own, "api"))]
+
+
+@app.command()
+def engine(config: ConfigOption = None) -> None:
+    """The engine alone: SIP, calls, charging, CDRs."""
+    settings = _settings(config)
+    set_up_logs("engine", settings.log_level)
+    from engine.main import run_engine
+
+    try:
+        _run(run_engine(settings))
+    except OSError as error:
+        raise _failure(f"the engine cannot start: {error}") from error
+
+
+@app.command()
+def media(
+    config: ConfigOption = None,
+    index: Annotated[int, typer.Option(min=0, help="Which of the media workers this one is.")] = 0,
+) -> None:
+    """One media worker: relays and records RTP. It outlives an engine's restart."""
+    settings = _settings(config)
+    if index >= settings.media.workers:
+        raise _failure(f"--index {index}: media.workers is {settings.media.workers}")
+    worker = worker_settings(settings, index)
+    Path(worker.socket_path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # In place of this process: its loop is not asyncio's, and it needs none of what was imported here.
+    argument = msgspec.json.encode(worker).decode()
+    os.execv(sys.executable, [sys.executable, "-m", "media.embedded.worker", argument])
+
+
+def worker_settings(settings: Settings, index: int) -> WorkerSettings:
+    """One worker's share of the ports, in whole pairs (RTP on the even port, RTCP on the odd one after it)."""
+    pairs = (settings.media.port_max + 1 - settings.media.port_min) // 2 // settings.media.workers
+    port_min = settings.media.port_min + settings.media.port_min % 2 + index * pairs * 2
+    return WorkerSettings(
+        index=index,
+        socket_path=str(settings.media_socket(index)),
+        host=settings.media.host,
+        host_ipv6=settings.media.host_ipv6,
+        advertised_host=settings.media.advertised_host,
+        advertised_host_ipv6=settings.media.advertised_host_ipv6,
+        port_min=port_min,
+        port_max=min(port_min + pairs * 2 - 1, settings.media.port_max),
+        quarantine_seconds=settings.media.quarantine_seconds,
+        rtp_timeout_seconds=settings.media.rtp_timeout_seconds,
+        calls_max=settings.media.calls_per_worker_max,
+    )
+
+
+@app.command()
+def api(config: ConfigOption = None) -> None:
+    """The API alone: platform, tenant and agent routes, webhooks, recordings."""
+    _settings(config)
+    # Another process image, because the engine's package knows nothing of the API's.
+    os.execv(sys.executable, [sys.executable, "-m", "admin_api"])
+
+
+@app.command()
+def load(
+    file: Annotated[Path, typer.Argument(help="The provisioning file (TOML), see conf/README.md.")],
+    config: ConfigOption = None,
+) -> None:
+    """Load tenants, agents, lines, numbers, rates and bindings from a file; loading it again changes nothing."""
+    settings = _settings(config)
+    asyncio.run(_load(settings, file))
+
+
+async def _load(settings: Settings, file: Path) -> None:
+    import time
+
+    from engine.services.provisioning import load as load_file
+    from engine.services.provisioning_file import ProvisioningError
+    from engine.store.database import open_database
+    from engine.store.migrations import upgrade
+
+    await upgrade(settings.database_url)
+    database = open_database(settings.database_url)
+    try:
+        summary = await load_file(file, database, now_ms=int(time.time() * 1000), realm=settings.sip.realm)
+    except ProvisioningError as error:
+        raise _failure(str(error)) from error
+    finally:
+        await database.dispose()
+    typer.echo(f"{file}: {summary.created} created, {summary.changed} changed, {summary.unchanged} unchanged")
+    try:
+        await EngineControl(settings.control_socket).ask(Reload())
+    except EngineUnavailable:
+        pass  # it reads everything when it starts
+
+
+@app.command()
+def status(config: ConfigOption = None) -> None:
+    """What the running engine says of itself. Exit code 1 if there is none."""
+    settings = _settings(config)
+    try:
+        reply = asyncio.run(EngineControl(settings.control_socket).ask(Health()))
+    except EngineUnavailable as error:
+        raise _failure(str(error)) from error
+    if isinstance(reply, HealthReport):
+        console.print_json(msgspec.json.encode(reply).decode())
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,244 @@
+"""The one place where an engine is put together."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import secrets
+import signal
+from dataclasses import asdict
+
+import structlog
+
+from engine.b2bua.admission import Admission
+from engine.b2bua.controller import Controller, ControllerSettings
+from engine.b2bua.registration import Registration
+from engine.domain.call import CallPolicy, milliseconds
+from engine.domain.cause import Cause
+from engine.domain.directory import Directory
+from engine.domain.ids import call_id
+from engine.runtime.change_follower import ChangeFollower
+from engine.runtime.clock import SteadyClock
+from engine.runtime.control.server import ControlServer
+from engine.runtime.lease_desk import LeaseDesk
+from engine.runtime.operator import Operator
+from engine.runtime.record_keeper import RecordKeeper
+from engine.runtime.switchboard import Switchboard
+from engine.services.call_journal import recover
+from engine.settings import Settings
+from engine.store.database import open_database, reading
+from engine.store.journal import Journal, read_journal
+from engine.store.ledger_store import leases
+from engine.store.migrations import upgrade
+from media.embedded.client import EmbeddedPlane
+from sip.core.digest import DigestAuthenticator
+from sip.core.registrar import Registrar, RegistrarSettings
+from sip.core.timers import TimerSettings
+from sip.core.user_agent import UserAgent
+from sip.core.user_agent_settings import UserAgentSettings
+from sip.endpoint import Endpoint
+from sip.transport.udp import UdpSocket
+
+REGISTRAR_SWEEP_SECONDS = 60.0
+FAREWELL_SECONDS = 2.0
+"""How long a stopping engine waits for the answers to its BYEs."""
+GARBAGE_COLLECTION_THRESHOLDS = (50_000, 20, 100)
+"""Calls free themselves by reference counting; the collector only finds nothing, at some 3 % of a busy engine's time
+with Python's own thresholds."""
+
+log = structlog.get_logger()
+
+
+async def run_engine(settings: Settings) -> None:
+    """Runs until SIGTERM or SIGINT. Raises OSError where a port is taken, SQLAlchemyError without a database."""
+    loop = asyncio.get_running_loop()
+    clock = SteadyClock()
+    started_at_ms = milliseconds(clock.now())
+    await upgrade(settings.database_url)
+    database = open_database(settings.database_url)
+
+    # What a crash left undone is read before a new segment is begun, and is in that segment before the old one goes.
+    recovered = recover(read_journal(settings.journal_folder) if settings.journal_folder.exists() else ())
+    if recovered.cdrs or recovered.unreadable:
+        log.warning(
+            "took up the journal",
+            calls=len(recovered.cdrs),
+            interrupted=recovered.interrupted,
+            unreadable=recovered.unreadable,
+        )
+    keeper = RecordKeeper(
+        journal=Journal(settings.journal_folder),
+        database=database,
+        engine_id=settings.engine_id,
+        write_interval_seconds=settings.store.write_interval_ms / 1000,
+        now_ms=lambda: milliseconds(clock.now()),
+    )
+    keeper.adopt(recovered.cdrs)
+    await keeper.store_waiting()
+
+    sockets = open_sockets(settings)
+    user_agent = UserAgent(settings=_user_agent_settings(settings, sockets), new_token=new_token)
+    controller = make_controller(settings, user_agent, clock)
+    switchboard = Switchboard(
+        controller=controller,
+        clock=clock,
+        keeper=keeper,
+        recordings_folder=str(settings.recordings_folder.absolute()),
+    )
+    endpoint = Endpoint(user_agent, sockets, switchboard, clock.now)
+    plane = EmbeddedPlane(
+        socket_paths=[settings.media_socket(index) for index in range(settings.media.workers)],
+        on_reply=switchboard.media_replied,
+        on_event=switchboard.media_told,
+        on_worker_lost=switchboard.media_lost,
+        loop=loop,
+    )
+    lease_desk = LeaseDesk(database, settings.engine_id, switchboard.lease_answered)
+    switchboard.connect(plane=plane, lease_desk=lease_desk, flush=endpoint.flush)
+    async with reading(database) as connection:
+        for tenant_id, amount_micro in (await leases(connection, settings.engine_id)).items():
+            controller.credit.credit_of(tenant_id).leased_micro = amount_micro
+    follower = ChangeFollower(
+        database,
+        poll_seconds=settings.store.change_poll_ms / 1000,
+        apply=switchboard.apply,
+        remove=switchboard.remove,
+    )
+    await follower.start()
+    await plane.start()
+
+    def counters() -> dict[str, int]:
+        return {
+            **asdict(user_agent.counters),
+            **controller.counters,
+            "unsendable": endpoint.unsendable,
+            "records_waiting": keeper.waiting,
+        }
+
+    operator = Operator(
+        switchboard=switchboard,
+        engine_id=settings.engine_id,
+        started_at_ms=started_at_ms,
+        reload=follower.follow,
+        counters=counters,
+        registered_contacts=lambda: len(controller.registration),
+        media_workers=lambda: plane.live_workers,
+    )
+    control = ControlServer(settings.control_socket, operator.answer)
+    await control.start()
+    endpoint.start(loop)
+    tasks = [
+        asyncio.create_task(job, name=name)
+        for name, job in {
+            "records": keeper.run(),
+            "leases": lease_desk.run(),
+            "changes": follower.run(),
+            "registrar": _sweep_registrar(controller, clock),
+        }.items()
+    ]
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_COLLECTION_THRESHOLDS)
+    log.info("engine is up", sip=[f"{each.address[0]}:{each.address[1]}" for each in sockets], pid=os.getpid())
+    try:
+        await _until_told_to_stop(loop, tasks)
+    finally:
+        log.info("engine is going down", calls=len(controller.calls))
+        await control.close()
+        switchboard.hang_up_all(Cause.HUNG_UP_BY_PLATFORM)
+        await _farewell(controller)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        endpoint.close()
+        await plane.close()
+        await keeper.close()
+        await database.dispose()
+
+
+def make_controller(settings: Settings, user_agent: UserAgent, clock: SteadyClock) -> Controller:
+    """The calls' controller with its admission and registrar, over an empty directory."""
+    directory = Directory()
+    authenticator = DigestAuthenticator(settings.sip.realm, secrets.token_bytes(32))
+    admission = Admission(directory, authenticator, new_token)
+    registrar = Registrar(
+        RegistrarSettings(
+            expires_seconds_min=settings.sip.registration_seconds_min,
+            expires_seconds_max=settings.sip.registration_seconds_max,
+            contacts_per_aor_max=settings.sip.contacts_per_account_max,
+        )
+    )
+    return Controller(
+        settings=ControllerSettings(
+            policy=CallPolicy(
+                ring_seconds_max=settings.calls.ring_seconds_max,
+                duration_seconds_max=settings.calls.duration_seconds_max,
+                slice_seconds=settings.charging.slice_seconds,
+                warning_seconds=settings.charging.warning_seconds,
+            ),
+            own_host=settings.sip.advertised_host or settings.sip.host,
+            own_host_ipv6=settings.sip.advertised_host_ipv6 or settings.sip.host_ipv6,
+            realm=settings.sip.realm,
+            recordings_folder=str(settings.recordings_folder.absolute()),
+            calls_max=settings.calls.calls_max,
+            retry_after_seconds=settings.calls.retry_after_seconds,
+            warning_tone_ms=settings.charging.warning_tone_ms,
+            lease_micro=settings.charging.lease_micro,
+        ),
+        user_agent=user_agent,
+        directory=directory,
+        admission=admission,
+        registration=Registration(directory, admission, registrar),
+        new_call_id=lambda now: call_id(milliseconds(now), os.urandom(10)),
+        to_monotonic=clock.to_monotonic,
+    )
+
+
+def new_token() -> str:
+    """For tags, branches, Call-IDs and nonces: 64 bits of the kernel's randomness (RFC 3261 §19.3 asks for 32)."""
+    return os.urandom(8).hex()
+
+
+def open_sockets(settings: Settings) -> list[UdpSocket]:
+    """The SIP sockets, one for each address family that is configured. Raises OSError."""
+    hosts = [host for host in (settings.sip.host, settings.sip.host_ipv6) if host]
+    return [UdpSocket(host, settings.sip.port) for host in hosts]
+
+
+def _user_agent_settings(settings: Settings, sockets: list[UdpSocket]) -> UserAgentSettings:
+    ipv4 = next((each.address for each in sockets if not each.is_ipv6), None)
+    ipv6 = next((each.address for each in sockets if each.is_ipv6), None)
+    return UserAgentSettings(
+        local_ipv4=(settings.sip.advertised_host or ipv4[0], ipv4[1]) if ipv4 else None,
+        local_ipv6=(settings.sip.advertised_host_ipv6 or ipv6[0], ipv6[1]) if ipv6 else None,
+        timers=TimerSettings(settings.sip.t1_seconds, settings.sip.t2_seconds, settings.sip.t4_seconds),
+        transactions_max=settings.sip.transactions_max,
+        sessions_max=settings.calls.calls_max * 2 + 1000,
+        retry_after_seconds=settings.calls.retry_after_seconds,
+    )
+
+
+async def _sweep_registrar(controller: Controller, clock: SteadyClock) -> None:
+    while True:
+        await asyncio.sleep(REGISTRAR_SWEEP_SECONDS)
+        controller.registration.expire(clock.now())
+
+
+async def _until_told_to_stop(loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[None]]) -> None:
+    """Returns on a signal; raises what ended a task, since an engine without one of its parts must be started anew."""
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    stop = asyncio.create_task(told.wait())
+    done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    for task in done:
+        if task is not stop:
+            task.result()
+
+
+async def _farewell(controller: Controller) -> None:
+    deadline = asyncio.get_running_loop().time() + FAREWELL_SECONDS
+    while controller.calls and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.02)

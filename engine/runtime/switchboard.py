@@ -1,0 +1,162 @@
+"""One running engine: SIP endpoint, calls, media plane and books joined; what the calls ask for is carried out here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from engine.b2bua.controller import Controller
+from engine.domain.cause import Cause
+from engine.domain.facts import AccountFacts, Facts
+from engine.runtime.clock import SteadyClock
+from engine.runtime.control.protocol import HangUp, LiveCall
+from engine.runtime.lease_desk import LeaseDesk
+from engine.runtime.record_keeper import RecordKeeper
+from media.embedded.client import EmbeddedPlane
+from media.plane import Event as MediaEvent
+from media.plane import MediaTimedOut, RecordingFinished, Reply
+from sip.core.events import Event
+from sip.errors import LocalFault, PeerFault
+
+log = structlog.get_logger()
+
+
+class Switchboard:
+    """The transaction user above the SIP endpoint. Every input ends in ``flush``, which sends what came of it."""
+
+    def __init__(
+        self,
+        *,
+        controller: Controller,
+        clock: SteadyClock,
+        keeper: RecordKeeper,
+        recordings_folder: str,
+    ) -> None:
+        self.controller = controller
+        self._clock = clock
+        self._keeper = keeper
+        self._recordings_prefix = recordings_folder.rstrip("/") + "/"
+        self._plane: EmbeddedPlane | None = None
+        self._lease_desk: LeaseDesk | None = None
+        self._flush: Callable[[], None] = lambda: None
+
+    def connect(self, *, plane: EmbeddedPlane, lease_desk: LeaseDesk, flush: Callable[[], None]) -> None:
+        """The parts that answer to us, which could not be made before us."""
+        self._plane = plane
+        self._lease_desk = lease_desk
+        self._flush = flush
+
+    # The SIP endpoint's transaction user --------------------------------------------------------------------------
+
+    def receive(self, event: Event, now: float) -> None:
+        try:
+            self.controller.receive(event, now)
+        except PeerFault as fault:
+            # A header that only we read: the user agent has answered or will time out; the peer's fault ends nothing.
+            self.controller.counters["peer_faults"] += 1
+            log.info("request refused", reason=fault.reason)
+        except LocalFault:
+            self.controller.counters["local_faults"] += 1
+            log.exception("our own fault in a call's handling")
+
+    def fire_timers(self, now: float) -> None:
+        self.controller.fire_timers(now)
+
+    def next_deadline(self) -> float | None:
+        return self.controller.next_deadline()
+
+    def commit(self, now: float) -> None:
+        controller = self.controller
+        if controller.records:
+            records, controller.records = controller.records, []
+            self._keeper.take(records)
+        if controller.media_commands and self._plane is not None:
+            commands, controller.media_commands = controller.media_commands, []
+            for command in commands:
+                self._plane.send(command)
+        if controller.credit.lease_requests and self._lease_desk is not None:
+            requests, controller.credit.lease_requests = controller.credit.lease_requests, []
+            self._lease_desk.request(requests)
+
+    # The media plane ----------------------------------------------------------------------------------------------
+
+    def media_replied(self, reply: Reply) -> None:
+        self.controller.receive_media_reply(reply, self._clock.now())
+        self._flush()
+
+    def media_told(self, event: MediaEvent) -> None:
+        match event:
+            case MediaTimedOut():
+                self.controller.media_timed_out(event.call_id, self._clock.now())
+                self._flush()
+            case RecordingFinished():
+                event.path = event.path.removeprefix(self._recordings_prefix)
+                self._keeper.take_recording(event)
+
+    def media_lost(self, call_ids: list[str]) -> None:
+        self.controller.media_lost(call_ids, self._clock.now())
+        self._flush()
+
+    # Facts and money ----------------------------------------------------------------------------------------------
+
+    def apply(self, facts: Iterable[Facts]) -> None:
+        facts = list(facts)
+        self.controller.directory.apply(facts)
+        now = self._clock.now()
+        for fact in facts:
+            if isinstance(fact, AccountFacts):
+                self.controller.account_changed(fact.tenant_id, now)
+        self._flush()
+
+    def remove(self, entity: str, entity_id: str) -> None:
+        self.controller.directory.remove(entity, entity_id)
+
+    def lease_answered(self, tenant_id: int, granted_micro: int | None) -> None:
+        self.controller.lease_answered(tenant_id, granted_micro, self._clock.now())
+        self._flush()
+
+    # The operator -------------------------------------------------------------------------------------------------
+
+    def hang_up(self, command: HangUp) -> bool:
+        active = self.controller.calls.get(command.call_id)
+        if active is None:
+            return False
+        cdr = active.call.cdr
+        if command.tenant_id is not None and cdr.tenant_id != command.tenant_id:
+            return False
+        if command.agent_id is not None and cdr.agent_id != command.agent_id:
+            return False
+        found = self.controller.hang_up(command.call_id, Cause.HUNG_UP_BY_PLATFORM, self._clock.now())
+        self._flush()
+        return found
+
+    def hang_up_all(self, cause: Cause) -> None:
+        for call_id in list(self.controller.calls):
+            self.controller.hang_up(call_id, cause, self._clock.now())
+        self._flush()
+
+    def live_calls(self, tenant_id: int | None) -> list[LiveCall]:
+        found = []
+        for active in self.controller.calls.values():
+            cdr = active.call.cdr
+            if cdr.ended_at_ms is not None or (tenant_id is not None and cdr.tenant_id != tenant_id):
+                continue
+            found.append(
+                LiveCall(
+                    id=cdr.id,
+                    tenant_id=cdr.tenant_id,
+                    agent_id=cdr.agent_id,
+                    line_id=cdr.line_id,
+                    state=cdr.state,
+                    direction=cdr.direction,
+                    a_number=cdr.a_number,
+                    x_number=cdr.x_number,
+                    b_number=cdr.b_number,
+                    started_at_ms=cdr.started_at_ms,
+                    ringing_at_ms=cdr.ringing_at_ms,
+                    answered_at_ms=cdr.answered_at_ms,
+                    held_micro=active.call.held_micro,
+                )
+            )
+        return found
