@@ -26,11 +26,11 @@ class Session:
     where the peer's last message of the dialog's making came from; set `use_source` for a peer behind NAT."""
 
     __slots__ = (
+        "bye_lines",
         "client",
         "contact_user",
         "dialog",
         "hop",
-        "is_bye_wanted",
         "outgoing",
         "owner",
         "pending_client",
@@ -49,7 +49,7 @@ class Session:
         self.owner: object = None
         self.state = SessionState.CALLING
         self.use_source = False
-        self.is_bye_wanted = False
+        self.bye_lines: str | None = None  # of a BYE that waits for the ACK of our 2xx (RFC 3261 §15)
         # The INVITE transaction last begun each way; kept until its ACK is sent or has come.
         self.client: ClientInviteTransaction | None = None
         self.server: ServerInviteTransaction | None = None

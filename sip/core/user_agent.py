@@ -97,8 +97,8 @@ class UserAgent(UserAgentServer):
         elif isinstance(transaction, ServerTransaction):
             if isinstance(user, Session) and user.server is transaction:
                 user.server = None
-                if user.is_bye_wanted:
-                    self._send_bye(user, now)
+                if user.bye_lines is not None:
+                    self._send_bye(user, user.bye_lines, now)
                 else:
                     self.events.append(AckMissing(user))
         elif isinstance(transaction, ClientNonInviteTransaction) and isinstance(user, Session | OutgoingRequest):

@@ -124,10 +124,10 @@ class UserAgentClient(UserAgentBase):
             if session.outgoing:
                 self.acknowledge(session, now)
             elif session.server is not None:  # None once the wait for the ACK is over
-                session.is_bye_wanted = True
+                session.bye_lines = header_lines(headers)
                 session.state = SessionState.ENDING
                 return
-        self._send_bye(session, now, headers)
+        self._send_bye(session, header_lines(headers), now)
 
     def request(
         self,
@@ -281,10 +281,10 @@ class UserAgentClient(UserAgentBase):
         )
         self._start_non_invite(branch, hop, method, session, data, now)
 
-    def _send_bye(self, session: Session, now: float, headers: HeaderPairs = ()) -> None:
+    def _send_bye(self, session: Session, lines: str, now: float) -> None:
         session.state = SessionState.ENDING
-        session.is_bye_wanted = False
-        self._send_in_dialog(session, "BYE", header_lines(headers), "application/sdp", b"", now)
+        session.bye_lines = None
+        self._send_in_dialog(session, "BYE", lines, "application/sdp", b"", now)
 
     def _send_cancel(self, transaction: ClientInviteTransaction, now: float) -> None:
         origin = transaction.origin

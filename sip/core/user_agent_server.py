@@ -195,8 +195,8 @@ class UserAgentServer(UserAgentClient):
             session.server = None
             server.user = None
             server.data = b""
-            if session.is_bye_wanted:
-                self._send_bye(session, now)
+            if session.bye_lines is not None:
+                self._send_bye(session, session.bye_lines, now)
                 return
             if session.state is SessionState.ANSWERED:
                 session.state = SessionState.CONFIRMED
@@ -362,7 +362,7 @@ class UserAgentServer(UserAgentClient):
             transaction = ServerNonInviteTransaction(self._layer, key, hop, "BYE", request.cseq_number, head, to)
             self._layer.servers[key] = transaction
             transaction.send(200, data, now)
-        if session.state is SessionState.ENDING and not session.is_bye_wanted:
+        if session.state is SessionState.ENDING and session.bye_lines is None:
             return  # BYE crosses BYE: ours is still to be answered, and DialogResponse will tell of it
         server = session.server
         if server is not None:

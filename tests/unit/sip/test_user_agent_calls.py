@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -349,7 +350,7 @@ def test_early_bye_of_the_caller_ends_the_pending_invite() -> None:
     )
     session = wire.call()
     wire.run(1)
-    wire.a._send_bye(session, wire.now)  # our own `bye` would CANCEL; other phones do this
+    wire.a._send_bye(session, "", wire.now)  # our own `bye` would CANCEL; other phones do this
     wire.run(100)
     assert wire.told(B_HOP) == ["IncomingInvite", "SessionEnded"]
     assert wire.is_clean()
@@ -375,6 +376,97 @@ def test_peer_without_transport_fails_the_call_at_once() -> None:
     assert isinstance(event, InviteFailed)
     assert event.status == 503
     assert not wire.a.sessions
+
+
+def test_late_answer_to_a_cancelled_transaction_is_dropped() -> None:
+    wire = Wire()
+    session = wire.call()
+    wire.run(1)
+    invited = next(event for _, event in wire.events if isinstance(event, IncomingInvite))
+    wire.a.cancel(session, wire.now)
+    wire.run(1)
+    wire.b.respond(invited.transaction, 200, wire.now, SDP)
+    wire.run(100)
+    assert wire.sent(b"SIP/2.0 200", B_HOP)[1:] == []  # the one for CANCEL
+    assert wire.is_clean()
+
+
+def test_acknowledged_answer_is_timed_no_longer() -> None:
+    wire = Wire()
+    answering(wire)
+    wire.call()
+    wire.run(0.1)
+    assert len(wire.b._layer.timers) == 1  # timer L alone
+
+
+def test_lingering_transaction_does_not_keep_an_ended_session() -> None:
+    wire = Wire()
+    wire.react = lambda hop, event: (
+        wire.b.reject(event.session, 486, wire.now) if isinstance(event, IncomingInvite) else None
+    )
+    wire.call()
+    wire.run(0.1)
+    assert [transaction.user for transaction in wire.b._layer.servers.values()] == [None]
+
+
+def test_calls_leave_no_reference_cycles() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        wire = Wire()
+        answering(wire)
+        session = wire.call()
+        wire.run(1)
+        wire.a.request(session, "INVITE", wire.now, SDP)
+        wire.run(1)
+        wire.a.bye(session, wire.now)
+        wire.run(100)
+        rejected = wire.call()
+        wire.a.cancel(rejected, wire.now)
+        wire.run(100)
+        wire.events.clear()
+        del session, rejected
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        ours = [type(each).__name__ for each in gc.garbage if type(each).__module__.startswith("sip.")]
+        assert ours == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+def test_record_routes_of_the_answer_are_our_route_backwards() -> None:
+    wire = Wire()
+    answering(wire)
+    session = wire.call()
+    wire.drain()
+    routes = b"Record-Route: <sip:10.0.0.2;lr;far>\r\nRecord-Route: <sip:10.0.0.3;lr;near>\r\nCall-ID"
+    invite = wire.sent(b"INVITE")[0]
+    wire.b.receive_datagram(invite, A_HOP, wire.now)
+    answer = next(data for data, _ in wire.b.datagrams if data.startswith(b"SIP/2.0 100"))
+    wire.b.datagrams.clear()
+    answer = answer.replace(b"100 Trying", b"200 OK").replace(
+        b"To: <sip:100@10.0.0.2>", b"To: <sip:100@10.0.0.2>;tag=q"
+    )
+    wire.a.receive_datagram(answer.replace(b"Call-ID", routes), B_HOP, wire.now)
+    wire.a.acknowledge(session, wire.now)
+    ack, hop = wire.a.datagrams[-1]
+    assert b"Route: <sip:10.0.0.3;lr;near>, <sip:10.0.0.2;lr;far>\r\n" in ack
+    assert hop == Hop("udp", "10.0.0.3", 5060)
+
+
+def test_bye_that_waits_for_the_ack_keeps_its_headers() -> None:
+    wire = Wire()
+    wire.react = lambda hop, event: (
+        wire.b.answer(event.session, wire.now, SDP) if isinstance(event, IncomingInvite) else None
+    )
+    session = wire.call()
+    wire.run(0.1)
+    wire.b.bye(incoming(wire), wire.now, [("Reason", "Q.850;cause=16")])
+    wire.a.acknowledge(session, wire.now)
+    wire.run(1)
+    assert b"Reason: Q.850;cause=16\r\n" in wire.sent(b"BYE", B_HOP)[0]
 
 
 def test_line_break_in_a_header_is_our_fault_and_never_sent() -> None:
