@@ -1,0 +1,124 @@
+"""A throw-away installation for benchmarks: its own folder, free ports, engine and media workers as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.settings import Settings, read_settings
+
+READY_SECONDS_MAX = 20.0
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Of one process: CPU seconds since its start, and resident memory in kB."""
+
+    cpu_seconds: float
+    rss_kb: int
+
+
+@dataclass(frozen=True)
+class Installation:
+    folder: Path
+    settings: Settings
+    process_ids: Mapping[str, int]
+
+    def usage(self, name: str) -> Usage:
+        pid = self.process_ids[name]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        status = Path(f"/proc/{pid}/status").read_text()
+        rss_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        return Usage((int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND, rss_kb)
+
+    def status(self) -> dict[str, object]:
+        """The engine's own health report."""
+        output = subprocess.run(
+            [sys.executable, "-m", "engine", "status"],
+            env=self._environment(),
+            capture_output=True,
+            check=True,
+            timeout=10,
+        ).stdout
+        return json.loads(output)  # type: ignore[no-any-return]
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "AXBRIDGE_CONFIG": str(self.folder / "axbridge.toml")}
+
+
+def free_udp_port(host: str = "127.0.0.1") -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def installation(configuration: str, provisioning: str, *, media_workers: int = 1) -> Iterator[Installation]:
+    """Loads ``provisioning``, starts media workers and the engine, and ends them and their folder afterwards.
+
+    Raises TimeoutError where the engine does not come up.
+    """
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    with tempfile.TemporaryDirectory(prefix="axbridge-bench-") as name:
+        folder = Path(name)
+        config = folder / "axbridge.toml"
+        config.write_text(
+            f'data_folder = "{folder}/data"\n{configuration}\n[media]\nworkers = {media_workers}\n'
+            f"calls_per_worker_max = 10000\nport_min = 36000\nport_max = 60999\nquarantine_seconds = 0.5\n"
+        )
+        (folder / "world.toml").write_text(provisioning)
+        environment = {**os.environ, "AXBRIDGE_CONFIG": str(config)}
+        own = [sys.executable, "-m", "engine"]
+        subprocess.run([*own, "load", str(folder / "world.toml")], env=environment, check=True, stdout=sys.stderr)
+        processes: dict[str, subprocess.Popen[bytes]] = {}
+        try:
+            for index in range(media_workers):
+                command = [*own, "media", "--index", str(index)]
+                processes[f"media-{index}"] = _start(command, environment, folder / f"media-{index}.log")
+            processes["engine"] = _start([*own, "engine"], environment, folder / "engine.log")
+            made = Installation(
+                folder, read_settings(config), {name: process.pid for name, process in processes.items()}
+            )
+            _wait_until_ready(made, media_workers)
+            yield made
+        finally:
+            for process in reversed(list(processes.values())):
+                process.terminate()
+                try:
+                    process.wait(timeout=15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            log = folder / "engine.log"
+            if log.exists():
+                troubles = [line for line in log.read_text().splitlines() if '"error"' in line or "Traceback" in line]
+                for line in troubles[:20]:
+                    print(line, file=sys.stderr)
+
+
+def _start(command: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(command, env=dict(environment), stdout=output, stderr=output)
+
+
+def _wait_until_ready(made: Installation, media_workers: int) -> None:
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    while time.monotonic() < deadline:
+        try:
+            if made.status()["media_workers"] == media_workers:
+                return
+        except subprocess.CalledProcessError:
+            pass
+        time.sleep(0.2)
+    raise TimeoutError(f"the engine did not come up:\n{(made.folder / 'engine.log').read_text()}")
