@@ -49,11 +49,13 @@ class Dialog:
         self.remote = headers.first["to"]
         self.remote_tag = response.to_tag
         self.refresh_target(response)
-        try:
-            routes = headers.elements("record-route")
-        except PeerFault:
+        if "record-route" not in headers:
+            self.route_set = ()
             return
-        self.route_set = tuple(reversed(routes[:ROUTES_MAX]))
+        try:
+            self._take_routes(list(reversed(headers.elements("record-route"))))
+        except PeerFault:
+            self.route_set = ()
 
     def learn_from_request(self, request: Request) -> None:
         """Takes tag, target, order and route set from the INVITE that makes the dialog (§12.1.1).
@@ -65,9 +67,15 @@ class Dialog:
         contact = request.contact
         if contact is not None:
             self.remote_target = contact.uri_text
-        routes = request.headers.elements("record-route")
+        if "record-route" in request.headers:
+            self._take_routes(request.headers.elements("record-route"))
+
+    def _take_routes(self, routes: list[str]) -> None:
+        """Raises PeerFault for too many, or a first one that could not be followed later."""
         if len(routes) > ROUTES_MAX:
             raise PeerFault(400, "Too Many Record-Route Elements")
+        if routes:
+            parse_name_addr(routes[0], "Record-Route")
         self.route_set = tuple(routes)
 
     def refresh_target(self, message: Request | Response) -> bool:

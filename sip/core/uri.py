@@ -123,6 +123,8 @@ def parse_uri(text: str, header: str = "Request-URI") -> SipUri:
     """
     if len(text) > URI_OCTETS_MAX:
         raise PeerFault(414, "Request-URI Too Long" if header == "Request-URI" else f"{header} Too Long")
+    if " " in text or "\t" in text:  # it would break the Request-Line that it may come to stand in
+        raise PeerFault(400, f"Malformed {header}")
     scheme, colon, rest = text.partition(":")
     if scheme not in SCHEMES:
         scheme = scheme.lower()

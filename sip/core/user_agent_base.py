@@ -56,8 +56,10 @@ class UserAgentBase:
         if server is not None:
             server.user = None
             session.server = None
-        # The client transaction keeps its reference to the session: a late 2xx of another fork needs it.
-        session.client = None
+        client = session.client
+        if client is not None:
+            client.user = None
+            session.client = None
 
 
 def _sent_by(address: tuple[str, int] | None) -> str:

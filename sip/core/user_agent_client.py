@@ -96,6 +96,8 @@ class UserAgentClient(UserAgentBase):
         if transaction is None or transaction.state not in (State.ACCEPTED, State.TERMINATED):
             raise LocalFault("no 2xx to acknowledge")
         session.client = None
+        transaction.user = None
+        transaction.answered_tag = session.dialog.remote_tag
         hop = self._hop_of(session)
         data = self._acknowledgement(session.dialog, transaction.origin.cseq_number, hop, body, headers)
         if transaction.state is State.ACCEPTED:
@@ -182,10 +184,12 @@ class UserAgentClient(UserAgentBase):
         content_type: str | None = None,
         call_id: str = "",
         cseq_number: int = 1,
+        contact_user: str = "",
     ) -> OutgoingRequest:
         """A request outside any dialog (OPTIONS, REGISTER, MESSAGE); RequestCompleted follows, 503 at the limit.
 
-        REGISTER refreshes pass the same `call_id` and a rising `cseq_number` (§10.2).
+        REGISTER refreshes pass the same `call_id` and a rising `cseq_number` (§10.2). A Contact among `headers` takes
+        the place of our own.
         """
         if method in ("INVITE", "ACK", "CANCEL", "BYE"):
             raise LocalFault(f"{method} has a method of its own")
@@ -196,6 +200,10 @@ class UserAgentClient(UserAgentBase):
             self.events.append(RequestCompleted(outgoing, 503, None))
             return outgoing
         branch = MAGIC_COOKIE + self._new_token()
+        pairs = list(headers)
+        lines = header_lines(pairs) + self._agent_line
+        if all(name.lower() not in ("contact", "m") for name, _ in pairs):
+            lines = self._contact_line(hop, one_line(contact_user, "Contact")) + lines
         data = request_octets(
             method,
             one_line(target, "Request-URI"),
@@ -205,7 +213,7 @@ class UserAgentClient(UserAgentBase):
             one_line(to, "To"),
             outgoing.call_id,
             cseq_number,
-            self._contact_line(hop, "") + header_lines(headers) + self._agent_line,
+            lines,
             one_line(content_type or "text/plain", "Content-Type"),
             body,
         )
@@ -345,8 +353,11 @@ class UserAgentClient(UserAgentBase):
                 data = self._repeat_origin("ACK", transaction.origin, transaction.hop, response.headers.first["to"], "")
                 transaction.data = data
                 self.datagrams.append((data, transaction.hop))
-            if actions & PASS and isinstance(user, Session):
-                self._invite_response(transaction, user, response, source, now)
+            if actions & PASS:
+                if isinstance(user, Session):
+                    self._invite_response(transaction, user, response, source, now)
+                elif 200 <= status < 300:
+                    self._answered_again(transaction, transaction.answered_tag, response, source, now)
             elif actions & RESEND:
                 self.counters.retransmissions_absorbed += 1
         elif not actions & PASS:
@@ -371,12 +382,12 @@ class UserAgentClient(UserAgentBase):
         elif status < 300:
             self._invite_succeeded(transaction, session, response, source, now)
         elif transaction.is_initial:
-            if session.state is not SessionState.ENDED:
-                self._end(session)
-                self.events.append(InviteFailed(session, status, response))
+            self._end(session)
+            self.events.append(InviteFailed(session, status, response))
         else:
             session.pending_client = False
             session.client = None
+            transaction.user = None
             self.events.append(DialogResponse(session, "INVITE", status, response))
 
     def _invite_succeeded(
@@ -397,7 +408,14 @@ class UserAgentClient(UserAgentBase):
             if transaction.had_offer:
                 self.acknowledge(session, now)
             self.events.append(DialogResponse(session, "INVITE", response.status, response))
-        elif response.to_tag == session.dialog.remote_tag:
+        else:
+            self._answered_again(transaction, session.dialog.remote_tag, response, source, now)
+
+    def _answered_again(
+        self, transaction: ClientInviteTransaction, tag: str, response: Response, source: Hop, now: float
+    ) -> None:
+        """A 2xx after the first: a copy of it (the same ACK again, once there is one) or another fork's."""
+        if response.to_tag == tag:
             self.counters.retransmissions_absorbed += 1
             if transaction.data:
                 self.datagrams.append((transaction.data, transaction.hop))
@@ -450,8 +468,7 @@ class UserAgentClient(UserAgentBase):
         if not transaction.is_initial:
             session.pending_client = False
             session.client = None
-            if session.state is not SessionState.ENDED:
-                self.events.append(DialogResponse(session, "INVITE", status, None))
-        elif session.state is not SessionState.ENDED:
+            self.events.append(DialogResponse(session, "INVITE", status, None))
+        else:
             self._end(session)
             self.events.append(InviteFailed(session, 487 if transaction.is_cancelled else status, None))

@@ -93,6 +93,8 @@ class UserAgentServer(UserAgentClient):
         if session is not None and status < 300 and transaction.method in ("INVITE", "UPDATE"):
             contact = self._contact_line(transaction.hop, session.contact_user)
             lines = f"{transaction.extra}{contact}{lines}{self._capability_lines}"
+        elif transaction.method == "OPTIONS" and status < 300:
+            lines = f"{lines}{self._capability_lines}"  # §11.2
         else:
             lines = f"{lines}{self._agent_line}"
         reason = phrase_of(status) if reason_phrase is None else one_line(reason_phrase, "reason phrase")

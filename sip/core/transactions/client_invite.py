@@ -33,9 +33,12 @@ class InviteOrigin:
 
 
 class ClientInviteTransaction(Transaction):
-    """`data` is the INVITE until the first response, then empty, then the ACK."""
+    """`data` is the INVITE until the first response, then empty, then the ACK.
 
-    __slots__ = ("cancel_lines", "had_offer", "is_cancelled", "is_initial", "origin", "user")
+    `user` goes once the 2xx is acknowledged: what is left to do, for 64*T1, needs no session.
+    """
+
+    __slots__ = ("answered_tag", "cancel_lines", "had_offer", "is_cancelled", "is_initial", "origin", "user")
 
     TABLE: ClassVar[Compiled] = compile_table(CLIENT_INVITE)
     method: ClassVar[str] = "INVITE"
@@ -44,6 +47,7 @@ class ClientInviteTransaction(Transaction):
         super().__init__(ground, key, hop, State.CALLING)
         self.origin = origin
         self.user: Session | None = user
+        self.answered_tag = ""  # the To tag of the 2xx that was acknowledged
         self.is_initial = True
         self.had_offer = True
         self.is_cancelled = False

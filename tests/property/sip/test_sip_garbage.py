@@ -107,6 +107,9 @@ def test_user_agent_swallows_anything(packets: list[bytes]) -> None:
     for data, hop in agent.datagrams:
         assert hop.host == SOURCE.host
         assert data.endswith(b"\r\n\r\n") or data == b"\r\n"
+    # The transaction user must not suffer either, whatever the dialog was made of.
+    for session in list(agent.sessions.values()):
+        agent.answer(session, 1.0, b"v=0")
     agent.fire_timers(40.0)
     for session in list(agent.sessions.values()):
         agent.bye(session, 41.0)

@@ -14,10 +14,12 @@ from sip.core.events import (
     DialogResponse,
     Event,
     IncomingInvite,
+    IncomingRequest,
     InviteAcknowledged,
     InviteAnswered,
     InviteCancelled,
     InviteFailed,
+    RequestCompleted,
 )
 from sip.core.hop import Hop
 from sip.core.session import Session, SessionState
@@ -409,6 +411,14 @@ def test_lingering_transaction_does_not_keep_an_ended_session() -> None:
     assert [transaction.user for transaction in wire.b._layer.servers.values()] == [None]
 
 
+def test_lingering_invite_of_ours_does_not_keep_an_answered_session() -> None:
+    wire = Wire()
+    answering(wire)
+    wire.call()
+    wire.run(0.1)
+    assert [transaction.user for transaction in wire.a._layer.clients.values()] == [None]
+
+
 def test_calls_leave_no_reference_cycles() -> None:
     gc.collect()
     gc.disable()
@@ -467,6 +477,48 @@ def test_bye_that_waits_for_the_ack_keeps_its_headers() -> None:
     wire.a.acknowledge(session, wire.now)
     wire.run(1)
     assert b"Reason: Q.850;cause=16\r\n" in wire.sent(b"BYE", B_HOP)[0]
+
+
+def test_malformed_record_route_of_an_answer_does_not_stop_the_ack() -> None:
+    wire = Wire()
+    answering(wire)
+    wire.drop = lambda data, _: data.startswith(b"SIP/2.0 2")
+    session = wire.call()
+    wire.run(0.1)
+    answer = wire.sent(b"SIP/2.0 200")[0].replace(b"Call-ID", b'Record-Route: "<sip:x\r\nCall-ID')
+    wire.a.receive_datagram(answer, B_HOP, wire.now)
+    wire.drain()
+    wire.a.bye(session, wire.now)
+    assert len(wire.sent(b"ACK")) == 1
+
+
+def test_options_ping_and_its_time_out() -> None:
+    wire = Wire()
+    wire.react = lambda hop, event: (
+        wire.b.respond(event.transaction, 200, wire.now) if isinstance(event, IncomingRequest) else None
+    )
+    ping = {"method": "OPTIONS", "target": "sip:10.0.0.2", "hop": B_HOP, "from_": "<sip:a@h>", "to": "<sip:b@h>"}
+    first = wire.a.send_request(**ping, now=wire.now)  # type: ignore[arg-type]
+    wire.run(100)
+    wire.drop = lambda data, destination: True
+    second = wire.a.send_request(**ping, now=wire.now)  # type: ignore[arg-type]
+    wire.run(100)
+    completed = [event for _, event in wire.events if isinstance(event, RequestCompleted)]
+    assert [(event.outgoing, event.status) for event in completed] == [(first, 200), (second, 408)]
+    assert completed[0].response is not None
+    assert "INVITE" in completed[0].response.headers.get("allow")
+    assert wire.is_clean()
+
+
+def test_register_with_its_own_contact_has_one() -> None:
+    wire = Wire()
+    common = {"target": "sip:10.0.0.2", "hop": B_HOP, "from_": "<sip:a@h>", "to": "<sip:a@h>", "now": 0.0}
+    wire.a.send_request(method="REGISTER", headers=[("Contact", "<sip:x@h>")], **common)  # type: ignore[arg-type]
+    wire.a.send_request(method="REGISTER", contact_user="x", call_id="c", cseq_number=4, **common)  # type: ignore[arg-type]
+    first, second = (data for data, _ in wire.a.datagrams)
+    assert first.count(b"Contact:") == 1
+    assert b"Contact: <sip:x@10.0.0.1:5060>\r\n" in second
+    assert b"Call-ID: c\r\nCSeq: 4 REGISTER\r\n" in second
 
 
 def test_line_break_in_a_header_is_our_fault_and_never_sent() -> None:

@@ -59,6 +59,8 @@ def agent() -> UserAgent:
         (request(lines=""), 400),
         (request(lines="Contact: <sip:a@\r\n"), 400),
         (request(from_="<sip:200@10.0.0.1;tag=f1"), 400),
+        (request(lines="Contact: <sip:a@b>\r\nRecord-Route: <sip:x\r\n"), 400),
+        (request(lines="Contact: <sip:a@b;x=1 2>\r\n"), 400),
         (request().replace(b"CSeq: 1 INVITE", b"CSeq: 1 BYE"), 400),
         (request().replace(b"Content-Length: 0", b"Content-Length: 10"), 400),
         (request().replace(b"INVITE sip:100@10.0.0.2 SIP/2.0", b"INVITE sip:100@10.0.0.2 SIP/3.0"), 505),
