@@ -31,18 +31,19 @@ _BEGIN = "axbridge_begin"
 def open_database(database_url: str, *, foreign_keys: bool = True) -> AsyncEngine:
     """An engine for ``database_url``. Makes a SQLite file's folder, for its owner only; opens no connection yet.
 
-    ``foreign_keys=False`` is for migrations alone: SQLite alters a table by making it anew.
+    Errors show no parameters: they may be phone numbers. ``foreign_keys=False`` is for migrations alone: SQLite alters
+    a table by making it anew.
     """
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_size=POOL_CONNECTIONS_MAX, max_overflow=0)
+        return create_async_engine(url, pool_size=POOL_CONNECTIONS_MAX, max_overflow=0, hide_parameters=True)
     in_file = bool(url.database) and url.database != ":memory:"
     if in_file and url.database:
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     pool: dict[str, Any] = {}
     if in_file:
         pool = {"pool_size": POOL_CONNECTIONS_MAX, "max_overflow": 0, "pool_timeout": POOL_WAIT_SECONDS_MAX}
-    engine = create_async_engine(url, **pool)
+    engine = create_async_engine(url, hide_parameters=True, **pool)
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

@@ -1,0 +1,5 @@
+"""``python -m admin_api``."""
+
+from admin_api.main import main
+
+main()

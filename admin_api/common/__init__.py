@@ -1,0 +1,1 @@
+"""What every audience's routes share: who is asking, what goes wrong, and paging."""

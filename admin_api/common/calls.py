@@ -1,0 +1,123 @@
+"""CDRs, recordings and live calls: the same for every audience, each within its scope."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Controller, get, post
+from litestar.params import Parameter
+
+from admin_api.common.context import GivenContext, GivenScope, found
+from admin_api.common.errors import EngineRefused
+from admin_api.common.fields import canonical
+from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, TimeMs, page, time_cursor
+from admin_api.common.views import CdrView, LiveCallView, masked_for, view_of
+from admin_api.recordings import recording_link
+from engine.domain.cause import Cause
+from engine.runtime.control.protocol import Calls, Done, Failed, HangUp, ListCalls
+from engine.store.cdr_store import CdrFilter, read_cdr, read_cdrs, read_recording
+from engine.store.scope import AgentScope, Scope, TenantScope, tenant_of
+
+CallId = Annotated[str, Parameter(max_length=32, pattern=r"^[A-Za-z0-9._-]+\Z")]
+
+
+class RecordingLink(msgspec.Struct):
+    """``link`` needs no token until ``expires_at_ms``; ``sha256`` is of the whole file."""
+
+    link: str
+    expires_at_ms: int
+    sha256: str
+    duration_ms: int
+    size_octets: int
+    gaps_ms: list[Any]
+
+
+def _cdr_view(scope: Scope, row: Any) -> CdrView:
+    return masked_for(scope, view_of(row, CdrView))
+
+
+class CdrController(Controller):
+    path = "/cdrs"
+    tags = ("calls",)
+
+    @get("/", summary="CDRs, newest first; running calls are among them")
+    async def list_cdrs(
+        self,
+        context: GivenContext,
+        audience: GivenScope,
+        tenant_id: Id | None = None,
+        agent_id: Id | None = None,
+        call_state: Annotated[
+            Literal["started", "ringing", "answered", "ended"] | None, Parameter(query="state")
+        ] = None,
+        from_ms: Annotated[TimeMs | None, Parameter(description="Started at or after.")] = None,
+        to_ms: Annotated[TimeMs | None, Parameter(description="Started before.")] = None,
+        number: Annotated[str | None, Parameter(max_length=40, description="A, X or B; agents: A or X.")] = None,
+        answered: bool | None = None,
+        cause: Cause | None = None,
+        cursor: Cursor | None = None,
+        limit: Limit = PAGE_DEFAULT,
+    ) -> Page[CdrView]:
+        wanted = CdrFilter(
+            tenant_id=tenant_id,
+            agent_id=agent_id,
+            state=call_state,
+            from_ms=from_ms,
+            to_ms=to_ms,
+            number=None if number is None else canonical(number, "number"),
+            # Who sees B as 138****1234 would find the rest in 10,000 questions.
+            number_sides=("a", "x") if isinstance(audience, AgentScope) else ("a", "x", "b"),
+            answered=answered,
+            cause=cause,
+        )
+        async with context.reading() as session:
+            rows = await read_cdrs(session, audience, wanted, before=time_cursor(cursor), limit=limit)
+        return page(rows, limit, partial(_cdr_view, audience), lambda row: f"{row.started_at_ms}-{row.id}")
+
+    @get("/{cdr_id:str}", summary="One CDR")
+    async def get_cdr(self, context: GivenContext, audience: GivenScope, cdr_id: CallId) -> CdrView:
+        async with context.reading() as session:
+            return _cdr_view(audience, found(await read_cdr(session, audience, cdr_id), "CDR"))
+
+    @get("/{cdr_id:str}/recording", summary="A link to a call's recording")
+    async def get_recording(self, context: GivenContext, audience: GivenScope, cdr_id: CallId) -> RecordingLink:
+        async with context.reading() as session:
+            recording = found(await read_recording(session, audience, cdr_id), "recording")
+        link, expires_at_ms = recording_link(context, cdr_id)
+        return RecordingLink(
+            link,
+            expires_at_ms,
+            recording.sha256,
+            recording.duration_ms,
+            recording.size_octets,
+            recording.gaps_ms,
+        )
+
+
+class LiveCallController(Controller):
+    path = "/live-calls"
+    tags = ("calls",)
+
+    @get("/", summary="Calls that run at this moment, asked of the engine")
+    async def list_calls(self, context: GivenContext, audience: GivenScope) -> Page[LiveCallView]:
+        tenant_id = None if not isinstance(audience, TenantScope | AgentScope) else audience.tenant_id
+        reply = await context.control.ask(ListCalls(tenant_id=tenant_id))
+        if not isinstance(reply, Calls):
+            raise EngineRefused(reply.reason if isinstance(reply, Failed) else "it answered something else")
+        # The engine is told whose calls are wanted; what it answers is not taken on trust.
+        calls = [
+            call
+            for call in reply.calls
+            if tenant_id in (None, call.tenant_id)
+            and (not isinstance(audience, AgentScope) or call.agent_id == audience.agent_id)
+        ]
+        return Page([masked_for(audience, view_of(call, LiveCallView)) for call in calls])
+
+    @post("/{call_id:str}/hang-up", status_code=202, summary="End a running call")
+    async def hang_up(self, context: GivenContext, audience: GivenScope, call_id: CallId) -> None:
+        reply = await context.control.ask(HangUp(call_id, **tenant_of(audience)))
+        if not isinstance(reply, Done):
+            raise EngineRefused(reply.reason if isinstance(reply, Failed) else "it answered something else")
+        found(True if reply.found else None, "call")

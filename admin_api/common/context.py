@@ -1,0 +1,69 @@
+"""What handlers work with: the database, the engine's control interface, the clock, and keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Protocol, TypeVar
+
+from litestar.exceptions import NotFoundException
+from litestar.params import Dependency
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from engine.runtime.control.client import EngineUnavailable
+from engine.runtime.control.protocol import ControlCommand, ControlReply, Reload
+from engine.settings import ApiSettings
+from engine.store.database import reading_session, writing_session
+from engine.store.scope import Scope
+
+Row = TypeVar("Row")
+
+RELOAD_SECONDS_MAX = 1.0
+"""How long an answer waits for the engine to have the new facts; it polls for them anyway."""
+
+
+class Control(Protocol):
+    """The engine's end, ``engine.runtime.control.client.EngineControl``; tests give another."""
+
+    async def ask(self, command: ControlCommand) -> ControlReply: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    database: AsyncEngine
+    control: Control
+    settings: ApiSettings
+    recordings_folder: Path
+    token_key: bytes = field(repr=False)
+    link_key: bytes = field(repr=False)
+    now_ms: Callable[[], int]
+    new_id: Callable[[], str]
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
+        return reading_session(self.database)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """A transaction; once it is committed, the engine is told, and given a moment to take the facts in."""
+        async with writing_session(self.database, self.now_ms()) as session:
+            yield session
+        try:
+            async with asyncio.timeout(RELOAD_SECONDS_MAX):
+                await self.control.ask(Reload())
+        except (EngineUnavailable, TimeoutError):
+            return  # it will find the change in the feed when it is back
+
+
+# Unchecked, since both come from us; msgspec could not tell the scopes' shapes apart.
+GivenContext = Annotated[Context, Dependency(skip_validation=True)]
+GivenScope = Annotated[Scope, Dependency(skip_validation=True)]
+
+
+def found(row: Row | None, what: str) -> Row:
+    """``row``, or a 404 that is the same for what is not there and what is somebody else's."""
+    if row is None:
+        raise NotFoundException(f"there is no such {what}")
+    return row

@@ -1,0 +1,163 @@
+"""Errors as problem+json (RFC 9457): one shape for all, and nothing of ours inside."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+from sqlalchemy.exc import IntegrityError
+
+from engine.runtime.control.client import EngineUnavailable
+from engine.services.accounts import OverdraftInUse
+from engine.services.bindings import BindingConflict, BindingNotFound, BindingRefused
+from engine.services.numbers import OwnerNotFound, XNumberInUse, XNumberNotFound
+from engine.store.ledger_store import KeyReused, UnknownTenant
+
+PROBLEM_JSON = "application/problem+json"
+
+_log = structlog.get_logger(__name__)
+
+
+class FieldError(msgspec.Struct):
+    field: str
+    reason: str
+
+
+class ProblemDetails(msgspec.Struct, omit_defaults=True):
+    """RFC 9457 §3.1, with the members ``errors`` for fields."""
+
+    title: str
+    status: int
+    detail: str = ""
+    errors: list[FieldError] = []
+
+
+class Refused(Exception):
+    """The request is well formed and cannot be done: ``field`` says what of it, and ``reason`` why."""
+
+    def __init__(self, field: str, reason: str, status: int = 422) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+        self.status = status
+
+
+class EngineRefused(Exception):
+    """The engine did not do what it was asked."""
+
+
+_TITLES = {
+    400: "Bad request",
+    401: "Not logged in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    416: "Range not satisfiable",
+    422: "Cannot be done",
+    429: "Too many attempts",
+    500: "Internal error",
+    502: "The engine refused",
+    503: "The engine is away",
+}
+
+
+def problem(
+    status: int, detail: str = "", errors: list[FieldError] | None = None, headers: dict[str, str] | None = None
+) -> Response[ProblemDetails]:
+    body = ProblemDetails(title=_TITLES.get(status, "Error"), status=status, detail=detail, errors=errors or [])
+    return Response(body, status_code=status, media_type=PROBLEM_JSON, headers=headers)
+
+
+_Asked = Request[Any, Any, Any]
+
+
+def _http(_request: _Asked, error: HTTPException) -> Response[ProblemDetails]:
+    if error.status_code >= 500:
+        return problem(error.status_code)
+    return problem(error.status_code, error.detail, headers=dict(error.headers) if error.headers else None)
+
+
+def _validation(_request: _Asked, error: ValidationException) -> Response[ProblemDetails]:
+    errors = []
+    for extra in error.extra if isinstance(error.extra, list) else []:
+        if isinstance(extra, dict):
+            errors.append(FieldError(str(extra.get("key") or "body"), str(extra.get("message", ""))[:300]))
+    return problem(400, "the request has values that cannot be taken", errors)
+
+
+def _refused(_request: _Asked, error: Refused) -> Response[ProblemDetails]:
+    return problem(error.status, error.reason, [FieldError(error.field, error.reason)])
+
+
+def _binding_refused(_request: _Asked, error: BindingRefused) -> Response[ProblemDetails]:
+    status = 409 if isinstance(error, BindingConflict) else 422
+    return problem(status, error.reason, [FieldError(error.field, error.reason)])
+
+
+_UNIQUE = re.compile(r"UNIQUE constraint failed: ([\w., ]+)")
+
+
+def _integrity(_request: _Asked, error: IntegrityError) -> Response[ProblemDetails]:
+    """What the database refused. Its message names columns and never values."""
+    unique = _UNIQUE.search(str(error.orig))
+    if unique is not None:
+        fields = [column.strip().partition(".")[2] for column in unique[1].split(",")]
+        return problem(409, "is taken", [FieldError(field, "is taken") for field in fields])
+    return problem(422, "refers to something that is not there, or breaks a rule of the database")
+
+
+def _not_found(_request: _Asked, _error: Exception) -> Response[ProblemDetails]:
+    return problem(404, "there is no such thing")
+
+
+def _conflict(_request: _Asked, error: Exception) -> Response[ProblemDetails]:
+    match error:
+        case OverdraftInUse():
+            return problem(409, "more than that is owed, or held for running calls", [])
+        case XNumberInUse():
+            return problem(409, "there are live bindings on the number")
+        case _:
+            return problem(409, "the key was used before, for another amount", [FieldError("key", "was used before")])
+
+
+def _owner(_request: _Asked, error: OwnerNotFound) -> Response[ProblemDetails]:
+    return problem(422, "is not known", [FieldError(error.field, "is not known")])
+
+
+def _engine(_request: _Asked, error: Exception) -> Response[ProblemDetails]:
+    if isinstance(error, EngineUnavailable):
+        return problem(503, "the engine does not answer", headers={"Retry-After": "2"})
+    return problem(502, str(error)[:300])
+
+
+def _ours(request: _Asked, error: Exception) -> Response[ProblemDetails]:
+    # The route's template and the kind of error: a path or a message could hold a number.
+    _log.error("request_failed", method=request.method, error=type(error).__name__, exc_info=error)
+    return problem(500)
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    HTTPException: _http,
+    ValidationException: _validation,
+    Refused: _refused,
+    BindingRefused: _binding_refused,
+    BindingNotFound: _not_found,
+    XNumberNotFound: _not_found,
+    UnknownTenant: _not_found,
+    OwnerNotFound: _owner,
+    OverdraftInUse: _conflict,
+    XNumberInUse: _conflict,
+    KeyReused: _conflict,
+    IntegrityError: _integrity,
+    EngineUnavailable: _engine,
+    EngineRefused: _engine,
+    Exception: _ours,
+}

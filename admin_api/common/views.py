@@ -1,0 +1,182 @@
+"""How rows are shown. Each view names its fields: a column that is added is not shown by accident."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from engine.domain.number import mask
+from engine.store.scope import AgentScope, Scope
+
+View = TypeVar("View", bound=msgspec.Struct)
+
+
+def view_of(row: Any, shape: type[View]) -> View:
+    """``row``'s attributes in ``shape``."""
+    return msgspec.convert(row, shape, from_attributes=True)
+
+
+class TenantView(msgspec.Struct):
+    id: int
+    code: str
+    name: str
+    status: str
+    created_at_ms: int
+
+
+class AccountView(msgspec.Struct):
+    tenant_id: int
+    balance_micro: int
+    overdraft_limit_micro: int
+    leased_micro: int
+
+
+class LedgerEntryView(msgspec.Struct):
+    id: int
+    kind: str
+    cause_id: str
+    amount_micro: int
+    created_at_ms: int
+    note: str
+
+
+class AgentView(msgspec.Struct):
+    id: int
+    tenant_id: int
+    code: str
+    name: str
+    phone: str | None
+    status: str
+
+
+class CarrierView(msgspec.Struct):
+    id: int
+    code: str
+    name: str
+
+
+class TrunkView(msgspec.Struct):
+    id: int
+    carrier_id: int
+    code: str
+    name: str
+    host: str
+    port: int
+    source_addresses: list[str]
+    number_format: str
+    calls_max: int
+    status: str
+
+
+class RateView(msgspec.Struct):
+    id: int
+    code: str
+    name: str
+    per_minute_micro: int
+    first_increment_seconds: int
+    next_increment_seconds: int
+    minimum_seconds: int
+
+
+class LineView(msgspec.Struct):
+    id: int
+    carrier_id: int
+    trunk_id: int
+    rate_id: int
+    code: str
+    name: str
+    recording: bool
+    status: str
+
+
+class TenantLineView(msgspec.Struct):
+    """A line as a tenant sees it: not who carries it."""
+
+    id: int
+    code: str
+    name: str
+    recording: bool
+    status: str
+
+
+class XNumberView(msgspec.Struct):
+    id: int
+    number: str
+    line_id: int
+    tenant_id: int | None
+    agent_id: int | None
+    unknown_caller_policy: str
+    status: str
+
+
+class BindingView(msgspec.Struct):
+    """``b_number`` is masked for agents."""
+
+    id: str
+    agent_id: int | None
+    x_number: str
+    a_number: str
+    b_number: str
+    direction: str
+    recording: bool
+    created_at_ms: int
+    expires_at_ms: int | None
+    ended_at_ms: int | None
+
+
+class CdrView(msgspec.Struct):
+    """``b_number`` is masked for agents, who see no charge and no trunk either."""
+
+    id: str
+    state: str
+    tenant_id: int | None
+    agent_id: int | None
+    line_id: int | None
+    trunk_id: int | None
+    binding_id: str | None
+    direction: str | None
+    a_number: str | None
+    x_number: str | None
+    b_number: str | None
+    started_at_ms: int
+    ringing_at_ms: int | None
+    answered_at_ms: int | None
+    ended_at_ms: int | None
+    billed_seconds: int
+    charge_micro: int | None
+    release_side: str | None
+    cause: str | None
+    sip_status: int | None
+    q850_cause: int | None
+
+
+class LiveCallView(msgspec.Struct):
+    """``b_number`` is masked for agents."""
+
+    id: str
+    tenant_id: int | None
+    agent_id: int | None
+    line_id: int | None
+    state: str
+    direction: str | None
+    a_number: str | None
+    x_number: str | None
+    b_number: str | None
+    started_at_ms: int
+    ringing_at_ms: int | None
+    answered_at_ms: int | None
+
+
+WithB = TypeVar("WithB", BindingView, CdrView, LiveCallView)
+
+
+def masked_for(scope: Scope, view: WithB) -> WithB:
+    """``view`` as ``scope`` may see it: a customer's number is the tenant's, and not his agents'."""
+    if isinstance(scope, AgentScope):
+        if view.b_number is not None:
+            view.b_number = mask(view.b_number)
+        if isinstance(view, CdrView):
+            view.charge_micro = None
+            view.trunk_id = None
+    return view

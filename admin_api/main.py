@@ -1,0 +1,115 @@
+"""The one place where the API is put together, and its process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from uuid import uuid4
+
+import uvicorn
+from litestar import Litestar, get
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from admin_api.agent.router import agent_router
+from admin_api.common.auth import PUBLIC, TokenAuthentication
+from admin_api.common.context import Context, Control
+from admin_api.common.errors import EXCEPTION_HANDLERS
+from admin_api.platform.router import platform_router
+from admin_api.recordings import serve_recording
+from admin_api.session.attempts import LoginAttempts
+from admin_api.session.login import Turnstile, login
+from admin_api.tenant.router import tenant_router
+from engine.runtime.control.client import EngineControl
+from engine.settings import Settings, read_settings
+from engine.store.database import open_database
+from engine.store.secret_file import derived_key, read_secret
+
+BODY_OCTETS_MAX = 1024 * 1024
+GRACE_SECONDS = 5
+"""For requests that run when the process is told to stop."""
+
+
+@get("/health", opt={PUBLIC: True}, summary="Whether the API answers", tags=["health"], sync_to_thread=False)
+def health() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+def create_app(
+    settings: Settings,
+    database: AsyncEngine,
+    control: Control,
+    *,
+    secret: bytes,
+    now_ms: Callable[[], int],
+    new_id: Callable[[], str] = lambda: uuid4().hex,
+) -> Litestar:
+    """The application, on a database that has been migrated. It closes ``database`` at its end."""
+    context = Context(
+        database=database,
+        control=control,
+        settings=settings.api,
+        recordings_folder=settings.recordings_folder,
+        token_key=derived_key(secret, "api token"),
+        link_key=derived_key(secret, "recording link"),
+        now_ms=now_ms,
+        new_id=new_id,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await database.dispose()
+
+    return Litestar(
+        route_handlers=[login, health, platform_router, tenant_router, agent_router, serve_recording],
+        dependencies={"context": Provide(lambda: context, sync_to_thread=False)},
+        # Everything asks for a token but what says PUBLIC, and the description of the API.
+        middleware=[DefineMiddleware(TokenAuthentication, exclude="^/schema", exclude_from_auth_key=PUBLIC)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=OpenAPIConfig(
+            title="axbridge",
+            version=version("axbridge"),
+            # JSON alone: the pages that show it come from a CDN.
+            render_plugins=[JsonRenderPlugin()],
+            components=Components(
+                security_schemes={"token": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
+            ),
+            security=[{"token": []}],
+        ),
+        request_max_body_size=BODY_OCTETS_MAX,
+        lifespan=[lifespan],
+        state=State({"context": context, "attempts": LoginAttempts(), "turnstile": Turnstile()}),
+        logging_config=None,
+    )
+
+
+def main(settings: Settings | None = None) -> None:
+    """Serves the API until it is told to stop. Raises SettingsError, SecretUnusable."""
+    settings = settings or read_settings()
+    app = create_app(
+        settings,
+        open_database(settings.database_url),
+        EngineControl(settings.control_socket),
+        secret=read_secret(settings.secret_file),
+        now_ms=lambda: time.time_ns() // 1_000_000,
+    )
+    uvicorn.run(
+        app,
+        host=settings.api.host,
+        port=settings.api.port,
+        log_level=settings.log_level,
+        # Its lines hold whole URLs: numbers that were searched for, and signatures of recordings.
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )

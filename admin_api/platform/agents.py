@@ -1,0 +1,24 @@
+"""The platform's agents: of any tenant."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import post
+
+from admin_api.common.agents import AgentController, create_agent
+from admin_api.common.context import GivenContext
+from admin_api.common.fields import Code, Name, Number, RowId
+from admin_api.common.views import AgentView
+
+
+class NewAgent(msgspec.Struct, forbid_unknown_fields=True):
+    tenant_id: RowId
+    code: Code
+    name: Name
+    phone: Number | None = None
+
+
+class PlatformAgentController(AgentController):
+    @post("/", summary="Make an agent of a tenant")
+    async def create_agent(self, context: GivenContext, data: NewAgent) -> AgentView:
+        return await create_agent(context, data.tenant_id, data.code, data.name, data.phone)

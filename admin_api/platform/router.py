@@ -1,0 +1,31 @@
+"""Everything of the operator's, guarded here and nowhere else."""
+
+from litestar import Router
+from litestar.di import Provide
+
+from admin_api.common.calls import CdrController, LiveCallController
+from admin_api.common.guards import platform_only, platform_scope
+from admin_api.platform.agents import PlatformAgentController
+from admin_api.platform.carriers import CarrierController, LineController, RateController, TrunkController
+from admin_api.platform.tenants import AccountController, TenantController
+from admin_api.platform.users import UserController
+from admin_api.platform.x_numbers import PlatformXNumberController
+
+platform_router = Router(
+    "/api/platform",
+    guards=[platform_only],
+    dependencies={"audience": Provide(platform_scope)},
+    route_handlers=[
+        TenantController,
+        AccountController,
+        PlatformAgentController,
+        UserController,
+        CarrierController,
+        TrunkController,
+        RateController,
+        LineController,
+        PlatformXNumberController,
+        LiveCallController,
+        CdrController,
+    ],
+)

@@ -1,0 +1,125 @@
+"""Tenants, their accounts and their money."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import msgspec
+from litestar import Controller, get, patch, post
+from msgspec import UNSET, UnsetType
+
+from admin_api.common.context import GivenContext, GivenScope, found
+from admin_api.common.fields import AmountMicro, Code, Key, Name, Note, PositiveAmountMicro, Status, apply, given
+from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.views import AccountView, LedgerEntryView, TenantView, view_of
+from engine.services.accounts import create_tenant, set_overdraft_limit
+from engine.store.ledger_store import read_ledger, recharge
+from engine.store.listing import read_one, read_page
+from engine.store.tables import Account, Tenant
+
+
+class NewTenant(msgspec.Struct, forbid_unknown_fields=True):
+    code: Code
+    name: Name
+    overdraft_limit_micro: AmountMicro = 0
+
+
+class TenantPatch(msgspec.Struct, forbid_unknown_fields=True):
+    name: Name | UnsetType = UNSET
+    status: Status | UnsetType = UNSET
+    overdraft_limit_micro: AmountMicro | UnsetType = UNSET
+
+
+class NewRecharge(msgspec.Struct, forbid_unknown_fields=True):
+    """``key`` is the caller's name for this payment: sent again, it is not paid in again."""
+
+    amount_micro: PositiveAmountMicro
+    key: Key
+    note: Note = ""
+
+
+class RechargeAnswer(msgspec.Struct):
+    applied: bool
+    """False where this key had been applied before."""
+    balance_micro: int
+
+
+class TenantController(Controller):
+    path = "/tenants"
+    tags = ("tenants",)
+
+    @get("/", summary="Tenants")
+    async def list_tenants(
+        self, context: GivenContext, audience: GivenScope, cursor: Cursor | None = None, limit: Limit = PAGE_DEFAULT
+    ) -> Page[TenantView]:
+        async with context.reading() as session:
+            rows = await read_page(session, audience, Tenant, after=id_cursor(cursor), limit=limit)
+            return page(rows, limit, partial(view_of, shape=TenantView), lambda row: str(row.id))
+
+    @post("/", summary="Make a tenant, with an account at ¥0")
+    async def create_tenant(self, context: GivenContext, data: NewTenant) -> TenantView:
+        now_ms = context.now_ms()
+        async with context.writing() as session:
+            tenant = await create_tenant(session, code=data.code, name=data.name, now_ms=now_ms)
+            await set_overdraft_limit(session, tenant.id, data.overdraft_limit_micro, now_ms)
+            return view_of(tenant, TenantView)
+
+    @get("/{tenant_id:int}", summary="One tenant")
+    async def get_tenant(self, context: GivenContext, audience: GivenScope, tenant_id: Id) -> TenantView:
+        async with context.reading() as session:
+            return view_of(found(await read_one(session, audience, Tenant, tenant_id), "tenant"), TenantView)
+
+    @patch("/{tenant_id:int}", summary="Change, suspend or wake a tenant")
+    async def patch_tenant(
+        self, context: GivenContext, audience: GivenScope, tenant_id: Id, data: TenantPatch
+    ) -> TenantView:
+        values = given(data)
+        limit_micro = values.pop("overdraft_limit_micro", None)
+        async with context.writing() as session:
+            tenant = found(await read_one(session, audience, Tenant, tenant_id), "tenant")
+            apply(tenant, values)
+            await session.flush()
+            if limit_micro is not None:
+                await set_overdraft_limit(session, tenant_id, limit_micro, context.now_ms())
+            return view_of(tenant, TenantView)
+
+    @get("/{tenant_id:int}/account", summary="A tenant's money")
+    async def get_account(self, context: GivenContext, audience: GivenScope, tenant_id: Id) -> AccountView:
+        async with context.reading() as session:
+            return view_of(found(await read_one(session, audience, Account, tenant_id), "tenant"), AccountView)
+
+    @get("/{tenant_id:int}/ledger", summary="What came in and went out, newest first")
+    async def list_ledger(
+        self,
+        context: GivenContext,
+        audience: GivenScope,
+        tenant_id: Id,
+        cursor: Cursor | None = None,
+        limit: Limit = PAGE_DEFAULT,
+    ) -> Page[LedgerEntryView]:
+        async with context.reading() as session:
+            found(await read_one(session, audience, Tenant, tenant_id), "tenant")
+            rows = await read_ledger(session, audience, tenant_id, below_id=id_cursor(cursor), limit=limit)
+        return page(rows, limit, partial(view_of, shape=LedgerEntryView), lambda row: str(row.id))
+
+    @post("/{tenant_id:int}/recharges", status_code=200, summary="Pay into a tenant's account, once for each key")
+    async def create_recharge(
+        self, context: GivenContext, audience: GivenScope, tenant_id: Id, data: NewRecharge
+    ) -> RechargeAnswer:
+        async with context.writing() as session:
+            applied = await recharge(session, tenant_id, data.amount_micro, data.key, context.now_ms(), data.note)
+            account = found(await read_one(session, audience, Account, tenant_id), "tenant")
+            return RechargeAnswer(applied, account.balance_micro)
+
+
+class AccountController(Controller):
+    path = "/accounts"
+    tags = ("tenants",)
+
+    @get("/", summary="All tenants' money")
+    async def list_accounts(
+        self, context: GivenContext, audience: GivenScope, cursor: Cursor | None = None, limit: Limit = PAGE_DEFAULT
+    ) -> Page[AccountView]:
+        async with context.reading() as session:
+            rows = await read_page(session, audience, Account, after=id_cursor(cursor), limit=limit)
+            return page(rows, limit, partial(view_of, shape=AccountView), lambda row: str(row.tenant_id))

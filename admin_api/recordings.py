@@ -1,0 +1,142 @@
+"""Recordings by signed link: for a while, one file, for whoever has the link, such as a browser's audio player."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import parse_qs
+
+from litestar import asgi
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, PermissionDeniedException
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from admin_api.common.auth import PUBLIC
+from admin_api.common.context import Context
+from engine.store.cdr_store import read_recording
+from engine.store.database import reading
+from engine.store.scope import Platform
+
+CHUNK_OCTETS = 256 * 1024
+"""Read and sent at once; a recording is about 1.9 MB a minute."""
+
+_CDR_ID = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)
+
+
+def _signature(context: Context, cdr_id: str, expires_at_ms: int) -> str:
+    return hmac.new(context.link_key, f"{cdr_id}\n{expires_at_ms}".encode(), hashlib.sha256).hexdigest()
+
+
+def recording_link(context: Context, cdr_id: str) -> tuple[str, int]:
+    """A link to a call's recording, and when it ends, in milliseconds. Ask ``read_recording`` with a scope first."""
+    expires_at_ms = context.now_ms() + context.settings.recording_link_seconds * 1000
+    return f"/recordings/{cdr_id}?expires={expires_at_ms}&signature={_signature(context, cdr_id, expires_at_ms)}", (
+        expires_at_ms
+    )
+
+
+def _check_link(context: Context, cdr_id: str, query: bytes) -> None:
+    values = parse_qs(query.decode("ascii", "replace"), max_num_fields=10)
+    expires, signature = (values.get(name, [""])[0] for name in ("expires", "signature"))
+    if not re.fullmatch(r"[0-9]{1,15}", expires, re.ASCII) or _CDR_ID.fullmatch(cdr_id) is None:
+        raise PermissionDeniedException("the link is not valid")
+    expected = _signature(context, cdr_id, int(expires))
+    if not hmac.compare_digest(expected.encode(), signature.encode()):
+        raise PermissionDeniedException("the link is not valid")
+    if int(expires) <= context.now_ms():
+        raise PermissionDeniedException("the link has expired")
+
+
+def path_within(folder: Path, path: str) -> Path:
+    """The file ``path`` below ``folder``. NotFoundException for one that is not there, or leads out by .. or a link."""
+    root = folder.resolve()
+    try:
+        file = (root / path).resolve()
+    except (OSError, ValueError) as error:
+        raise NotFoundException("there is no such recording") from error
+    if not file.is_relative_to(root) or not file.is_file():
+        raise NotFoundException("there is no such recording")
+    return file
+
+
+def byte_range(header: str | None, size_octets: int) -> tuple[int, int] | None:
+    """First and last octet that a Range header asks for (RFC 9110 §14.1.2), None for the whole.
+
+    What is no single range of octets is ignored (§14.2); HTTPException 416 where no octet is in it.
+    """
+    match = re.fullmatch(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*", header or "", re.ASCII | re.IGNORECASE)
+    if match is None or not any(match.groups()):
+        return None
+    first_text, last_text = match.groups()
+    if not first_text:
+        first, last = max(0, size_octets - int(last_text)), size_octets - 1
+    else:
+        first = int(first_text)
+        last = min(int(last_text), size_octets - 1) if last_text else size_octets - 1
+        if last_text and int(last_text) < first:
+            return None
+    if first >= size_octets or first > last:
+        raise HTTPException(
+            status_code=416, detail="no octet is in the range", headers={"Content-Range": f"bytes */{size_octets}"}
+        )
+    return first, last
+
+
+@asgi("/recordings/{cdr_id:str}", opt={PUBLIC: True}, copy_scope=True)
+async def serve_recording(scope: Scope, receive: Receive, send: Send) -> None:
+    """A recording as WAV, whole or a range of it. GET and HEAD."""
+    method = cast("HTTPScope", scope).get("method")
+    if method not in ("GET", "HEAD"):
+        raise MethodNotAllowedException
+    context: Context = scope["litestar_app"].state.context
+    cdr_id = str(scope["path_params"]["cdr_id"])
+    _check_link(context, cdr_id, scope["query_string"])
+    async with reading(context.database) as connection:
+        recording = await read_recording(connection, Platform(), cdr_id)
+    if recording is None:
+        raise NotFoundException("there is no such recording")
+    path = await asyncio.to_thread(path_within, context.recordings_folder, recording.path)
+    file = await asyncio.to_thread(path.open, "rb")
+    try:
+        size_octets = path.stat().st_size
+        ranges = [value.decode("latin-1") for name, value in scope["headers"] if name == b"range"]
+        wanted = byte_range(ranges[0] if len(ranges) == 1 else None, size_octets)
+        await _send_head(send, cdr_id, wanted, size_octets)
+        if method == "HEAD":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            first, last = wanted or (0, size_octets - 1)
+            await _send_body(send, file, first, last + 1 - first)
+    finally:
+        file.close()
+
+
+async def _send_head(send: Send, cdr_id: str, wanted: tuple[int, int] | None, size_octets: int) -> None:
+    first, last = wanted or (0, size_octets - 1)
+    headers = [
+        (b"content-type", b"audio/wav"),
+        (b"content-length", str(last + 1 - first).encode()),
+        (b"accept-ranges", b"bytes"),
+        # A conversation: no cache may keep it, and no page may be told where it was.
+        (b"cache-control", b"private, no-store"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"content-disposition", f'inline; filename="{cdr_id}.wav"'.encode()),
+    ]
+    if wanted is not None:
+        headers.append((b"content-range", f"bytes {first}-{last}/{size_octets}".encode()))
+    await send({"type": "http.response.start", "status": 206 if wanted else 200, "headers": headers})
+
+
+async def _send_body(send: Send, file: BinaryIO, first: int, count: int) -> None:
+    await asyncio.to_thread(file.seek, first)
+    while count > 0:
+        chunk = await asyncio.to_thread(file.read, min(count, CHUNK_OCTETS))
+        if not chunk:
+            break  # cut short meanwhile; the client sees that octets are missing
+        count -= len(chunk)
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,1 @@
+"""A tenant's administrators' routes. One router, guarded once."""

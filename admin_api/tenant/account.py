@@ -1,0 +1,48 @@
+"""A tenant's own money and lines, to look at."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from litestar import Request, get
+
+from admin_api.common.auth import Principal
+from admin_api.common.context import GivenContext, GivenScope, found
+from admin_api.common.paging import PAGE_DEFAULT, Cursor, Limit, Page, id_cursor, page
+from admin_api.common.views import AccountView, LedgerEntryView, TenantLineView, view_of
+from engine.store.ledger_store import read_ledger
+from engine.store.listing import read_one, read_page
+from engine.store.tables import Account, Line
+
+
+@get("/account", summary="Your balance and overdraft limit", tags=["money"])
+async def get_account(
+    request: Request[Principal, Any, Any], context: GivenContext, audience: GivenScope
+) -> AccountView:
+    tenant_id = request.user.tenant_scope.tenant_id
+    async with context.reading() as session:
+        return view_of(found(await read_one(session, audience, Account, tenant_id), "account"), AccountView)
+
+
+@get("/ledger", summary="What came in and went out, newest first", tags=["money"])
+async def list_ledger(
+    request: Request[Principal, Any, Any],
+    context: GivenContext,
+    audience: GivenScope,
+    cursor: Cursor | None = None,
+    limit: Limit = PAGE_DEFAULT,
+) -> Page[LedgerEntryView]:
+    tenant_id = request.user.tenant_scope.tenant_id
+    async with context.reading() as session:
+        rows = await read_ledger(session, audience, tenant_id, below_id=id_cursor(cursor), limit=limit)
+    return page(rows, limit, partial(view_of, shape=LedgerEntryView), lambda row: str(row.id))
+
+
+@get("/lines", summary="The lines that you have numbers of", tags=["numbers"])
+async def list_lines(
+    context: GivenContext, audience: GivenScope, cursor: Cursor | None = None, limit: Limit = PAGE_DEFAULT
+) -> Page[TenantLineView]:
+    async with context.reading() as session:
+        rows = await read_page(session, audience, Line, after=id_cursor(cursor), limit=limit)
+        return page(rows, limit, partial(view_of, shape=TenantLineView), lambda row: str(row.id))

@@ -1,0 +1,29 @@
+"""A tenant's agents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, post
+
+from admin_api.common.agents import AgentController, create_agent
+from admin_api.common.auth import Principal
+from admin_api.common.context import GivenContext
+from admin_api.common.fields import Code, Name, Number
+from admin_api.common.views import AgentView
+
+
+class NewOwnAgent(msgspec.Struct, forbid_unknown_fields=True):
+    code: Code
+    name: Name
+    phone: Number | None = None
+
+
+class TenantAgentController(AgentController):
+    @post("/", summary="Make an agent")
+    async def create_agent(
+        self, request: Request[Principal, Any, Any], context: GivenContext, data: NewOwnAgent
+    ) -> AgentView:
+        tenant_id = request.user.tenant_scope.tenant_id
+        return await create_agent(context, tenant_id, data.code, data.name, data.phone)

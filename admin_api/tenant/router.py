@@ -1,0 +1,27 @@
+"""Everything of a tenant's administrators, guarded here and nowhere else; the tenant is the token's."""
+
+from litestar import Router
+from litestar.di import Provide
+
+from admin_api.common.bindings import BindingController
+from admin_api.common.calls import CdrController, LiveCallController
+from admin_api.common.guards import tenant_only, tenant_scope
+from admin_api.tenant.account import get_account, list_ledger, list_lines
+from admin_api.tenant.agents import TenantAgentController
+from admin_api.tenant.x_numbers import TenantXNumberController
+
+tenant_router = Router(
+    "/api/tenant",
+    guards=[tenant_only],
+    dependencies={"audience": Provide(tenant_scope)},
+    route_handlers=[
+        TenantAgentController,
+        list_lines,
+        TenantXNumberController,
+        BindingController,
+        get_account,
+        list_ledger,
+        LiveCallController,
+        CdrController,
+    ],
+)
