@@ -17,12 +17,10 @@ from sip.core.events import (
 from sip.core.hop import Hop
 from sip.core.message import Response
 from sip.core.session import OutgoingRequest, Session, SessionState
-from sip.core.transaction_layer import client_key
-from sip.core.transactions.client_invite import ClientInviteTransaction, InviteOrigin
-from sip.core.transactions.client_non_invite import ClientNonInviteTransaction
+from sip.core.transactions.client_invite import ClientInviteTransaction
 from sip.core.transactions.states import Input, State
 from sip.core.transactions.transaction import ACK, PASS, RESEND
-from sip.core.user_agent_base import UserAgentBase
+from sip.core.user_agent_sender import UserAgentSender
 from sip.core.via import MAGIC_COOKIE
 from sip.errors import LocalFault
 
@@ -32,7 +30,7 @@ _RECEIVE_FINAL = int(Input.RECEIVE_FINAL)
 HeaderPairs = Iterable[tuple[str, str]]
 
 
-class UserAgentClient(UserAgentBase):
+class UserAgentClient(UserAgentSender):
     """Requests of ours and what comes back."""
 
     # --- public ---------------------------------------------------------------------------------------------------
@@ -219,119 +217,6 @@ class UserAgentClient(UserAgentBase):
         )
         self._start_non_invite(branch, hop, method, outgoing, data, now)
         return outgoing
-
-    # --- sending --------------------------------------------------------------------------------------------------
-
-    def _start_invite(
-        self,
-        session: Session,
-        hop: Hop,
-        uri_text: str,
-        routes: str,
-        lines: str,
-        max_forwards: int,
-        content_type: str,
-        body: bytes,
-        now: float,
-    ) -> ClientInviteTransaction:
-        dialog = session.dialog
-        branch = MAGIC_COOKIE + self._new_token()
-        cseq = dialog.local_cseq
-        origin = InviteOrigin(uri_text, branch, dialog.local, dialog.remote, dialog.call_id, cseq, routes)
-        transaction = ClientInviteTransaction(self._layer, client_key(branch, "INVITE"), hop, origin, session)
-        data = request_octets(
-            "INVITE",
-            uri_text,
-            self._via(hop, branch),
-            max_forwards,
-            dialog.local,
-            dialog.remote,
-            dialog.call_id,
-            cseq,
-            lines,
-            one_line(content_type, "Content-Type"),
-            body,
-        )
-        self._layer.clients[transaction.key] = transaction
-        session.client = transaction
-        transaction.start(data, now)
-        return transaction
-
-    def _start_non_invite(
-        self, branch: str, hop: Hop, method: str, user: Session | OutgoingRequest | None, data: bytes, now: float
-    ) -> None:
-        transaction = ClientNonInviteTransaction(self._layer, client_key(branch, method), hop, method, user)
-        self._layer.clients[transaction.key] = transaction
-        transaction.start(data, now)
-
-    def _send_in_dialog(
-        self, session: Session, method: str, lines: str, content_type: str, body: bytes, now: float
-    ) -> None:
-        dialog = session.dialog
-        dialog.local_cseq += 1
-        hop = self._hop_of(session)
-        branch = MAGIC_COOKIE + self._new_token()
-        uri_text, routes = dialog.request_line_and_routes()
-        if method == "UPDATE":  # a target refresh request carries a Contact (RFC 3311 §5.1)
-            lines = self._contact_line(hop, session.contact_user) + lines
-        data = request_octets(
-            method,
-            uri_text,
-            self._via(hop, branch),
-            70,
-            dialog.local,
-            dialog.remote,
-            dialog.call_id,
-            dialog.local_cseq,
-            f"{routes}{lines}{self._agent_line}",
-            one_line(content_type, "Content-Type"),
-            body,
-        )
-        self._start_non_invite(branch, hop, method, session, data, now)
-
-    def _send_bye(self, session: Session, lines: str, now: float) -> None:
-        session.state = SessionState.ENDING
-        session.bye_lines = None
-        self._send_in_dialog(session, "BYE", lines, "application/sdp", b"", now)
-
-    def _send_cancel(self, transaction: ClientInviteTransaction, now: float) -> None:
-        origin = transaction.origin
-        data = self._repeat_origin("CANCEL", origin, transaction.hop, origin.to, transaction.cancel_lines or "")
-        transaction.is_cancelled = True
-        transaction.start_timeout(now)
-        self._start_non_invite(origin.branch, transaction.hop, "CANCEL", None, data, now)
-
-    def _repeat_origin(self, method: str, origin: InviteOrigin, hop: Hop, to: str, lines: str) -> bytes:
-        """CANCEL or the ACK for a 3xx-6xx: the INVITE's own fields, one Via (§9.1, §17.1.1.3)."""
-        return request_octets(
-            method,
-            origin.uri_text,
-            self._via(hop, origin.branch),
-            70,
-            origin.from_,
-            to,
-            origin.call_id,
-            origin.cseq_number,
-            f"{origin.routes}{lines}{self._agent_line}",
-            "",
-            b"",
-        )
-
-    def _acknowledgement(self, dialog: Dialog, cseq_number: int, hop: Hop, body: bytes, headers: HeaderPairs) -> bytes:
-        uri_text, routes = dialog.request_line_and_routes()
-        return request_octets(
-            "ACK",
-            uri_text,
-            self._via(hop, MAGIC_COOKIE + self._new_token()),
-            70,
-            dialog.local,
-            dialog.remote,
-            dialog.call_id,
-            cseq_number,
-            f"{routes}{header_lines(headers)}{self._agent_line}",
-            "application/sdp",
-            body,
-        )
 
     def _reject_pending(self, session: Session, status: int, now: float, headers: HeaderPairs) -> None:
         raise NotImplementedError  # the called side's
