@@ -1,0 +1,214 @@
+"""A small world with two tenants, to be asked for by everybody."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+from litestar.testing import AsyncTestClient
+
+from admin_api.common.auth import make_token
+from admin_api.common.context import Context
+from admin_api.main import create_app
+from engine.runtime.control.client import EngineUnavailable
+from engine.runtime.control.protocol import Calls, ControlCommand, ControlReply, Done, HangUp, ListCalls, LiveCall
+from engine.services import credentials
+from engine.services.bindings import create_binding
+from engine.settings import Settings
+from engine.store.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
+from engine.store.database import open_database, reading, writing, writing_session
+from engine.store.ledger_store import recharge
+from engine.store.migrations import upgrade
+from engine.store.scope import TenantScope
+from engine.store.tables import Account, Agent, Carrier, Line, Rate, Tenant, Trunk, User, XNumber
+from engine.store.user_store import user_by_login
+
+NOW_MS = 1_800_000_000_000
+PASSWORD = "a password for tests"
+
+# Tenant 1's and tenant 2's agents, X numbers and customers; nobody's X number.
+A1, A2, A3 = "+8613800138001", "+8613800138002", "+8613800138003"
+X1, X2, X3, X4 = "+861088880001", "+861088880002", "+861088880003", "+861088880004"
+B1, B2, B3 = "+8613900139001", "+8613900139002", "+8613900139003"
+
+USERS = {
+    "platform": ("platform_admin", None, None),
+    "tenant1": ("tenant_admin", 1, None),
+    "tenant2": ("tenant_admin", 2, None),
+    "agent1": ("agent", 1, 1),
+    "agent2": ("agent", 1, 2),
+    "agent3": ("agent", 2, 3),
+}
+
+_CHEAP = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+
+
+def cdr(number: int, tenant_id: int | None, agent_id: int | None, **values: Any) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(CDR_COLUMNS)
+    row |= {"id": f"cdr{number}", "state": "ended", "tenant_id": tenant_id, "agent_id": agent_id, "trunk_id": 1}
+    row |= {"a_number": (A1, A2, A3)[number - 1], "x_number": (X1, X2, X3)[number - 1]}
+    row |= {"b_number": (B1, B2, B3)[number - 1], "started_at_ms": NOW_MS + number, "billed_seconds": 60}
+    return row | {"charge_micro": 120_000, "cause": "normal", "answered_at_ms": NOW_MS + 10} | values
+
+
+def live_call(number: int, tenant_id: int, agent_id: int) -> LiveCall:
+    return LiveCall(
+        id=f"call{number}",
+        tenant_id=tenant_id,
+        agent_id=agent_id,
+        line_id=1,
+        state="answered",
+        direction="a_to_b",
+        a_number=(A1, A2, A3)[number - 1],
+        x_number=X1,
+        b_number=(B1, B2, B3)[number - 1],
+        started_at_ms=NOW_MS,
+        ringing_at_ms=None,
+        answered_at_ms=NOW_MS,
+        held_micro=1,
+    )
+
+
+class FakeControl:
+    """An engine with a call of each agent, that does not look at whose calls are asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[ControlCommand] = []
+        self.away = False
+        self.reply: ControlReply | None = None
+
+    async def ask(self, command: ControlCommand) -> ControlReply:
+        self.asked.append(command)
+        if self.away:
+            raise EngineUnavailable("away")
+        if self.reply is not None:
+            return self.reply
+        if isinstance(command, ListCalls):
+            return Calls([live_call(1, 1, 1), live_call(2, 1, 2), live_call(3, 2, 3)])
+        if isinstance(command, HangUp):
+            owner = {"call1": (1, 1), "call2": (1, 2), "call3": (2, 3)}.get(command.call_id, (0, 0))
+            mine = command.tenant_id in (None, owner[0]) and command.agent_id in (None, owner[1])
+            return Done(found=mine and owner != (0, 0))
+        return Done()
+
+
+async def _make_world(path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{path}"
+    await upgrade(url)
+    database = open_database(url)
+    async with writing_session(database, NOW_MS) as session:
+        session.add_all(Tenant(code=f"t{n}", name=f"Tenant {n}", created_at_ms=NOW_MS) for n in (1, 2))
+        session.add_all([Carrier(code="c1", name="Carrier"), Rate(code="r1", name="Rate", per_minute_micro=120_000)])
+        await session.flush()
+        session.add_all(Account(tenant_id=n, overdraft_limit_micro=1000) for n in (1, 2))
+        session.add(Trunk(carrier_id=1, code="k1", name="Trunk", host="127.0.0.1", source_addresses=["10.0.0.0/8"]))
+        for number, (tenant_id, phone) in enumerate(((1, A1), (1, A2), (2, A3)), start=1):
+            session.add(Agent(tenant_id=tenant_id, code=f"a{number}", name=f"Agent {number}", phone=phone))
+            await session.flush()
+        session.add_all(Line(carrier_id=1, trunk_id=1, rate_id=1, code=f"l{n}", name=f"Line {n}") for n in (1, 2))
+        await session.flush()
+        for number, line_id, tenant_id, agent_id in (
+            (X1, 1, 1, 1),
+            (X2, 1, 1, None),
+            (X3, 2, 2, 3),
+            (X4, 2, None, None),
+        ):
+            session.add(XNumber(number=number, line_id=line_id, tenant_id=tenant_id, agent_id=agent_id))
+            await session.flush()
+        for number, (tenant_id, x, b) in enumerate(((1, X1, B1), (1, X2, B2), (2, X3, B3)), start=1):
+            await create_binding(
+                session,
+                TenantScope(tenant_id),
+                binding_id=f"binding{number}",
+                x_number=x,
+                b_number=b,
+                agent_id=number,
+                now_ms=NOW_MS,
+            )
+        password_hash = _CHEAP.hash(PASSWORD)
+        for login, (role, tenant_id_of_user, agent_id_of_user) in USERS.items():
+            user = User(login=login, password_hash=password_hash, role=role)
+            user.tenant_id, user.agent_id = tenant_id_of_user, agent_id_of_user
+            session.add(user)
+            await session.flush()
+        for tenant_id in (1, 2):
+            await recharge(session, tenant_id, 5000, f"key of tenant {tenant_id}", NOW_MS)
+    async with writing(database) as connection:
+        await write_cdrs(connection, [cdr(1, 1, 1), cdr(2, 1, 2), cdr(3, 2, 3)])
+        recordings = [
+            {"cdr_id": f"cdr{n}", "path": f"2027/{n}.wav", "duration_ms": 1000, "size_octets": 1000, "sha256": "0" * 64}
+            for n in (1, 2, 3)
+        ]
+        await write_recordings(connection, [recording | {"gaps_ms": []} for recording in recordings])
+    await database.dispose()
+
+
+@pytest.fixture(scope="session")
+def world_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("world") / "world.sqlite3"
+    asyncio.run(_make_world(path))
+    return path
+
+
+class World:
+    """The API with its database, ``now_ms`` in the test's hands."""
+
+    def __init__(self, data: Path) -> None:
+        self.now_ms = NOW_MS
+        self.settings = Settings(data_folder=str(data))
+        self.control = FakeControl()
+        self.app = create_app(
+            self.settings,
+            open_database(self.settings.database_url),
+            self.control,
+            secret=b"s" * 32,
+            now_ms=lambda: self.now_ms,
+        )
+        # As in a deployment, an error is an answer, and not an exception in the client.
+        self.client = AsyncTestClient(self.app, raise_server_exceptions=False)
+        self.tokens: dict[str, str] = {}
+
+    @property
+    def context(self) -> Context:
+        context: Context = self.app.state.context
+        return context
+
+    async def ask(self, who: str | None, method: str, path: str, **request: Any) -> Any:
+        headers = dict(request.pop("headers", {}))
+        if who is not None:
+            headers["Authorization"] = f"Bearer {await self.token(who)}"
+        return await self.client.request(method, path, headers=headers, **request)
+
+    async def token(self, who: str) -> str:
+        if who not in self.tokens:
+            database = open_database(self.settings.database_url)
+            async with reading(database) as connection:
+                user = await user_by_login(connection, who)
+            await database.dispose()
+            assert user is not None
+            self.tokens[who] = make_token(self.context, user)[0]
+        return self.tokens[who]
+
+    async def write(self, table: Any, key: Any, **values: Any) -> None:
+        database = open_database(self.settings.database_url)
+        async with writing_session(database, self.now_ms) as session:
+            row = await session.get_one(table, key)
+            for name, value in values.items():
+                setattr(row, name, value)
+        await database.dispose()
+
+
+@pytest.fixture(autouse=True)
+def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "_HASHER", _CHEAP)
+
+
+@pytest.fixture
+async def world(world_file: Path, tmp_path: Path) -> AsyncIterator[World]:
+    shutil.copy(world_file, tmp_path / "axbridge.sqlite3")
+    world = World(tmp_path)
+    async with world.client:
+        yield world

@@ -1,0 +1,303 @@
+"""Every route × every audience × own and others' data. A route without an entry here fails the first test."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from litestar.routes import ASGIRoute, HTTPRoute
+
+from engine.runtime.control.protocol import HangUp, ListCalls
+from engine.settings import Settings
+from engine.store.database import open_database
+
+from .conftest import NOW_MS, USERS, World, A1, A2, A3, B1, B2, B3, X1, X2, X3, X4  # isort: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """``path`` is of tenant 1's and agent 1's data, unless ``owner`` says whose; ``foreign`` may not reach it: 404."""
+
+    method: str
+    route: str
+    path: str
+    owner: str
+    foreign: tuple[str, ...] = ()
+    body: dict[str, Any] | None = None
+    foreign_body: dict[str, Any] | None = None
+    """Own path, but the body names what is another tenant's: must be refused."""
+    status: int = 200
+    shows: tuple[str, ...] = ()
+    """What the answer must hold, so that an empty one does not pass for a safe one."""
+    hides: tuple[str, ...] = ()
+
+
+def _platform(method: str, route: str, **case: Any) -> Case:
+    path = "/api/platform" + route
+    return Case(method, path, case.pop("path", path), "platform", **case)
+
+
+# What tenant 1 must never see, and agent 1 neither.
+TENANT_2 = (
+    A3,
+    X3,
+    B3,
+    "Tenant 2",
+    "Agent 3",
+    "cdr3",
+    "binding3",
+    "call3",
+    "key of tenant 2",
+    '"tenant_id":2',
+    "Line 2",
+)
+OTHER_AGENT = (*TENANT_2, A2, X2, B2, "cdr2", "binding2", "call2", "Agent 2")
+CUSTOMER = (*OTHER_AGENT, B1)
+
+_P, _T, _A = "/api/platform", "/api/tenant", "/api/agent"
+
+CASES = [
+    _platform("GET", "/tenants", shows=("Tenant 1", "Tenant 2")),
+    _platform("POST", "/tenants", body={"code": "t3", "name": "Tenant 3"}, status=201),
+    _platform("GET", "/tenants/{tenant_id:int}", path=f"{_P}/tenants/1", shows=("Tenant 1",)),
+    _platform("PATCH", "/tenants/{tenant_id:int}", path=f"{_P}/tenants/1", body={"name": "New"}, shows=("New",)),
+    _platform("GET", "/tenants/{tenant_id:int}/account", path=f"{_P}/tenants/1/account", shows=("5000",)),
+    _platform("GET", "/tenants/{tenant_id:int}/ledger", path=f"{_P}/tenants/1/ledger", shows=("key of tenant 1",)),
+    _platform(
+        "POST",
+        "/tenants/{tenant_id:int}/recharges",
+        path=f"{_P}/tenants/1/recharges",
+        body={"amount_micro": 1, "key": "k"},
+        shows=("5001",),
+    ),
+    _platform("GET", "/accounts", shows=("5000",)),
+    _platform("GET", "/agents", shows=("Agent 1", "Agent 3")),
+    _platform("POST", "/agents", body={"tenant_id": 1, "code": "a9", "name": "N"}, status=201),
+    _platform("GET", "/agents/{agent_id:int}", path=f"{_P}/agents/3", shows=("Agent 3",)),
+    _platform("PATCH", "/agents/{agent_id:int}", path=f"{_P}/agents/3", body={"name": "N"}),
+    _platform("GET", "/users", shows=("tenant1", "agent3")),
+    _platform("POST", "/users", body={"login": "u", "password": "12345678", "role": "platform_admin"}, status=201),
+    _platform("PATCH", "/users/{user_id:int}", path=f"{_P}/users/2", body={"status": "suspended"}),
+    _platform("GET", "/carriers", shows=("Carrier",)),
+    _platform("POST", "/carriers", body={"code": "c2", "name": "N"}, status=201),
+    _platform("PATCH", "/carriers/{carrier_id:int}", path=f"{_P}/carriers/1", body={"name": "N"}),
+    _platform("GET", "/trunks", shows=("10.0.0.0/8",)),
+    _platform(
+        "POST",
+        "/trunks",
+        body={"carrier_id": 1, "code": "k2", "name": "N", "host": "::1", "source_addresses": ["::1"]},
+        status=201,
+    ),
+    _platform("PATCH", "/trunks/{trunk_id:int}", path=f"{_P}/trunks/1", body={"calls_max": 5}),
+    _platform("GET", "/rates", shows=("120000",)),
+    _platform("POST", "/rates", body={"code": "r2", "name": "N", "per_minute_micro": 1}, status=201),
+    _platform("PATCH", "/rates/{rate_id:int}", path=f"{_P}/rates/1", body={"per_minute_micro": 2}),
+    _platform("GET", "/lines", shows=("Line 1", "Line 2")),
+    _platform(
+        "POST",
+        "/lines",
+        body={"carrier_id": 1, "trunk_id": 1, "rate_id": 1, "code": "l3", "name": "N"},
+        status=201,
+    ),
+    _platform("PATCH", "/lines/{line_id:int}", path=f"{_P}/lines/1", body={"status": "suspended"}),
+    _platform("GET", "/x-numbers", shows=(X1, X3, X4)),
+    _platform("POST", "/x-numbers", body={"number": "01088880009", "line_id": 1}, status=201),
+    _platform("PATCH", "/x-numbers/{x_number_id:int}", path=f"{_P}/x-numbers/1", body={"status": "suspended"}),
+    _platform("PUT", "/x-numbers/{x_number_id:int}/tenant", path=f"{_P}/x-numbers/4/tenant", body={"tenant_id": 1}),
+    _platform("GET", "/live-calls", shows=("call1", "call3", B3)),
+    _platform("POST", "/live-calls/{call_id:str}/hang-up", path=f"{_P}/live-calls/call3/hang-up", status=202),
+    _platform("GET", "/cdrs", shows=("cdr1", "cdr3", B3)),
+    _platform("GET", "/cdrs/{cdr_id:str}", path=f"{_P}/cdrs/cdr3", shows=(B3,)),
+    _platform("GET", "/cdrs/{cdr_id:str}/recording", path=f"{_P}/cdrs/cdr3/recording", shows=("signature",)),
+]
+CASES += [
+    Case(method, _T + route, _T + (path or route), "tenant1", **case)
+    for method, route, path, case in (
+        ("GET", "/agents", "", {"shows": ("Agent 1", "Agent 2"), "hides": TENANT_2}),
+        ("POST", "/agents", "", {"body": {"code": "a9", "name": "N"}, "status": 201, "shows": ('"tenant_id":1',)}),
+        ("GET", "/agents/{agent_id:int}", "/agents/1", {"foreign": ("tenant2",), "shows": (A1,)}),
+        ("PATCH", "/agents/{agent_id:int}", "/agents/1", {"foreign": ("tenant2",), "body": {"name": "N"}}),
+        ("GET", "/lines", "", {"shows": ("Line 1",), "hides": (*TENANT_2, "trunk", "carrier", "rate")}),
+        ("GET", "/x-numbers", "", {"shows": (X1, X2), "hides": (*TENANT_2, X4)}),
+        (
+            "PUT",
+            "/x-numbers/{x_number_id:int}/agent",
+            "/x-numbers/2/agent",
+            {"foreign": ("tenant2",), "body": {"agent_id": 1}, "foreign_body": {"agent_id": 3}},
+        ),
+        ("GET", "/bindings", "", {"shows": (B1, B2, X1), "hides": TENANT_2}),
+        (
+            "POST",
+            "/bindings",
+            "",
+            {
+                "body": {"x_number": X2, "b_number": "13900139009", "agent_id": 1},
+                "foreign_body": {"x_number": X3, "b_number": "13900139009", "agent_id": 1},
+                "status": 201,
+            },
+        ),
+        ("GET", "/bindings/{binding_id:str}", "/bindings/binding1", {"foreign": ("tenant2",), "shows": (B1,)}),
+        (
+            "PATCH",
+            "/bindings/{binding_id:str}",
+            "/bindings/binding1",
+            {"foreign": ("tenant2",), "body": {"expires_at_ms": NOW_MS + 1}},
+        ),
+        ("DELETE", "/bindings/{binding_id:str}", "/bindings/binding1", {"foreign": ("tenant2",), "status": 204}),
+        ("GET", "/account", "", {"shows": ("5000",), "hides": TENANT_2}),
+        ("GET", "/ledger", "", {"shows": ("key of tenant 1",), "hides": TENANT_2}),
+        ("GET", "/live-calls", "", {"shows": ("call1", "call2", B1), "hides": TENANT_2}),
+        (
+            "POST",
+            "/live-calls/{call_id:str}/hang-up",
+            "/live-calls/call1/hang-up",
+            {"foreign": ("tenant2",), "status": 202},
+        ),
+        ("GET", "/cdrs", "", {"shows": ("cdr1", "cdr2", B1), "hides": TENANT_2}),
+        ("GET", "/cdrs/{cdr_id:str}", "/cdrs/cdr1", {"foreign": ("tenant2",), "shows": (B1,)}),
+        ("GET", "/cdrs/{cdr_id:str}/recording", "/cdrs/cdr1/recording", {"foreign": ("tenant2",), "shows": ("link",)}),
+    )
+]
+_OTHERS = ("agent2", "agent3")
+CASES += [
+    Case(method, _A + route, _A + (path or route), "agent1", **case)
+    for method, route, path, case in (
+        ("GET", "/me", "", {"shows": ("Agent 1", A1), "hides": OTHER_AGENT}),
+        ("GET", "/x-numbers", "", {"shows": (X1,), "hides": (*OTHER_AGENT, X4)}),
+        ("GET", "/bindings", "", {"shows": ("binding1", "139****9001"), "hides": CUSTOMER}),
+        (
+            "POST",
+            "/bindings",
+            "",
+            {
+                "body": {"x_number": "01088880001", "b_number": "13900139009", "a_number": None},
+                "foreign_body": {"x_number": X2, "b_number": "13900139009"},
+                "status": 409,  # agent 1 has a binding on X1 already
+                "hides": ("13900139009",),
+            },
+        ),
+        (
+            "GET",
+            "/bindings/{binding_id:str}",
+            "/bindings/binding1",
+            {"foreign": _OTHERS, "shows": ("139****9001",), "hides": CUSTOMER},
+        ),
+        (
+            "PATCH",
+            "/bindings/{binding_id:str}",
+            "/bindings/binding1",
+            {"foreign": _OTHERS, "body": {"expires_at_ms": None}, "hides": CUSTOMER},
+        ),
+        ("DELETE", "/bindings/{binding_id:str}", "/bindings/binding1", {"foreign": _OTHERS, "status": 204}),
+        ("GET", "/live-calls", "", {"shows": ("call1", "139****9001"), "hides": CUSTOMER}),
+        (
+            "POST",
+            "/live-calls/{call_id:str}/hang-up",
+            "/live-calls/call1/hang-up",
+            {"foreign": _OTHERS, "status": 202},
+        ),
+        ("GET", "/cdrs", "", {"shows": ("cdr1", "139****9001"), "hides": (*CUSTOMER, "120000")}),
+        (
+            "GET",
+            "/cdrs/{cdr_id:str}",
+            "/cdrs/cdr1",
+            {"foreign": _OTHERS, "shows": ("139****9001",), "hides": (*CUSTOMER, "120000")},
+        ),
+        ("GET", "/cdrs/{cdr_id:str}/recording", "/cdrs/cdr1/recording", {"foreign": _OTHERS, "shows": ("link",)}),
+    )
+]
+PUBLIC = {
+    ("POST", "/api/login"),
+    ("GET", "/health"),
+    ("GET", "/schema"),
+    ("GET", "/schema/openapi.json"),
+    ("GET", "/schema/{path:str}"),
+    ("ASGI", "/recordings/{cdr_id:str}"),  # by signature: tests/api/test_recordings.py
+}
+AUDIENCES = (None, *USERS)
+
+
+def _routes() -> set[tuple[str, str]]:
+    database = open_database("sqlite+aiosqlite:///:memory:")
+    from admin_api.main import create_app
+
+    from .conftest import FakeControl
+
+    app = create_app(Settings(), database, FakeControl(), secret=b"s" * 32, now_ms=lambda: 0)
+    routes = set()
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            routes |= {
+                (str(method), route.path_format and route.path) for method in route.methods if method != "OPTIONS"
+            }
+        elif isinstance(route, ASGIRoute):
+            routes.add(("ASGI", route.path))
+        else:
+            routes.add(("?", route.path))
+    return routes
+
+
+def test_a_route_is_in_no_case() -> None:
+    assert {(case.method, case.route) for case in CASES} | PUBLIC == _routes()
+    assert len({(case.method, case.route) for case in CASES}) == len(CASES)
+
+
+def _text(answer: Any) -> str:
+    return json.dumps(answer.json(), separators=(",", ":"), ensure_ascii=False) if answer.content else ""
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.method} {case.route}")
+async def test_somebody_reaches_what_is_not_his(world: World, case: Case) -> None:
+    role = USERS[case.owner][0]
+    for who in AUDIENCES:
+        if who is None or USERS[who][0] != role:
+            answer = await world.ask(who, case.method, case.path, json=case.body)
+            assert answer.status_code == (401 if who is None else 403), (who, answer.text)
+            assert answer.headers["content-type"].startswith("application/problem+json")
+    assert world.control.asked == [], "who may not ask has not moved the engine"
+    for who in case.foreign:
+        answer = await world.ask(who, case.method, case.path, json=case.body)
+        assert answer.status_code == 404, (who, answer.text)
+    if case.foreign_body is not None:
+        answer = await world.ask(case.owner, case.method, case.path, json=case.foreign_body)
+        assert answer.status_code == 422, answer.text
+    answer = await world.ask(case.owner, case.method, case.path, json=case.body)
+    assert answer.status_code == case.status, answer.text
+    text = _text(answer)
+    for shown in case.shows:
+        assert shown in text
+    for hidden in case.hides:
+        assert hidden not in text
+
+
+def test_a_case_of_an_id_has_no_stranger() -> None:
+    for case in CASES:
+        if "{" in case.route and case.owner != "platform":
+            assert case.foreign, case.route
+
+
+async def test_the_engine_is_asked_for_all_tenants_calls(world: World) -> None:
+    for who in ("tenant1", "agent1"):
+        base = f"/api/{who[:-1]}/live-calls"
+        await world.ask(who, "GET", base)
+        await world.ask(who, "POST", f"{base}/call3/hang-up")
+    assert world.control.asked == [
+        ListCalls(tenant_id=1),
+        HangUp("call3", tenant_id=1),
+        ListCalls(tenant_id=1),
+        HangUp("call3", tenant_id=1, agent_id=1),
+    ]
+
+
+@pytest.mark.parametrize("query", ["tenant_id=2", "agent_id=3", "number=%2B8613900139003"])
+async def test_a_filter_widens_the_scope(world: World, query: str) -> None:
+    for who in ("tenant1", "agent1"):
+        answer = await world.ask(who, "GET", f"/api/{who[:-1]}/cdrs?{query}")
+        assert answer.json() == {"items": [], "next": None}
+
+
+async def test_an_agent_finds_a_masked_number_by_trying(world: World) -> None:
+    assert (await world.ask("agent1", "GET", "/api/agent/cdrs?number=13900139001")).json()["items"] == []
+    assert (await world.ask("agent1", "GET", "/api/agent/bindings?number=13900139001")).json()["items"] == []
+    assert len((await world.ask("agent1", "GET", "/api/agent/cdrs?number=01088880001")).json()["items"]) == 1
+    assert len((await world.ask("tenant1", "GET", "/api/tenant/cdrs?number=13900139001")).json()["items"]) == 1
