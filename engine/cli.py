@@ -15,14 +15,16 @@ import typer
 import uvloop
 from rich.console import Console
 
+from engine.demo.call import place_demo_call
+from engine.demo.welcome import show_addresses, show_demo_call
+from engine.demo.world import DemoFault, read_demo_world
 from engine.runtime.control.client import EngineControl, EngineUnavailable
 from engine.runtime.control.protocol import Health, HealthReport, Reload
 from engine.runtime.logs import set_up_logs
+from engine.runtime.readiness import NotReady, has_tenants, until_ready
 from engine.runtime.supervisor import ProcessPlan, Supervisor
 from engine.settings import Settings, SettingsError, read_settings
 from media.embedded.settings import WorkerSettings
-
-READY_SECONDS_MAX = 30.0
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,21 +63,60 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 
 
 @app.command()
-def serve(config: ConfigOption = None) -> None:
+def serve(
+    config: ConfigOption = None,
+    demo: Annotated[
+        Path | None,
+        typer.Option(help="On an empty database, load this provisioning file and place a call.", show_default=False),
+    ] = None,
+) -> None:
     """Start everything on this machine: media workers, engine and API; start again whatever dies."""
     settings = _settings(config)
     set_up_logs("supervisor", settings.log_level)
-    _run(_serve(settings))
+    is_first_start = demo is not None and not asyncio.run(has_tenants(settings))
+    if demo is not None and is_first_start:
+        asyncio.run(_load(settings, demo))
+    _run(_serve(settings, demo, is_first_start=is_first_start))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, demo: Path | None, *, is_first_start: bool) -> None:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     supervisor = Supervisor(process_plans(settings), settings.data / "log")
     await supervisor.start()
-    await told.wait()
-    await supervisor.stop()
+    try:
+        async with asyncio.TaskGroup() as group:
+            welcome = group.create_task(_welcome(settings, demo, is_first_start=is_first_start))
+            await told.wait()
+            welcome.cancel()
+    except* (NotReady, DemoFault) as group_of_errors:
+        raise _failure(str(group_of_errors.exceptions[0])) from group_of_errors
+    finally:
+        await supervisor.stop()
+
+
+async def _welcome(settings: Settings, demo: Path | None, *, is_first_start: bool) -> None:
+    await until_ready(settings)
+    world = read_demo_world(demo) if demo is not None else None
+    show_addresses(console, settings, world)
+    if world is not None and is_first_start:
+        show_demo_call(console, settings, await place_demo_call(settings, world))
+    console.print("\naxbridge is up. Ctrl-C stops it.")
+
+
+@app.command("demo")
+def demo_call(
+    file: Annotated[Path, typer.Argument(help="The provisioning file that was loaded.")] = Path("conf/demo.toml"),
+    config: ConfigOption = None,
+) -> None:
+    """Place one call with real speech through the running system and show its ladder, CDR, charge and recording."""
+    settings = _settings(config)
+    try:
+        result = asyncio.run(place_demo_call(settings, read_demo_world(file)))
+    except DemoFault as error:
+        raise _failure(str(error)) from error
+    show_demo_call(console, settings, result)
 
 
 def process_plans(settings: Settings) -> list[ProcessPlan]:
