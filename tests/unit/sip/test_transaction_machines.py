@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from sip.core.hop import Hop
+from sip.core.session import OutgoingRequest
 from sip.core.timers import TimerSettings
 from sip.core.transaction_layer import TransactionLayer
 from sip.core.transactions.client_invite import ClientInviteTransaction, InviteOrigin
@@ -154,6 +155,16 @@ def test_every_state_and_input(machine: str) -> None:
         for input_ in Input:
             wanted = expected.get(state, {}).get(input_, f"{state.name} 0 - -")
             assert _outcome(machine, state, input_) == wanted, (state.name, input_.name)
+
+
+def test_terminated_transaction_lets_go_of_its_user_and_octets() -> None:
+    layer = _layer()
+    user = OutgoingRequest("OPTIONS", HOP, "call", "tag")
+    transaction = ClientNonInviteTransaction(layer, "key", HOP, "OPTIONS", user)
+    layer.clients["key"] = transaction
+    transaction.start(b"request", 0.0)
+    transaction.step(Input.TRANSPORT_ERROR, 0.0)
+    assert (transaction.user, transaction.data, layer.clients, len(layer.timers)) == (None, b"", {}, 0)
 
 
 def test_reliable_transport_neither_resends_nor_lingers() -> None:

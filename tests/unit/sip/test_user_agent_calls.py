@@ -409,6 +409,56 @@ def test_lingering_transaction_does_not_keep_an_ended_session() -> None:
     wire.call()
     wire.run(0.1)
     assert [transaction.user for transaction in wire.b._layer.servers.values()] == [None]
+    assert [transaction.user for transaction in wire.a._layer.clients.values()] == [None]
+
+
+def test_acknowledged_answer_is_not_kept_in_memory() -> None:
+    wire = Wire()
+    answering(wire)
+    wire.call()
+    wire.run(0.1)
+    assert [transaction.data for transaction in wire.b._layer.servers.values()] == [b""]
+
+
+def test_hanging_up_an_answer_at_once_acknowledges_it_first() -> None:
+    wire = Wire()
+
+    def react(hop: Hop, event: Event) -> None:
+        if isinstance(event, IncomingInvite):
+            wire.b.answer(event.session, wire.now, SDP)
+        elif isinstance(event, InviteAnswered):
+            wire.a.bye(event.session, wire.now)
+
+    wire.react = react
+    wire.call()
+    wire.run(100)
+    assert [data.split(b" ")[0] for data in wire.sent(b"", A_HOP)] == [b"INVITE", b"ACK", b"BYE"]
+    assert wire.is_clean()
+
+
+def test_called_side_that_ends_an_early_dialog_is_cancelled_too() -> None:
+    wire = Wire()
+    wire.react = lambda hop, event: (
+        wire.b.progress(event.session, 180, wire.now) if isinstance(event, IncomingInvite) else None
+    )
+    wire.call()
+    wire.run(1)
+    wire.b._send_bye(incoming(wire), "", wire.now)  # RFC 3261 §15 forbids it, and phones do it
+    wire.run(100)
+    assert wire.told(A_HOP) == ["InviteProgress", "SessionEnded"]
+    assert len(wire.sent(b"CANCEL")) == 1
+
+
+def test_several_1xx_bring_one_cancel() -> None:
+    wire = Wire()
+    wire.drop = lambda data, _: data.startswith(b"CANCEL")
+    session = wire.call()
+    wire.a.cancel(session, wire.now)
+    wire.run(0.1)
+    wire.b.progress(incoming(wire), 180, wire.now)
+    wire.b.progress(incoming(wire), 183, wire.now)
+    wire.run(0.1)
+    assert len(set(wire.sent(b"CANCEL"))) == len(wire.sent(b"CANCEL")) == 1
 
 
 def test_lingering_invite_of_ours_does_not_keep_an_answered_session() -> None:

@@ -182,6 +182,27 @@ def test_ack_of_a_2xx_with_the_invites_own_branch_counts() -> None:
     assert isinstance(agent.events.pop(), InviteAcknowledged)
 
 
+def test_request_with_our_tag_alone_does_not_get_into_the_dialog() -> None:
+    agent, event = _answered()
+    to = event.transaction.to
+    stolen = {"branch": "z9hG4bKs", "cseq": 2, "to": to}
+    assert give(agent, request("BYE", **stolen, from_="<sip:200@10.0.0.1>;tag=other"))[0].status == 481
+    assert give(agent, request("BYE", **stolen, call_id="other"))[0].status == 481
+    assert agent.events == []
+    assert agent.sessions
+
+
+def test_ack_of_another_call_does_not_acknowledge_ours() -> None:
+    agent = user_agent(B_HOP, "b")
+    give(agent, request())
+    event = agent.events.pop()
+    assert isinstance(event, IncomingInvite)
+    agent.answer(event.session, 0.0, SDP)
+    give(agent, request("ACK", branch="z9hG4bKack", to=event.transaction.to, call_id="other"))
+    give(agent, request("ACK", branch="z9hG4bKack", to=event.transaction.to, cseq=2))
+    assert agent.events == []
+
+
 def test_second_reinvite_before_the_first_is_answered_is_500_with_retry_after() -> None:
     agent, event = _answered()
     to = event.transaction.to
