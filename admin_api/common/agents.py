@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Controller, get, patch
-from litestar.params import Parameter
+from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from admin_api.common.context import Context, GivenContext, GivenScope, found
@@ -41,8 +41,8 @@ class AgentController(Controller):
         self,
         context: GivenContext,
         audience: GivenScope,
-        agent_status: Annotated[AgentStatus | None, Parameter(query="status")] = None,
-        cursor: Cursor | None = None,
+        agent_status: Annotated[AgentStatus | None, QueryParameter(name="status")] = None,
+        cursor: Cursor = None,
         limit: Limit = PAGE_DEFAULT,
     ) -> Page[AgentView]:
         conditions = [] if agent_status is None else [Agent.status == agent_status]
@@ -57,7 +57,7 @@ class AgentController(Controller):
 
     @patch("/{agent_id:int}", summary="Change an agent")
     async def patch_agent(
-        self, context: GivenContext, audience: GivenScope, agent_id: Id, data: AgentPatch
+        self, context: GivenContext, audience: GivenScope, agent_id: Id, data: JSONBody[AgentPatch]
     ) -> AgentView:
         values = given(data)
         if values.get("phone") is not None:

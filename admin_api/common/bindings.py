@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, delete, get, patch, post
-from litestar.params import Parameter
+from litestar.params import JSONBody, QueryParameter
 
 from admin_api.common.calls import CallId
 from admin_api.common.context import GivenContext, GivenScope, found
@@ -50,9 +50,9 @@ class BindingController(Controller):
         self,
         context: GivenContext,
         audience: GivenScope,
-        live: Annotated[bool, Parameter(description="Only those in force.")] = True,
-        number: Annotated[str | None, Parameter(max_length=40, description="A or X.")] = None,
-        cursor: Cursor | None = None,
+        live: Annotated[bool, QueryParameter(description="Only those in force.")] = True,
+        number: Annotated[str | None, QueryParameter(max_length=40, description="A or X.")] = None,
+        cursor: Cursor = None,
         limit: Limit = PAGE_DEFAULT,
     ) -> Page[BindingView]:
         async with context.reading() as session:
@@ -67,7 +67,9 @@ class BindingController(Controller):
         return page(rows, limit, partial(_binding_view, audience), lambda row: f"{row.created_at_ms}-{row.id}")
 
     @post("/", summary="Bind A and B on X")
-    async def create_binding(self, context: GivenContext, audience: GivenScope, data: NewBinding) -> BindingView:
+    async def create_binding(
+        self, context: GivenContext, audience: GivenScope, data: JSONBody[NewBinding]
+    ) -> BindingView:
         assert not isinstance(audience, Platform), "no router of the platform has this controller"
         binding_id = context.new_id()
         async with context.writing() as session:
@@ -93,7 +95,7 @@ class BindingController(Controller):
 
     @patch("/{binding_id:str}", summary="Let a binding end at another time")
     async def patch_binding(
-        self, context: GivenContext, audience: GivenScope, binding_id: CallId, data: BindingExpiry
+        self, context: GivenContext, audience: GivenScope, binding_id: CallId, data: JSONBody[BindingExpiry]
     ) -> BindingView:
         async with context.writing() as session:
             await set_expiry(session, audience, binding_id, data.expires_at_ms, context.now_ms())

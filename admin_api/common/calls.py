@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, get, post
-from litestar.params import Parameter
+from litestar.params import FromQuery, PathParameter, QueryParameter
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import EngineRefused
 from admin_api.common.fields import canonical
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, TimeMs, page, time_cursor
+from admin_api.common.paging import INTEGER_MAX, PAGE_DEFAULT, Cursor, Limit, Page, QueryId, page, time_cursor
 from admin_api.common.views import CdrView, LiveCallView, masked_for, view_of
 from admin_api.recordings import recording_link
 from engine.domain.cause import Cause
+from engine.domain.cdr import CdrState
 from engine.runtime.control.protocol import Calls, Done, Failed, HangUp, ListCalls
 from engine.store.cdr_store import CdrFilter, read_cdr, read_cdrs, read_recording
 from engine.store.scope import AgentScope, Scope, TenantScope, tenant_of
 
-CallId = Annotated[str, Parameter(max_length=32, pattern=r"^[A-Za-z0-9._-]+\Z")]
+CallId = Annotated[str, PathParameter(max_length=32, pattern=r"^[A-Za-z0-9._-]+\Z")]
 
 
 class RecordingLink(msgspec.Struct):
@@ -47,17 +48,15 @@ class CdrController(Controller):
         self,
         context: GivenContext,
         audience: GivenScope,
-        tenant_id: Id | None = None,
-        agent_id: Id | None = None,
-        call_state: Annotated[
-            Literal["started", "ringing", "answered", "ended"] | None, Parameter(query="state")
-        ] = None,
-        from_ms: Annotated[TimeMs | None, Parameter(description="Started at or after.")] = None,
-        to_ms: Annotated[TimeMs | None, Parameter(description="Started before.")] = None,
-        number: Annotated[str | None, Parameter(max_length=40, description="A, X or B; agents: A or X.")] = None,
-        answered: bool | None = None,
-        cause: Cause | None = None,
-        cursor: Cursor | None = None,
+        tenant_id: QueryId = None,
+        agent_id: QueryId = None,
+        call_state: Annotated[CdrState | None, QueryParameter(name="state")] = None,
+        from_ms: Annotated[int | None, QueryParameter(ge=0, le=INTEGER_MAX, description="Started since.")] = None,
+        to_ms: Annotated[int | None, QueryParameter(ge=0, le=INTEGER_MAX, description="Started before.")] = None,
+        number: Annotated[str | None, QueryParameter(max_length=40, description="A, X or B; agents: A or X.")] = None,
+        answered: FromQuery[bool | None] = None,
+        cause: FromQuery[Cause | None] = None,
+        cursor: Cursor = None,
         limit: Limit = PAGE_DEFAULT,
     ) -> Page[CdrView]:
         wanted = CdrFilter(

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
-from litestar.params import Dependency
+from litestar.params import SkipValidation
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from engine.runtime.control.client import EngineUnavailable
@@ -58,8 +59,8 @@ class Context:
 
 
 # Unchecked, since both come from us; msgspec could not tell the scopes' shapes apart.
-GivenContext = Annotated[Context, Dependency(skip_validation=True)]
-GivenScope = Annotated[Scope, Dependency(skip_validation=True)]
+GivenContext = NamedDependency[SkipValidation[Context]]
+GivenScope = NamedDependency[SkipValidation[Scope]]
 
 
 def found(row: Row | None, what: str) -> Row:

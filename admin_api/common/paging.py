@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from litestar.params import Parameter
+from litestar.params import PathParameter, QueryParameter
 
 from admin_api.common.errors import Refused
 
@@ -16,10 +16,10 @@ INTEGER_MAX = 2**63 - 1
 PAGE_DEFAULT = 100
 PAGE_MAX = 500
 
-Id = Annotated[int, Parameter(ge=1, le=INTEGER_MAX)]
-Limit = Annotated[int, Parameter(ge=1, le=PAGE_MAX, description="Items of a page at most.")]
-Cursor = Annotated[str, Parameter(max_length=64, description="`next` of the page before.")]
-TimeMs = Annotated[int, Parameter(ge=0, le=INTEGER_MAX)]
+Id = Annotated[int, PathParameter(ge=1, le=INTEGER_MAX)]
+QueryId = Annotated[int | None, QueryParameter(ge=1, le=INTEGER_MAX)]
+Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="Items of a page at most.")]
+Cursor = Annotated[str | None, QueryParameter(max_length=64, description="`next` of the page before.")]
 
 Item = TypeVar("Item")
 

@@ -7,7 +7,7 @@ from functools import partial
 from litestar import Controller, get
 
 from admin_api.common.context import GivenContext, GivenScope
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.paging import PAGE_DEFAULT, Cursor, Limit, Page, QueryId, id_cursor, page
 from admin_api.common.views import XNumberView, view_of
 from engine.store.listing import read_page
 from engine.store.tables import XNumber
@@ -22,9 +22,9 @@ class XNumberController(Controller):
         self,
         context: GivenContext,
         audience: GivenScope,
-        line_id: Id | None = None,
-        agent_id: Id | None = None,
-        cursor: Cursor | None = None,
+        line_id: QueryId = None,
+        agent_id: QueryId = None,
+        cursor: Cursor = None,
         limit: Limit = PAGE_DEFAULT,
     ) -> Page[XNumberView]:
         conditions = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from litestar import post
+from litestar.params import JSONBody
 
 from admin_api.common.agents import AgentController, create_agent
 from admin_api.common.context import GivenContext
@@ -20,5 +21,5 @@ class NewAgent(msgspec.Struct, forbid_unknown_fields=True):
 
 class PlatformAgentController(AgentController):
     @post("/", summary="Make an agent of a tenant")
-    async def create_agent(self, context: GivenContext, data: NewAgent) -> AgentView:
+    async def create_agent(self, context: GivenContext, data: JSONBody[NewAgent]) -> AgentView:
         return await create_agent(context, data.tenant_id, data.code, data.name, data.phone)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from litestar import Controller, get, patch, post
+from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import Context, GivenContext, GivenScope, found
@@ -89,17 +90,19 @@ class CarrierController(Controller):
 
     @get("/", summary="Carriers")
     async def list_carriers(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor | None = None, limit: Limit = PAGE_DEFAULT
+        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[CarrierView]:
         return await _list(context, audience, Carrier, CarrierView, cursor, limit)
 
     @post("/", summary="Make a carrier")
-    async def create_carrier(self, context: GivenContext, audience: GivenScope, data: NewCarrier) -> CarrierView:
+    async def create_carrier(
+        self, context: GivenContext, audience: GivenScope, data: JSONBody[NewCarrier]
+    ) -> CarrierView:
         return await _create(context, audience, Carrier(**given(data)), CarrierView)
 
     @patch("/{carrier_id:int}", summary="Change a carrier")
     async def patch_carrier(
-        self, context: GivenContext, audience: GivenScope, carrier_id: Id, data: CarrierPatch
+        self, context: GivenContext, audience: GivenScope, carrier_id: Id, data: JSONBody[CarrierPatch]
     ) -> CarrierView:
         return await _patch(context, audience, Carrier, carrier_id, given(data), CarrierView)
 
@@ -144,17 +147,17 @@ class TrunkController(Controller):
 
     @get("/", summary="Trunks")
     async def list_trunks(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor | None = None, limit: Limit = PAGE_DEFAULT
+        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[TrunkView]:
         return await _list(context, audience, Trunk, TrunkView, cursor, limit)
 
     @post("/", summary="Make a trunk to a carrier")
-    async def create_trunk(self, context: GivenContext, audience: GivenScope, data: NewTrunk) -> TrunkView:
+    async def create_trunk(self, context: GivenContext, audience: GivenScope, data: JSONBody[NewTrunk]) -> TrunkView:
         return await _create(context, audience, Trunk(**_trunk_values(data)), TrunkView)
 
     @patch("/{trunk_id:int}", summary="Change or suspend a trunk")
     async def patch_trunk(
-        self, context: GivenContext, audience: GivenScope, trunk_id: Id, data: TrunkPatch
+        self, context: GivenContext, audience: GivenScope, trunk_id: Id, data: JSONBody[TrunkPatch]
     ) -> TrunkView:
         return await _patch(context, audience, Trunk, trunk_id, _trunk_values(data), TrunkView)
 
@@ -184,16 +187,18 @@ class RateController(Controller):
 
     @get("/", summary="Rates")
     async def list_rates(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor | None = None, limit: Limit = PAGE_DEFAULT
+        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[RateView]:
         return await _list(context, audience, Rate, RateView, cursor, limit)
 
     @post("/", summary="Make a rate")
-    async def create_rate(self, context: GivenContext, audience: GivenScope, data: NewRate) -> RateView:
+    async def create_rate(self, context: GivenContext, audience: GivenScope, data: JSONBody[NewRate]) -> RateView:
         return await _create(context, audience, Rate(**given(data)), RateView)
 
     @patch("/{rate_id:int}", summary="Change a rate")
-    async def patch_rate(self, context: GivenContext, audience: GivenScope, rate_id: Id, data: RatePatch) -> RateView:
+    async def patch_rate(
+        self, context: GivenContext, audience: GivenScope, rate_id: Id, data: JSONBody[RatePatch]
+    ) -> RateView:
         return await _patch(context, audience, Rate, rate_id, given(data), RateView)
 
 
@@ -220,14 +225,16 @@ class LineController(Controller):
 
     @get("/", summary="Lines")
     async def list_lines(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor | None = None, limit: Limit = PAGE_DEFAULT
+        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[LineView]:
         return await _list(context, audience, Line, LineView, cursor, limit)
 
     @post("/", summary="Make a line")
-    async def create_line(self, context: GivenContext, audience: GivenScope, data: NewLine) -> LineView:
+    async def create_line(self, context: GivenContext, audience: GivenScope, data: JSONBody[NewLine]) -> LineView:
         return await _create(context, audience, Line(**given(data)), LineView)
 
     @patch("/{line_id:int}", summary="Change or suspend a line")
-    async def patch_line(self, context: GivenContext, audience: GivenScope, line_id: Id, data: LinePatch) -> LineView:
+    async def patch_line(
+        self, context: GivenContext, audience: GivenScope, line_id: Id, data: JSONBody[LinePatch]
+    ) -> LineView:
         return await _patch(context, audience, Line, line_id, given(data), LineView)

@@ -6,6 +6,7 @@ from functools import partial
 
 import msgspec
 from litestar import Controller, get, patch, post
+from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
@@ -50,14 +51,14 @@ class TenantController(Controller):
 
     @get("/", summary="Tenants")
     async def list_tenants(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor | None = None, limit: Limit = PAGE_DEFAULT
+        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[TenantView]:
         async with context.reading() as session:
             rows = await read_page(session, audience, Tenant, after=id_cursor(cursor), limit=limit)
             return page(rows, limit, partial(view_of, shape=TenantView), lambda row: str(row.id))
 
     @post("/", summary="Make a tenant, with an account at ¥0")
-    async def create_tenant(self, context: GivenContext, data: NewTenant) -> TenantView:
+    async def create_tenant(self, context: GivenContext, data: JSONBody[NewTenant]) -> TenantView:
         now_ms = context.now_ms()
         async with context.writing() as session:
             tenant = await create_tenant(session, code=data.code, name=data.name, now_ms=now_ms)
@@ -71,7 +72,7 @@ class TenantController(Controller):
 
     @patch("/{tenant_id:int}", summary="Change, suspend or wake a tenant")
     async def patch_tenant(
-        self, context: GivenContext, audience: GivenScope, tenant_id: Id, data: TenantPatch
+        self, context: GivenContext, audience: GivenScope, tenant_id: Id, data: JSONBody[TenantPatch]
     ) -> TenantView:
         values = given(data)
         limit_micro = values.pop("overdraft_limit_micro", None)
@@ -94,7 +95,7 @@ class TenantController(Controller):
         context: GivenContext,
         audience: GivenScope,
         tenant_id: Id,
-        cursor: Cursor | None = None,
+        cursor: Cursor = None,
         limit: Limit = PAGE_DEFAULT,
     ) -> Page[LedgerEntryView]:
         async with context.reading() as session:
@@ -104,7 +105,7 @@ class TenantController(Controller):
 
     @post("/{tenant_id:int}/recharges", status_code=200, summary="Pay into a tenant's account, once for each key")
     async def create_recharge(
-        self, context: GivenContext, audience: GivenScope, tenant_id: Id, data: NewRecharge
+        self, context: GivenContext, audience: GivenScope, tenant_id: Id, data: JSONBody[NewRecharge]
     ) -> RechargeAnswer:
         async with context.writing() as session:
             applied = await recharge(session, tenant_id, data.amount_micro, data.key, context.now_ms(), data.note)
@@ -118,7 +119,7 @@ class AccountController(Controller):
 
     @get("/", summary="All tenants' money")
     async def list_accounts(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor | None = None, limit: Limit = PAGE_DEFAULT
+        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[AccountView]:
         async with context.reading() as session:
             rows = await read_page(session, audience, Account, after=id_cursor(cursor), limit=limit)

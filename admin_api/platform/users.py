@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from litestar import Controller, get, patch, post
+from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
 from admin_api.common.auth import Role
@@ -66,14 +67,14 @@ class UserController(Controller):
 
     @get("/", summary="Users")
     async def list_users(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor | None = None, limit: Limit = PAGE_DEFAULT
+        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[UserView]:
         async with context.reading() as session:
             rows = await read_page(session, audience, User, after=id_cursor(cursor), limit=limit)
             return page(rows, limit, partial(view_of, shape=UserView), lambda row: str(row.id))
 
     @post("/", summary="Let somebody log in")
-    async def create_user(self, context: GivenContext, data: NewUser) -> UserView:
+    async def create_user(self, context: GivenContext, data: JSONBody[NewUser]) -> UserView:
         if (data.role is not Role.PLATFORM_ADMIN) != (data.tenant_id is not None):
             raise Refused("tenant_id", "goes with the roles tenant_admin and agent, and only with them")
         if (data.role is Role.AGENT) != (data.agent_id is not None):
@@ -89,7 +90,9 @@ class UserController(Controller):
             return view_of(user, UserView)
 
     @patch("/{user_id:int}", summary="Change a user's password, suspend or wake him")
-    async def patch_user(self, context: GivenContext, audience: GivenScope, user_id: Id, data: UserPatch) -> UserView:
+    async def patch_user(
+        self, context: GivenContext, audience: GivenScope, user_id: Id, data: JSONBody[UserPatch]
+    ) -> UserView:
         values = await _hashed(given(data))
         async with context.writing() as session:
             user = found(await read_one(session, audience, User, user_id), "user")

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 from litestar import patch, post, put
+from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
@@ -40,7 +41,7 @@ class TenantAllocation(msgspec.Struct, forbid_unknown_fields=True):
 
 class PlatformXNumberController(XNumberController):
     @post("/", summary="Add an X number to a line")
-    async def create_x_number(self, context: GivenContext, data: NewXNumber) -> XNumberView:
+    async def create_x_number(self, context: GivenContext, data: JSONBody[NewXNumber]) -> XNumberView:
         values = given(data)
         values["number"] = canonical(data.number, "number")
         row = XNumber(**values)
@@ -51,7 +52,7 @@ class PlatformXNumberController(XNumberController):
 
     @patch("/{x_number_id:int}", summary="Change or suspend an X number")
     async def patch_x_number(
-        self, context: GivenContext, audience: GivenScope, x_number_id: Id, data: XNumberPatch
+        self, context: GivenContext, audience: GivenScope, x_number_id: Id, data: JSONBody[XNumberPatch]
     ) -> XNumberView:
         async with context.writing() as session:
             row = found(await read_one(session, audience, XNumber, x_number_id), "X number")
@@ -61,7 +62,7 @@ class PlatformXNumberController(XNumberController):
 
     @put("/{x_number_id:int}/tenant", summary="Allocate an X number to a tenant")
     async def allocate(
-        self, context: GivenContext, audience: GivenScope, x_number_id: Id, data: TenantAllocation
+        self, context: GivenContext, audience: GivenScope, x_number_id: Id, data: JSONBody[TenantAllocation]
     ) -> XNumberView:
         async with context.writing() as session:
             row = await allocate_to_tenant(session, audience, x_number_id, data.tenant_id, context.now_ms())

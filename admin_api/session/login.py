@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, post
 from litestar.exceptions import NotAuthorizedException, TooManyRequestsException
+from litestar.params import JSONBody
 from msgspec import Meta
 
 from admin_api.common.auth import PUBLIC, make_token
@@ -60,7 +61,9 @@ class Turnstile:
 @post(
     "/api/login", status_code=200, opt={PUBLIC: True}, summary="A token for a login and its password", tags=["session"]
 )
-async def login(request: Request[Any, Any, Any], data: LoginRequest, context: GivenContext) -> Response[LoginAnswer]:
+async def login(
+    request: Request[Any, Any, Any], data: JSONBody[LoginRequest], context: GivenContext
+) -> Response[LoginAnswer]:
     attempts: LoginAttempts = request.app.state.attempts
     turnstile: Turnstile = request.app.state.turnstile
     address = request.client.host if request.client else ""

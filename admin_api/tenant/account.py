@@ -30,7 +30,7 @@ async def list_ledger(
     request: Request[Principal, Any, Any],
     context: GivenContext,
     audience: GivenScope,
-    cursor: Cursor | None = None,
+    cursor: Cursor = None,
     limit: Limit = PAGE_DEFAULT,
 ) -> Page[LedgerEntryView]:
     tenant_id = request.user.tenant_scope.tenant_id
@@ -41,7 +41,7 @@ async def list_ledger(
 
 @get("/lines", summary="The lines that you have numbers of", tags=["numbers"])
 async def list_lines(
-    context: GivenContext, audience: GivenScope, cursor: Cursor | None = None, limit: Limit = PAGE_DEFAULT
+    context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
 ) -> Page[TenantLineView]:
     async with context.reading() as session:
         rows = await read_page(session, audience, Line, after=id_cursor(cursor), limit=limit)

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, post
+from litestar.params import JSONBody
 
 from admin_api.common.agents import AgentController, create_agent
 from admin_api.common.auth import Principal
@@ -23,7 +24,7 @@ class NewOwnAgent(msgspec.Struct, forbid_unknown_fields=True):
 class TenantAgentController(AgentController):
     @post("/", summary="Make an agent")
     async def create_agent(
-        self, request: Request[Principal, Any, Any], context: GivenContext, data: NewOwnAgent
+        self, request: Request[Principal, Any, Any], context: GivenContext, data: JSONBody[NewOwnAgent]
     ) -> AgentView:
         tenant_id = request.user.tenant_scope.tenant_id
         return await create_agent(context, tenant_id, data.code, data.name, data.phone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from litestar import put
+from litestar.params import JSONBody
 
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import RowId
@@ -22,7 +23,7 @@ class AgentAllocation(msgspec.Struct, forbid_unknown_fields=True):
 class TenantXNumberController(XNumberController):
     @put("/{x_number_id:int}/agent", summary="Allocate an X number to an agent")
     async def allocate(
-        self, context: GivenContext, audience: GivenScope, x_number_id: Id, data: AgentAllocation
+        self, context: GivenContext, audience: GivenScope, x_number_id: Id, data: JSONBody[AgentAllocation]
     ) -> XNumberView:
         async with context.writing() as session:
             return view_of(await allocate_to_agent(session, audience, x_number_id, data.agent_id), XNumberView)

@@ -117,7 +117,7 @@ CASES += [
         ("POST", "/agents", "", {"body": {"code": "a9", "name": "N"}, "status": 201, "shows": ('"tenant_id":1',)}),
         ("GET", "/agents/{agent_id:int}", "/agents/1", {"foreign": ("tenant2",), "shows": (A1,)}),
         ("PATCH", "/agents/{agent_id:int}", "/agents/1", {"foreign": ("tenant2",), "body": {"name": "N"}}),
-        ("GET", "/lines", "", {"shows": ("Line 1",), "hides": (*TENANT_2, "trunk", "carrier", "rate")}),
+        ("GET", "/lines", "", {"shows": ("Line 1",), "hides": (*TENANT_2, "Line 2", "trunk", "carrier", "rate")}),
         ("GET", "/x-numbers", "", {"shows": (X1, X2), "hides": (*TENANT_2, X4)}),
         (
             "PUT",
