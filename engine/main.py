@@ -13,6 +13,7 @@ import structlog
 
 from engine.b2bua.admission import Admission
 from engine.b2bua.controller import Controller, ControllerSettings
+from engine.b2bua.dialler import OwnHosts
 from engine.b2bua.registration import Registration
 from engine.domain.call import CallPolicy, milliseconds
 from engine.domain.cause import Cause
@@ -177,8 +178,10 @@ def make_controller(settings: Settings, user_agent: UserAgent, clock: SteadyCloc
                 slice_seconds=settings.charging.slice_seconds,
                 warning_seconds=settings.charging.warning_seconds,
             ),
-            own_host=settings.sip.advertised_host or settings.sip.host,
-            own_host_ipv6=settings.sip.advertised_host_ipv6 or settings.sip.host_ipv6,
+            own_hosts=OwnHosts(
+                settings.sip.advertised_host or settings.sip.host,
+                settings.sip.advertised_host_ipv6 or settings.sip.host_ipv6,
+            ),
             realm=settings.sip.realm,
             recordings_folder=str(settings.recordings_folder.absolute()),
             calls_max=settings.calls.calls_max,

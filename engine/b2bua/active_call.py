@@ -10,13 +10,14 @@ from engine.domain.routing import Route
 
 if TYPE_CHECKING:
     from engine.b2bua.call_timers import CallTimer
+    from engine.b2bua.renegotiation import Renegotiation
     from sip.core.session import Session
 
 
 class ActiveCall:
     """``caller`` and ``callee`` are None once their sessions are over; a call with neither is forgotten."""
 
-    __slots__ = ("call", "call_id", "callee", "caller", "max_forwards", "route", "timers")
+    __slots__ = ("call", "call_id", "callee", "caller", "max_forwards", "renegotiation", "route", "timers")
 
     def __init__(self, call_id: str, call: Call, route: Route, caller: Session, max_forwards: int) -> None:
         self.call_id = call_id
@@ -25,6 +26,7 @@ class ActiveCall:
         self.caller: Session | None = caller
         self.callee: Session | None = None
         self.max_forwards = max_forwards
+        self.renegotiation: Renegotiation | None = None
         self.timers: dict[TimerKind, CallTimer] = {}
 
     def session(self, leg: Leg) -> Session | None:

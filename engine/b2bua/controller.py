@@ -1,7 +1,7 @@
 """Joins SIP sessions, media and money through the call machine: events of all three in, outputs out; no I/O.
 
 The driver calls the ``receive_…`` and ``fire_timers`` methods with the time and then carries out what lies in
-``media_commands``, ``records``, ``credit.lease_requests`` and the user agent's datagrams.
+``media.commands``, ``records``, ``credit.lease_requests`` and the user agent's datagrams.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from datetime import UTC, datetime
 from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.admission import Admission, Refusal
 from engine.b2bua.call_timers import CallTimers
-from engine.b2bua.masking import identity_towards_phone, identity_towards_trunk, trunk_hop
+from engine.b2bua.dialler import Dialler, OwnHosts, Unreachable
+from engine.b2bua.media_desk import MediaDesk
 from engine.b2bua.outcome import REFUSAL_TEXTS, cause_of_failure, reason_header
 from engine.b2bua.registration import Registration
+from engine.b2bua.renegotiation import METHODS as RENEGOTIATION_METHODS
+from engine.b2bua.renegotiation import Renegotiator
 from engine.domain import events as call_events
 from engine.domain.call import Call, CallPolicy, CallState, milliseconds
 from engine.domain.cause import CODES, Cause, ReleaseSide
@@ -31,16 +34,13 @@ from sip.core import events as sip_events
 from sip.core.session import Session
 from sip.core.user_agent import UserAgent
 
-RENEGOTIATION_METHODS = ("INVITE", "UPDATE")
-
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
-    """``own_host`` stands in the addresses that we show; ``recordings_folder`` is absolute."""
+    """``recordings_folder`` is absolute."""
 
     policy: CallPolicy
-    own_host: str
-    own_host_ipv6: str
+    own_hosts: OwnHosts
     realm: str
     recordings_folder: str
     calls_max: int
@@ -66,7 +66,7 @@ class Controller:
         self.directory = directory
         self.credit: CreditBook[ActiveCall] = CreditBook(settings.lease_micro)
         self.calls: dict[str, ActiveCall] = {}
-        self.media_commands: list[plane.Command] = []
+        self.media = MediaDesk()
         self.records: list[tuple[Cdr, Rate | None]] = []
         """CDRs with a new milestone, oldest first, and the rate that the call began with; the driver takes them."""
         self.counters: Counter[str] = Counter()
@@ -79,8 +79,8 @@ class Controller:
         self._timers = CallTimers()
         self._calls_by_trunk: Counter[int] = Counter()
         self._calls_by_tenant: dict[int, dict[str, ActiveCall]] = {}
-        self._awaited: dict[int, tuple[ActiveCall, type[plane.Command]]] = {}
-        self._cookie = 0
+        self._dialler = Dialler(user_agent, registration, settings.own_hosts, settings.realm)
+        self._renegotiator = Renegotiator(user_agent, self.media)
 
     # Inputs -------------------------------------------------------------------------------------------------------
 
@@ -89,15 +89,19 @@ class Controller:
         SIP_HANDLERS[type(event)](self, event, now)
 
     def receive_media_reply(self, reply: plane.Reply, now: float) -> None:
-        awaited = self._awaited.pop(reply.cookie, None)
+        awaited = self.media.claim(reply)
         if awaited is None:
             self.counters["media_replies_unexpected"] += 1
             return
         active, command = awaited
         if isinstance(reply, plane.Refused):
             self.counters[f"media_refused_{reply.refusal}"] += 1
-            if command in (plane.Offer, plane.Answer):
+            if active.renegotiation is not None and command in (plane.Offer, plane.Answer):
+                self._renegotiator.end(active, 488, now)
+            elif command in (plane.Offer, plane.Answer):
                 self._feed(active, call_events.MediaRefused(_MEDIA_CAUSES[reply.refusal]), now)
+        elif active.renegotiation is not None and command in (plane.Offer, plane.Answer):
+            self._renegotiator.written(active, reply.sdp, now)
         elif command is plane.Offer:
             self._feed(active, call_events.MediaOffered(reply.sdp), now)
         elif command is plane.Answer:
@@ -253,16 +257,20 @@ class Controller:
         if method == "OPTIONS":
             self._user_agent.respond(event.transaction, 200, now)
         elif method in RENEGOTIATION_METHODS:
-            # The session stays as it is (RFC 3261 §14.2).
-            self._user_agent.respond(event.transaction, 488, now)
+            owner = event.session.owner
+            self._renegotiator.asked(owner if isinstance(owner, ActiveCall) else None, event, now)
         else:
-            self._user_agent.respond(event.transaction, 405, now)
+            self._user_agent.respond(event.transaction, 405, now, headers=[("Allow", ALLOWED)])
 
     def _dialog_response(self, event: sip_events.DialogResponse, now: float) -> None:
         active = event.session.owner
-        if event.method == "BYE" and isinstance(active, ActiveCall):
+        if not isinstance(active, ActiveCall):
+            return
+        if event.method == "BYE":
             # Answered or timed out: the session is over either way (RFC 3261 §15.1.1).
             self._session_over(active, event.session)
+        elif event.method in RENEGOTIATION_METHODS:
+            self._renegotiator.answered(active, event, now)
 
     def _incoming_request(self, event: sip_events.IncomingRequest, now: float) -> None:
         method = event.request.method
@@ -300,55 +308,26 @@ class Controller:
         self.credit.post(active.route.tenant_id, output.held_micro, output.charge_micro)
 
     def _offer_media(self, active: ActiveCall, output: call_events.OfferMedia, now: float) -> None:
-        self._command(plane.Offer(self._next_cookie(), active.call_id, plane.Side.CALLER, output.media), active)
+        self.media.offer(active, Leg.CALLER, output.media)
 
     def _answer_media(self, active: ActiveCall, output: call_events.AnswerMedia, now: float) -> None:
-        self._command(plane.Answer(self._next_cookie(), active.call_id, plane.Side.CALLEE, output.media), active)
+        self.media.answer(active, Leg.CALLEE, output.media)
 
     def _start_recording(self, active: ActiveCall, output: call_events.StartRecording, now: float) -> None:
         path = f"{self._settings.recordings_folder}/{active.call.cdr.recording_path}"
-        at = self._to_monotonic(output.at)
-        self._command(plane.StartRecording(self._next_cookie(), active.call_id, path, at), active)
+        self.media.start_recording(active, path, self._to_monotonic(output.at))
 
     def _play_warning(self, active: ActiveCall, output: call_events.PlayWarning, now: float) -> None:
-        side = plane.Side(output.leg)
-        duration_ms = self._settings.warning_tone_ms
-        self._command(plane.PlayMedia(self._next_cookie(), active.call_id, side, "warning", duration_ms), active)
+        self.media.play_warning(active, output.leg, self._settings.warning_tone_ms)
 
     def _delete_media(self, active: ActiveCall, output: call_events.DeleteMedia, now: float) -> None:
-        self._command(plane.Delete(self._next_cookie(), active.call_id, self._to_monotonic(output.at)), active)
+        self.media.delete(active, self._to_monotonic(output.at))
 
     def _dial(self, active: ActiveCall, output: call_events.Dial, now: float) -> None:
-        route = active.route
-        contact = (
-            self.registration.contact_of_agent(route.callee_agent_id, now)
-            if route.callee_agent_id is not None
-            else None
-        )
-        if contact is not None:
-            hop = contact.hop
-            identity = identity_towards_phone(
-                route, contact.uri, self._own_host(hop.host), contact.username, self._settings.realm
-            )
-        else:
-            hop = trunk_hop(route)
-            identity = identity_towards_trunk(route, self._own_host(hop.host))
-        session = self._user_agent.invite(
-            target=identity.target,
-            hop=hop,
-            from_=identity.from_,
-            to=identity.to,
-            contact_user=identity.contact_user,
-            body=output.media,
-            max_forwards=active.max_forwards,
-            now=now,
-        )
-        session.owner = active
-        session.use_source = contact is not None
-        active.callee = session
-
-    def _own_host(self, peer_host: str) -> str:
-        return self._settings.own_host_ipv6 if ":" in peer_host else self._settings.own_host
+        try:
+            active.callee = self._dialler.dial(active, output.media, now)
+        except Unreachable:
+            self._feed(active, call_events.CalleeFailed(Cause.TRUNK_FAILURE), now)
 
     def _cancel_dial(self, active: ActiveCall, output: call_events.CancelDial, now: float) -> None:
         if active.callee is not None:
@@ -383,14 +362,6 @@ class Controller:
     def _clear_timers(self, active: ActiveCall, output: call_events.ClearTimers, now: float) -> None:
         self._timers.clear(active)
 
-    def _next_cookie(self) -> int:
-        self._cookie += 1
-        return self._cookie
-
-    def _command(self, command: plane.Command, active: ActiveCall) -> None:
-        self._awaited[command.cookie] = (active, type(command))
-        self.media_commands.append(command)
-
     def _session_over(self, active: ActiveCall, session: Session) -> None:
         session.owner = None
         if session is active.caller:
@@ -411,7 +382,7 @@ class Controller:
             del self._calls_by_tenant[tenant_id]
 
 
-ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER"
+ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE"
 
 
 def _credit_event(held_micro: int) -> CallEvent:

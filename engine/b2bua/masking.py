@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from engine.domain.number import to_trunk_format
 from engine.domain.routing import Route, trunk_number_format
-from sip.core.hop import Hop
+from sip.core.hop import bracketed
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,6 @@ class OutgoingIdentity:
     from_: str
     to: str
     contact_user: str
-
-
-def bracketed(host: str) -> str:
-    """A host as it stands in a URI (RFC 3261 §25.1: IPv6reference)."""
-    return f"[{host}]" if ":" in host else host
 
 
 def identity_towards_trunk(route: Route, own_host: str) -> OutgoingIdentity:
@@ -52,7 +47,3 @@ def identity_towards_phone(route: Route, contact_uri: str, own_host: str, accoun
         to=f"<sip:{account}@{realm}>",
         contact_user=shown,
     )
-
-
-def trunk_hop(route: Route) -> Hop:
-    return Hop("udp", route.trunk.host, route.trunk.port)

@@ -71,8 +71,8 @@ class Switchboard:
         if controller.records:
             records, controller.records = controller.records, []
             self._keeper.take(records)
-        if controller.media_commands and self._plane is not None:
-            commands, controller.media_commands = controller.media_commands, []
+        if controller.media.commands and self._plane is not None:
+            commands, controller.media.commands = controller.media.commands, []
             for command in commands:
                 self._plane.send(command)
         if controller.credit.lease_requests and self._lease_desk is not None:
