@@ -36,7 +36,7 @@ def world(callee_port: int) -> str:
         f'[[trunks]]\ncarrier = "bench"\ncode = "bench"\nname = "Bench"\nhost = "{CALLEE_HOST}"\nport = {callee_port}\n'
         f'source_addresses = ["{CALLER_HOST}", "{CALLEE_HOST}"]\nnumber_format = "national"\ncalls_max = 100000',
         '[[rates]]\ncode = "bench"\nname = "Bench"\nper_minute = "0.12"',
-        '[[lines]]\ncarrier = "bench"\ntrunk = "bench"\nrate = "bench"\ncode = "bench"\nname = "Bench"\nrecording = true',
+        '[[lines]]\ncarrier = "bench"\ntrunk = "bench"\nrate = "bench"\ncode = "bench"\nname = "Bench"',
     ]
     lines += [
         f'[[x_numbers]]\nnumber = "{x_number(index)}"\nline = "bench"\ntenant = "bench"' for index in range(X_NUMBERS)
