@@ -28,6 +28,7 @@ from admin_api.session.attempts import LoginAttempts
 from admin_api.session.login import Turnstile, login
 from admin_api.tenant.router import tenant_router
 from engine.runtime.control.client import EngineControl
+from engine.runtime.logs import set_up_logs
 from engine.settings import Settings, read_settings
 from engine.store.database import open_database
 from engine.store.secret_file import derived_key, read_secret
@@ -96,6 +97,7 @@ def create_app(
 def main(settings: Settings | None = None) -> None:
     """Serves the API until it is told to stop. Raises SettingsError, SecretUnusable."""
     settings = settings or read_settings()
+    set_up_logs("api", settings.log_level)
     app = create_app(
         settings,
         open_database(settings.database_url),

@@ -7,15 +7,15 @@ import hashlib
 import hmac
 import re
 from pathlib import Path
-from typing import BinaryIO, cast
-from urllib.parse import parse_qs
+from typing import Annotated, Any
 
-from litestar import asgi
-from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, PermissionDeniedException
-from litestar.types import HTTPScope, Receive, Scope, Send
+from litestar import Request, route
+from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
+from litestar.params import FromPath, QueryParameter
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from admin_api.common.auth import PUBLIC
-from admin_api.common.context import Context
+from admin_api.common.context import Context, GivenContext
 from engine.store.cdr_store import read_recording
 from engine.store.database import reading
 from engine.store.scope import Platform
@@ -38,9 +38,7 @@ def recording_link(context: Context, cdr_id: str) -> tuple[str, int]:
     )
 
 
-def _check_link(context: Context, cdr_id: str, query: bytes) -> None:
-    values = parse_qs(query.decode("ascii", "replace"), max_num_fields=10)
-    expires, signature = (values.get(name, [""])[0] for name in ("expires", "signature"))
+def _check_link(context: Context, cdr_id: str, expires: str, signature: str) -> None:
     if not re.fullmatch(r"[0-9]{1,15}", expires, re.ASCII) or _CDR_ID.fullmatch(cdr_id) is None:
         raise PermissionDeniedException("the link is not valid")
     expected = _signature(context, cdr_id, int(expires))
@@ -85,33 +83,38 @@ def byte_range(header: str | None, size_octets: int) -> tuple[int, int] | None:
     return first, last
 
 
-@asgi("/recordings/{cdr_id:str}", opt={PUBLIC: True}, copy_scope=True)
-async def serve_recording(scope: Scope, receive: Receive, send: Send) -> None:
-    """A recording as WAV, whole or a range of it. GET and HEAD."""
-    method = cast("HTTPScope", scope).get("method")
-    if method not in ("GET", "HEAD"):
-        raise MethodNotAllowedException
-    context: Context = scope["litestar_app"].state.context
-    cdr_id = str(scope["path_params"]["cdr_id"])
-    _check_link(context, cdr_id, scope["query_string"])
+@route(
+    "/recordings/{cdr_id:str}",
+    http_method=["GET", "HEAD"],
+    opt={PUBLIC: True},
+    summary="A recording as WAV, whole or a range of it, by its signed link",
+    tags=["calls"],
+)
+async def serve_recording(
+    request: Request[Any, Any, Any],
+    context: GivenContext,
+    cdr_id: FromPath[str],
+    expires: Annotated[str, QueryParameter(max_length=15)] = "",
+    signature: Annotated[str, QueryParameter(max_length=64)] = "",
+) -> ASGIApp:
+    _check_link(context, cdr_id, expires, signature)
     async with reading(context.database) as connection:
         recording = await read_recording(connection, Platform(), cdr_id)
     if recording is None:
         raise NotFoundException("there is no such recording")
     path = await asyncio.to_thread(path_within, context.recordings_folder, recording.path)
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
-        size_octets = path.stat().st_size
-        ranges = [value.decode("latin-1") for name, value in scope["headers"] if name == b"range"]
-        wanted = byte_range(ranges[0] if len(ranges) == 1 else None, size_octets)
+    size_octets = (await asyncio.to_thread(path.stat)).st_size
+    wanted = byte_range(request.headers.get("range"), size_octets)
+
+    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
         await _send_head(send, cdr_id, wanted, size_octets)
-        if method == "HEAD":
+        first, last = wanted or (0, size_octets - 1)
+        if request.method == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
-            first, last = wanted or (0, size_octets - 1)
-            await _send_body(send, file, first, last + 1 - first)
-    finally:
-        file.close()
+            await _send_body(send, path, first, last + 1 - first)
+
+    return answer
 
 
 async def _send_head(send: Send, cdr_id: str, wanted: tuple[int, int] | None, size_octets: int) -> None:
@@ -131,12 +134,16 @@ async def _send_head(send: Send, cdr_id: str, wanted: tuple[int, int] | None, si
     await send({"type": "http.response.start", "status": 206 if wanted else 200, "headers": headers})
 
 
-async def _send_body(send: Send, file: BinaryIO, first: int, count: int) -> None:
-    await asyncio.to_thread(file.seek, first)
-    while count > 0:
-        chunk = await asyncio.to_thread(file.read, min(count, CHUNK_OCTETS))
-        if not chunk:
-            break  # cut short meanwhile; the client sees that octets are missing
-        count -= len(chunk)
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+async def _send_body(send: Send, path: Path, first: int, count: int) -> None:
+    file = await asyncio.to_thread(path.open, "rb")
+    try:
+        await asyncio.to_thread(file.seek, first)
+        while count > 0:
+            chunk = await asyncio.to_thread(file.read, min(count, CHUNK_OCTETS))
+            if not chunk:
+                break  # cut short meanwhile; the client sees that octets are missing
+            count -= len(chunk)
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        file.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from traceback import extract_tb
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from engine.services.bindings import BindingConflict, BindingNotFound, BindingRe
 from engine.services.numbers import OwnerNotFound, XNumberInUse, XNumberNotFound
 from engine.store.ledger_store import KeyReused, UnknownTenant
 
+FRAMES_LOGGED_MAX = 12
 PROBLEM_JSON = "application/problem+json"
 
 _log = structlog.get_logger(__name__)
@@ -138,9 +140,22 @@ def _engine(_request: _Asked, error: Exception) -> Response[ProblemDetails]:
     return problem(502, str(error)[:300])
 
 
+def _too_deep(_request: _Asked, _error: RecursionError) -> Response[ProblemDetails]:
+    # msgspec's answer to a body of ten thousand brackets; nothing of ours recurses.
+    return problem(400, "is nested too deeply")
+
+
 def _ours(request: _Asked, error: Exception) -> Response[ProblemDetails]:
-    # The route's template and the kind of error: a path or a message could hold a number.
-    _log.error("request_failed", method=request.method, error=type(error).__name__, exc_info=error)
+    # Not the path, nor the message: either could hold a number. The handler's name and the frames say enough.
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)]
+    handler = request.scope.get("route_handler")
+    _log.error(
+        "request_failed",
+        method=request.method,
+        handler=str(handler),
+        error=type(error).__name__,
+        frames=frames[-FRAMES_LOGGED_MAX:],
+    )
     return problem(500)
 
 
@@ -159,5 +174,6 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     IntegrityError: _integrity,
     EngineUnavailable: _engine,
     EngineRefused: _engine,
+    RecursionError: _too_deep,
     Exception: _ours,
 }
