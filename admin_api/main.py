@@ -28,7 +28,7 @@ from admin_api.session.attempts import LoginAttempts
 from admin_api.session.login import Turnstile, login
 from admin_api.tenant.router import tenant_router
 from engine.runtime.control.client import EngineControl
-from engine.runtime.logs import set_up_logs
+from engine.runtime.logs import LEVELS, set_up_logs
 from engine.settings import Settings, read_settings
 from engine.store.database import open_database
 from engine.store.secret_file import derived_key, read_secret
@@ -109,7 +109,7 @@ def main(settings: Settings | None = None) -> None:
         app,
         host=settings.api.host,
         port=settings.api.port,
-        log_level=settings.log_level,
+        log_level=LEVELS.get(settings.log_level, LEVELS["info"]),
         # Its lines hold whole URLs: numbers that were searched for, and signatures of recordings.
         access_log=False,
         server_header=False,
