@@ -18,8 +18,9 @@ from media.rtp.block import Block, read_block
 from media.rtp.latch import Address, Verdict
 from media.rtp.packet import is_rtp
 
-Flow = tuple[Callable[[int], bytes], Send, Callable[[bytes], None], Callable[[float], None], Leg]
-"""What the loop needs for a packet of a latched side: recv, send to the other, keep packet, keep arrival; the side."""
+Flow = tuple[Callable[[int], bytes], int, Send, Callable[[bytes], None], Callable[[float], None], Leg]
+"""What the loop needs for a packet of a latched side: recv and its size, send to the other, keep packet, keep arrival,
+and the side."""
 
 Handler = Callable[[float], None]
 
@@ -82,6 +83,7 @@ class RelayedCall:
         self._laws = {0: "PCMU", 8: "PCMA"}
         for leg, other in ((caller, callee), (callee, caller)):
             board.watch(leg.rtp.fileno(), partial(self._receive_open, leg, other))
+            leg.on_widened = self.wire
             board.watch(leg.rtcp.fileno(), partial(self._receive_rtcp, leg, other))
 
     def offer(self, side: Side, raw: bytes, now: float) -> bytes:
@@ -137,9 +139,8 @@ class RelayedCall:
         """Tell the loop how packets pass, after anything changed."""
         for side, leg in self.legs.items():
             if leg.connected is not None:
-                flow = (
-                    leg.connected.recv, self._sender(side.other), leg.packets.append, leg.arrivals.append, leg,
-                )  # fmt: skip
+                send, keep, mark = self._sender(side.other), leg.packets.append, leg.arrivals.append
+                flow = (leg.connected.recv, leg.receive_octets, send, keep, mark, leg)
                 self._board.connect_through(leg.connected.fileno(), flow)
 
     def flush(self, now: float) -> None:

@@ -19,6 +19,11 @@ from media.rtp.latch import Address, Latch
 from media.rtp.statistics import StreamStatistics
 
 DATAGRAM_OCTETS_MAX: Final = 2048
+NARROW_OCTETS: Final = 479
+"""What a side is first received with: enough for 58 ms of G.711. Python's own allocator serves bytes up to this size
+(512 with their header), so that kept packets neither scatter over the heap nor take more than they hold. The first
+packet that is larger is lost and has the side received with DATAGRAM_OCTETS_MAX."""
+
 PORT_TRIES_MAX: Final = 16
 """Ports tried where something else on the machine holds one of ours."""
 
@@ -57,8 +62,8 @@ class Leg:
     """State of one side. ``arrivals`` (monotonic seconds) and ``packets`` run in step."""
 
     __slots__ = (
-        "address", "arrivals", "connected", "last_packet", "latch", "packets", "payload_types", "port", "refused",
-        "rtcp", "rtcp_target", "rtp", "side", "statistics", "target",
+        "address", "arrivals", "connected", "last_packet", "latch", "on_widened", "packets", "payload_types", "port",
+        "receive_octets", "refused", "rtcp", "rtcp_target", "rtp", "side", "statistics", "target",
     )  # fmt: skip
 
     def __init__(self, side: Side, address: str, port: int, rtp: socket.socket, rtcp: socket.socket) -> None:
@@ -80,6 +85,8 @@ class Leg:
         """The latest as of the last flush; an announcement to the other side goes on from its numbers."""
         self.refused = 0
         self.statistics = StreamStatistics()
+        self.receive_octets = NARROW_OCTETS
+        self.on_widened: Callable[[], None] = lambda: None
 
     def expect(self, rtp: Address | None, rtcp: Address | None) -> None:
         """Latch anew, with the addresses of a new description; None where it wants nothing sent."""
@@ -119,6 +126,12 @@ class Leg:
                 break
             early.append((data, (source[0], source[1])))
         return early
+
+    def widen(self) -> None:
+        """A packet filled the buffer and is lost: take the largest from now on."""
+        self.refused += 1
+        self.receive_octets = DATAGRAM_OCTETS_MAX
+        self.on_widened()
 
     def disconnect(self) -> None:
         """Give the connected socket up; the open one sees everything again."""

@@ -18,8 +18,8 @@ from media.rtp.block import Block
 KEPT_BACK_FRAMES: Final = 1600
 """200 ms that stay in memory at each flush, so that late packets still find their place."""
 
-AHEAD_FRAMES_MAX: Final = 8000
-"""A packet may be placed so far after the present; beyond it is a timestamp gone wrong."""
+AHEAD_FRAMES_MAX: Final = 1600
+"""A packet may end so far after the present: the timeline allows it to begin 120 ms ahead."""
 
 SPAN_FRAMES_MAX: Final = 60 * SAMPLE_RATE
 """What is put together at once; after a longer standstill of the whole process the time between stays silent."""

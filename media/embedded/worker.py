@@ -36,7 +36,7 @@ def run(settings: WorkerSettings) -> None:
     relay = Relay(time.monotonic, settings.descriptors_max)
     # The hash thread and signals wake the loop through this pipe's ends.
     wake_in, wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    writer = RecordingWriter(wake=lambda: _wake(wake_out))
+    writer = RecordingWriter(wake=lambda: _wake(wake_out), clock=time.monotonic)
     desk = Desk(
         settings,
         relay,
