@@ -1,0 +1,282 @@
+"""One seed's history: an engine, ten pairs of phones, one account, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+
+from engine.b2bua.admission import Admission
+from engine.b2bua.controller import Controller, ControllerSettings
+from engine.b2bua.dialler import OwnHosts
+from engine.b2bua.registration import Registration
+from engine.domain.call import CallPolicy, milliseconds
+from engine.domain.cdr import Cdr
+from engine.domain.directory import Directory
+from engine.domain.facts import (
+    AccountFacts,
+    AgentFacts,
+    BindingFacts,
+    LineFacts,
+    RateFacts,
+    TenantFacts,
+    TrunkFacts,
+    XNumberFacts,
+)
+from engine.domain.ids import call_id
+from sip.core.digest import DigestAuthenticator
+from sip.core.events import Event
+from sip.core.hop import Hop
+from sip.core.registrar import Registrar, RegistrarSettings
+from sip.core.timers import TimerSettings
+from tests.sim.network import Network, Weather
+from tests.sim.node import Node
+from tests.sim.phones import CalleePhone, CallerConduct, CallerPhone
+from tests.sim.surroundings import LedgerConduct, MediaConduct, SimulatedLedger, SimulatedPlane
+from tests.sim.timeline import Timeline
+
+ENGINE = Hop("udp", "203.0.113.1", 5060)
+TENANT = 1
+X = "+861065500001"
+TIMERS = TimerSettings()
+WARNING_SECONDS = 10.0
+LEASE_MICRO = 1_000_000
+PAUSE_PERIOD_SECONDS = 10.0
+
+
+def a_number(index: int) -> str:
+    return f"+861380000{index:04d}"
+
+
+def b_number(index: int) -> str:
+    return f"+861390000{index:04d}"
+
+
+@dataclass
+class Engine:
+    """The engine's driver in virtual time: what ``engine.runtime.switchboard`` is on a real machine."""
+
+    node: Node
+    controller: Controller
+    media: SimulatedPlane
+    ledger: SimulatedLedger
+    records: list[Cdr] = field(default_factory=list)
+
+    def receive(self, event: Event, now: float) -> None:
+        self.controller.receive(event, now)
+
+    def fire_timers(self, now: float) -> None:
+        self.controller.fire_timers(now)
+
+    def next_deadline(self) -> float | None:
+        return self.controller.next_deadline()
+
+    def commit(self, now: float) -> None:
+        # Of two milestones at once the later one counts: the keeper's batches are by call, too.
+        for cdr in {cdr.id: cdr for cdr, _ in self.controller.records}.values():
+            self.records.append(copy(cdr))
+            if cdr.ended_at_ms is not None:
+                self.ledger.settle(cdr.charge_micro)
+        self.controller.records = []
+        commands, self.controller.media.commands = self.controller.media.commands, []
+        for command in commands:
+            self.media.send(command)
+        requests, self.controller.credit.lease_requests = self.controller.credit.lease_requests, []
+        for tenant_id, wanted_micro in requests:
+            self.ledger.request(tenant_id, wanted_micro)
+
+
+@dataclass
+class History:
+    """All that the invariants look at, after the last thing has happened."""
+
+    seed: int
+    engine: Engine
+    network: Network
+    rate: RateFacts
+    attempts: int
+    overdraft_limit_micro: int
+    numbers_by_hop: dict[Hop, str]
+    """Whose number may not arrive at which phone: the other party's."""
+
+
+def play(seed: int) -> History:
+    """Draws a world from the seed and lets it run until nothing is left to happen."""
+    random = Random(seed)
+    timeline = Timeline()
+    network = Network(timeline, random, _weather(random))
+    rate = RateFacts(1, random.choice((60_000, 120_000, 1)), *random.choice(((60, 60), (6, 6), (1, 1), (30, 6))), 0)
+    pairs = random.randint(1, 6)
+    overdraft_limit_micro = random.choice((0, 0, 500_000))
+    engine = _engine(random, timeline, network, rate, pairs, overdraft_limit_micro)
+    numbers_by_hop: dict[Hop, str] = {}
+    attempts = 0
+    for index in range(pairs):
+        forbidden = (a_number(index), b_number(index))
+        attempts += _add_pair(random, timeline, network, index, numbers_by_hop, forbidden)
+    if random.random() < 0.3:
+        _top_up(timeline, engine, random.choice((5.0, 55.0, 90.0)))
+    if random.random() < 0.2:
+        timeline.after(random.uniform(0.5, 20.0), lambda: _hang_up_one(engine, timeline))
+    timeline.run()
+    return History(seed, engine, network, rate, attempts, overdraft_limit_micro, numbers_by_hop)
+
+
+def _weather(random: Random) -> Weather:
+    return random.choice(
+        (
+            Weather(),
+            Weather(delay_max=0.2),
+            Weather(loss=0.1, doubling=0.05),
+            Weather(loss=0.3, doubling=0.2, delay_max=0.4),
+        )
+    )
+
+
+def _engine(
+    random: Random, timeline: Timeline, network: Network, rate: RateFacts, pairs: int, overdraft_limit_micro: int
+) -> Engine:
+    directory = Directory()
+    sources = tuple(_host(index) for index in range(pairs))
+    directory.apply(
+        [
+            TenantFacts(TENANT, "sim", "active"),
+            RateFacts(1, 0, 1, 1, 0) if random.random() < 0.05 else rate,
+            LineFacts(1, 1, 1, True, "active"),
+            XNumberFacts(1, X, 1, TENANT, None, "refuse", "active"),
+            # Every callee stands at a trunk of its own, which is also where the caller of its pair comes from.
+            TrunkFacts(1, "sim", _host(0), 5080, sources, "e164", random.choice((1, 1000)), "active"),
+        ]
+    )
+    for index in range(pairs):
+        x = f"+86106560{index:04d}"
+        directory.apply(
+            [
+                AgentFacts(index + 1, TENANT, a_number(index), "active"),
+                TrunkFacts(index + 10, f"sim{index}", _host(index), 5080, (), "e164", 1000, "active"),
+                LineFacts(index + 10, index + 10, 1, True, "active"),
+                XNumberFacts(index + 10, x, index + 10, TENANT, None, "refuse", "active"),
+                BindingFacts(
+                    f"b{index}",
+                    TENANT,
+                    index + 1,
+                    index + 10,
+                    a_number(index),
+                    b_number(index),
+                    "both",
+                    True,
+                    None,
+                    None,
+                ),
+            ]
+        )
+    node = Node("engine", ENGINE, timeline, network, TIMERS)
+    node.resumes_at = _pauses(random)
+    admission = Admission(directory, DigestAuthenticator("sim", b"secret"), lambda: "nonce")
+    registration = Registration(directory, admission, Registrar(RegistrarSettings()))
+    ids = count(1)
+    controller = Controller(
+        settings=ControllerSettings(
+            policy=CallPolicy(60.0, 3600, random.choice((60, 6)), WARNING_SECONDS),
+            own_hosts=OwnHosts(ENGINE.host, ""),
+            realm="sim",
+            recordings_folder="/recordings",
+            calls_max=random.choice((2, 1000, 1000, 1000)),
+            retry_after_seconds=5,
+            warning_tone_ms=600,
+            lease_micro=LEASE_MICRO,
+        ),
+        user_agent=node.user_agent,
+        directory=directory,
+        admission=admission,
+        registration=registration,
+        new_call_id=lambda now: call_id(milliseconds(now), next(ids).to_bytes(10, "big")),
+        to_monotonic=lambda now: now,
+    )
+    media = SimulatedPlane(
+        timeline,
+        random,
+        MediaConduct(
+            delay_max=random.choice((0.001, 0.3)),
+            refuses=random.choice((0.0, 0.0, 0.0, 0.0, 0.1)),
+            times_out=random.choice((0.0, 0.1)),
+            dies_after=random.choice((None,) * 8 + (2.0, 20.0)),
+        ),
+    )
+    ledger = SimulatedLedger(
+        timeline,
+        random,
+        LedgerConduct(delay_max=random.choice((0.001, 2.0)), silent=random.choice((0.0, 0.2))),
+        balance_micro=random.choice((0, 60_000, 125_000, 250_000, 370_000, 1_000_000, 100_000_000)),
+        overdraft_limit_micro=overdraft_limit_micro,
+    )
+    engine = Engine(node, controller, media, ledger)
+    node.put_above(engine)
+
+    def then_flush(happen: object) -> None:
+        node.flush()
+
+    media.replied = lambda reply: then_flush(controller.receive_media_reply(reply, timeline.now))
+    media.timed_out = lambda each: then_flush(controller.media_timed_out(each, timeline.now))
+    media.lost = lambda each: then_flush(controller.media_lost(each, timeline.now))
+    ledger.answered = lambda tenant, granted: then_flush(controller.lease_answered(tenant, granted, timeline.now))
+    directory.apply([AccountFacts(TENANT, ledger.balance_micro, overdraft_limit_micro, 0)])
+    return engine
+
+
+def _pauses(random: Random) -> Callable[[float], float]:
+    """A machine with too much to do: in each ten seconds the engine's process stands still for a while."""
+    length = random.choice((0.0, 0.0, 0.5, 3.0))
+    phase = random.uniform(0.0, PAUSE_PERIOD_SECONDS)
+
+    def resumes_at(now: float) -> float:
+        since = (now + phase) % PAUSE_PERIOD_SECONDS
+        return now + length - since if since < length else now
+
+    return resumes_at
+
+
+def _host(index: int) -> str:
+    return f"192.0.2.{index + 10}"
+
+
+def _add_pair(
+    random: Random,
+    timeline: Timeline,
+    network: Network,
+    index: int,
+    numbers_by_hop: dict[Hop, str],
+    forbidden: tuple[str, str],
+) -> int:
+    """Puts a caller and a callee of one binding on the network; in half the pairs it is B who calls A."""
+    caller_hop, callee_hop = Hop("udp", _host(index), 5070), Hop("udp", _host(index), 5080)
+    a, b = forbidden
+    caller_number, callee_number = (a, b) if random.random() < 0.5 else (b, a)
+    callee_node = Node(f"callee{index}", callee_hop, timeline, network, TIMERS)
+    CalleePhone(callee_node, timeline, random)
+    caller_node = Node(f"caller{index}", caller_hop, timeline, network, TIMERS)
+    caller = CallerPhone(caller_node, timeline, CallerConduct.draw(random))
+    dialled = f"+86106560{index:04d}" if random.random() < 0.95 else X
+    timeline.after(random.uniform(0.0, 5.0), lambda: caller.call(caller_number, dialled, ENGINE))
+    numbers_by_hop[caller_hop] = callee_number
+    numbers_by_hop[callee_hop] = caller_number
+    return 1
+
+
+def _top_up(timeline: Timeline, engine: Engine, after_seconds: float) -> None:
+    def top_up() -> None:
+        engine.ledger.balance_micro += 1_000_000
+        engine.controller.account_changed(TENANT, timeline.now)
+        engine.node.flush()
+
+    timeline.after(after_seconds, top_up)
+
+
+def _hang_up_one(engine: Engine, timeline: Timeline) -> None:
+    from engine.domain.cause import Cause
+
+    for each in list(engine.controller.calls)[:1]:
+        engine.controller.hang_up(each, Cause.HUNG_UP_BY_PLATFORM, timeline.now)
+    engine.node.flush()

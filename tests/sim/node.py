@@ -1,0 +1,87 @@
+"""A user agent on the simulated network with something above it: the engine, or a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+from sip.core.hop import Hop
+from sip.core.timers import TimerSettings
+from sip.core.user_agent import UserAgent
+from sip.core.user_agent_settings import UserAgentSettings
+from sip.endpoint import TransactionUser
+from tests.sim.network import Network
+from tests.sim.timeline import Timeline
+
+
+class Node:
+    """What ``sip.endpoint.Endpoint`` is on real sockets and time."""
+
+    def __init__(self, name: str, hop: Hop, timeline: Timeline, network: Network, timers: TimerSettings) -> None:
+        numbers = count(1)
+        self.hop = hop
+        self.user_agent = UserAgent(
+            settings=UserAgentSettings(local_ipv4=(hop.host, hop.port), timers=timers, user_agent=name),
+            new_token=lambda: f"{name}{next(numbers)}",
+        )
+        self.outgoing_filter: Callable[[bytes], bool] = lambda data: True
+        self.resumes_at: Callable[[float], float] = lambda now: now
+        """When a process that is paused at this time goes on; what comes meanwhile waits, timers too."""
+        self._timeline = timeline
+        self._network = network
+        self._transaction_user: TransactionUser | None = None
+        self._armed_for: float | None = None
+        network.attach(hop, self._receive)
+
+    def put_above(self, transaction_user: TransactionUser) -> None:
+        self._transaction_user = transaction_user
+
+    def _receive(self, data: bytes, source: Hop) -> None:
+        resumes_at = self.resumes_at(self._timeline.now)
+        if resumes_at > self._timeline.now:
+            self._timeline.at(resumes_at, lambda: self._receive(data, source))
+            return
+        self._fire_due()
+        self.user_agent.receive_datagram(data, source, self._timeline.now)
+        self.flush()
+
+    def _fire_due(self) -> None:
+        user, now = self._transaction_user, self._timeline.now
+        assert user is not None
+        deadline = user.next_deadline()
+        if deadline is not None and deadline <= now:
+            user.fire_timers(now)
+
+    def flush(self) -> None:
+        user, agent, now = self._transaction_user, self.user_agent, self._timeline.now
+        assert user is not None
+        while True:
+            while agent.events:
+                user.receive(agent.events.pop(0), now)
+            user.commit(now)
+            if not agent.datagrams:
+                break
+            sent = agent.datagrams[:]
+            agent.datagrams.clear()
+            for data, destination in sent:
+                if self.outgoing_filter(data):
+                    self._network.send(data, self.hop, destination)
+        self._arm()
+
+    def _arm(self) -> None:
+        user = self._transaction_user
+        assert user is not None
+        deadlines = [each for each in (self.user_agent.next_deadline(), user.next_deadline()) if each is not None]
+        if deadlines and (self._armed_for is None or min(deadlines) < self._armed_for):
+            self._armed_for = min(deadlines)
+            self._timeline.at(self._armed_for, self._fire)
+
+    def _fire(self) -> None:
+        resumes_at = self.resumes_at(self._timeline.now)
+        if resumes_at > self._timeline.now:
+            self._timeline.at(resumes_at, self._fire)
+            return
+        self._armed_for = None
+        self._fire_due()
+        self.user_agent.fire_timers(self._timeline.now)
+        self.flush()
