@@ -228,7 +228,7 @@ def _engine(
 
 def _pauses(random: Random) -> Callable[[float], float]:
     """A machine with too much to do: in each ten seconds the engine's process stands still for a while."""
-    length = random.choice((0.0, 0.0, 0.5, 3.0))
+    length = random.choice((0.0, 0.5, 3.0, 5.0))
     phase = random.uniform(0.0, PAUSE_PERIOD_SECONDS)
 
     def resumes_at(now: float) -> float:

@@ -19,7 +19,7 @@ from tests.sim.history import play
 from tests.sim.invariants import violations
 
 SEEDS = 1000
-SEEDS_TO_SEE_A_FAULT_MAX = 200
+SEEDS_TO_SEE_A_FAULT_MAX = 600
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 250))
