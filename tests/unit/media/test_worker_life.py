@@ -1,0 +1,284 @@
+"""What must outlive what: calls an engine, recordings a worker."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from media.codec.g711 import encode
+from media.codec.tone import tone
+from media.plane import (
+    Delete,
+    ListCalls,
+    MediaTimedOut,
+    Query,
+    RecordingFinished,
+    Refusal,
+    Refused,
+    Side,
+    StartRecording,
+)
+from tests.unit.media.phones import (
+    Call,
+    Engine,
+    Phone,
+    Worker,
+    read_recording,
+    rtp,
+    share_at,
+)
+
+
+def speak(call: Call, seconds: float, first: int = 0) -> int:
+    """Both sides speak for a while, in real time: 440 Hz from the caller, 1000 Hz from the callee."""
+    voices = [encode(tone(24_000, hertz)[8000:16_000], "PCMA") for hertz in (440, 1000)]
+    start = time.monotonic()
+    sequence = first
+    while (left := start + (sequence - first) * 0.02 - time.monotonic()) < 0 or sequence - first < seconds * 50:
+        if sequence - first >= seconds * 50:
+            break
+        time.sleep(max(0.0, left))
+        place = sequence % 50 * 160
+        call.caller.send(rtp(sequence, voices[0][place : place + 160], ssrc=1))
+        call.callee.send(rtp(sequence, voices[1][place : place + 160], ssrc=2))
+        sequence += 1
+    return sequence
+
+
+def test_recording_has_each_side_on_its_channel_and_the_length_of_the_talk(engine: Engine, tmp_path: Path) -> None:
+    call = Call(engine)
+    path = tmp_path / "new" / "folder" / "call.wav"
+    start = call.record(path)
+    speak(call, 1.6)
+    end = time.monotonic()
+    engine.accepted(Delete(engine.cookie(), "call", end))
+    event = engine.event()
+    assert isinstance(event, RecordingFinished)
+    samples = read_recording(path)
+    assert abs(len(samples) / 8000 - (end - start)) <= 0.02
+    assert abs(event.duration_ms / 1000 - (end - start)) <= 0.02
+    assert event.size_octets == path.stat().st_size
+    assert event.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert event.gaps_ms == []
+    middle = samples[1600:-1600]
+    assert share_at(middle[:, 0], 440) > 0.95
+    assert share_at(middle[:, 1], 1000) > 0.95
+
+
+def test_delay_of_the_command_does_not_lengthen_the_recording(engine: Engine, tmp_path: Path) -> None:
+    call = Call(engine)
+    start = call.record(tmp_path / "call.wav")
+    speak(call, 1.5)
+    engine.accepted(Delete(engine.cookie(), "call", start + 0.5))
+    event = engine.event()
+    assert isinstance(event, RecordingFinished)
+    assert event.duration_ms == 500
+    assert len(read_recording(tmp_path / "call.wav")) == 4000
+
+
+def test_killed_worker_leaves_recordings_that_play(worker: Worker, tmp_path: Path) -> None:
+    engine = worker.engine()
+    call = Call(engine)
+    call.record(tmp_path / "call.wav")
+    speak(call, 2.6)
+    worker.kill()
+    samples = read_recording(tmp_path / "call.wav")
+    assert len(samples) >= 8000
+    assert share_at(samples[1600:, 0], 440) > 0.95
+
+
+def test_terminated_worker_closes_recordings(worker: Worker, tmp_path: Path) -> None:
+    engine = worker.engine()
+    call = Call(engine)
+    start = call.record(tmp_path / "call.wav")
+    speak(call, 0.7)
+    before = time.monotonic()
+    worker.stop()
+    assert worker.process.returncode == 0
+    samples = read_recording(tmp_path / "call.wav")
+    assert len(samples) / 8000 >= before - start - 0.02
+    event = engine.event()
+    assert isinstance(event, RecordingFinished)
+    assert event.sha256 == hashlib.sha256((tmp_path / "call.wav").read_bytes()).hexdigest()
+    assert not worker.path.exists()
+
+
+def test_engine_restarts_and_finds_its_calls(worker: Worker) -> None:
+    first = worker.engine()
+    call = Call(first)
+    call.talk()
+    first.close()
+    call.talk(first=3)
+    second = worker.engine()
+    assert second.accepted(ListCalls(second.cookie())).call_ids == ["call"]
+    call.engine = second
+    call.talk(first=6)
+    reply = second.accepted(Delete(second.cookie(), "call", time.monotonic()))
+    assert reply.caller is not None
+    assert reply.caller.packets == 9
+
+
+def test_event_without_an_engine_is_told_to_the_next(start_worker: Callable[..., Worker]) -> None:
+    worker = start_worker(rtp_timeout_seconds=0.3)
+    first = worker.engine()
+    Call(first)
+    first.close()
+    time.sleep(1.6)
+    event = worker.engine().event()
+    assert isinstance(event, MediaTimedOut)
+
+
+def test_event_in_flight_when_the_engine_dies_is_told_again(worker: Worker, tmp_path: Path) -> None:
+    first = worker.engine()
+    call = Call(first)
+    call.record(tmp_path / "call.wav")
+    speak(call, 0.1)
+    first.accepted(Delete(first.cookie(), "call", time.monotonic()))
+    time.sleep(0.2)  # the event is in the socket's buffer now, unread
+    first.close()
+    event = worker.engine().event()
+    assert isinstance(event, RecordingFinished)
+
+
+def test_orphaned_call_is_ended_when_no_engine_comes_back(start_worker: Callable[..., Worker]) -> None:
+    worker = start_worker(rtp_timeout_seconds=0.2, orphan_seconds=0.6)
+    first = worker.engine()
+    Call(first)
+    first.close()
+    time.sleep(2.5)
+    second = worker.engine()
+    assert second.accepted(ListCalls(second.cookie())).call_ids == []
+
+
+def test_garbage_on_the_control_socket_stops_nothing(engine: Engine) -> None:
+    call = Call(engine)
+    for garbage in (b"\x00", b"\xc1", os.urandom(500), msgspec.msgpack.encode({"offer": 1}), b"\x93\xa5offer\x01"):
+        engine.socket.send(garbage)
+    call.talk()
+    engine.accepted(Query(engine.cookie(), "call"))
+
+
+def test_engine_that_does_not_read_is_cut_off_and_calls_go_on(worker: Worker) -> None:
+    deaf = worker.engine()
+    call = Call(deaf)
+    deaf.socket.setblocking(False)
+    message = msgspec.msgpack.encode(Query(1, "call"))
+    deadline = time.monotonic() + 20
+    closed = False
+    while not closed and time.monotonic() < deadline:
+        try:
+            deaf.socket.send(message)
+        except BlockingIOError:
+            time.sleep(0.001)
+        except OSError:
+            closed = True
+    assert closed
+    call.talk()
+    second = worker.engine()
+    assert second.accepted(ListCalls(second.cookie())).call_ids == ["call"]
+
+
+def test_second_worker_on_the_same_path_does_not_take_it_over(
+    worker: Worker, start_worker: Callable[..., Worker]
+) -> None:
+    engine = worker.engine()
+    second = start_worker()
+    assert second.process.wait(10) == 2
+    engine.accepted(ListCalls(engine.cookie()))
+
+
+def test_socket_left_by_a_dead_worker_is_taken_over(start_worker: Callable[..., Worker]) -> None:
+    first = start_worker()
+    first.engine()
+    first.kill()
+    engine = start_worker().engine()
+    engine.accepted(ListCalls(engine.cookie()))
+
+
+def test_others_cannot_open_the_control_socket(worker: Worker) -> None:
+    worker.engine()
+    assert worker.path.stat().st_mode & 0o077 == 0
+
+
+def test_bad_settings_end_the_worker_at_once(start_worker: Callable[..., Worker]) -> None:
+    assert start_worker(port_min=30_000, port_max=29_000).process.wait(10) == 2
+    assert start_worker(no_such_setting=1).process.wait(10) == 2
+
+
+def test_disk_that_fills_up_ends_neither_call_nor_recording(worker: Worker, tmp_path: Path) -> None:
+    engine = worker.engine()
+    call = Call(engine)
+    call.record(tmp_path / "call.wav")
+    # Stands for a full disk: writes beyond fail with EFBIG, the one across it is cut short.
+    resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (20_044, 20_044))
+    last = speak(call, 2.4)
+    engine.accepted(Delete(engine.cookie(), "call", time.monotonic()))
+    assert last == 120
+    event = engine.event()
+    assert isinstance(event, RecordingFinished)
+    assert event.duration_ms == 5000 / 8
+    assert len(read_recording(tmp_path / "call.wav")) == 5000
+    Call(engine, "next").talk()
+
+
+def test_disk_full_from_the_start_is_refused_and_the_call_goes_on(engine: Engine) -> None:
+    call = Call(engine)
+    reply = engine.ask(StartRecording(engine.cookie(), "call", "/dev/full", time.monotonic()))
+    assert isinstance(reply, Refused)
+    assert reply.refusal is Refusal.STORAGE
+    call.talk()
+
+
+def test_many_streams_at_once_do_not_mix(engine: Engine, tmp_path: Path) -> None:
+    calls = [Call(engine, f"call-{index}") for index in range(4)]
+    for index, call in enumerate(calls):
+        call.record(tmp_path / f"{index}.wav")
+    threads = [threading.Thread(target=speak_at, args=(call, 500 + 300 * index)) for index, call in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for call in calls:
+        engine.accepted(Delete(engine.cookie(), call.call_id, time.monotonic()))
+    for _ in calls:
+        engine.event()
+    for index in range(4):
+        samples = read_recording(tmp_path / f"{index}.wav")[1600:-1600, 0]
+        assert share_at(np.trim_zeros(samples), 500 + 300 * index) > 0.95
+
+
+def speak_at(call: Call, hertz: int) -> None:
+    voice = encode(tone(24_000, hertz)[8000:16_000], "PCMA")
+    start = time.monotonic()
+    for sequence in range(50):
+        time.sleep(max(0.0, start + sequence * 0.02 - time.monotonic()))
+        call.caller.send(rtp(sequence, voice[sequence * 160 : sequence * 160 + 160]))
+
+
+def test_phone_that_hung_up_does_not_disturb_the_other_direction(engine: Engine) -> None:
+    call = Call(engine)
+    call.talk()
+    call.callee.socket.close()  # each packet to it now comes back as an ICMP error
+    for sequence in range(3, 20):
+        call.caller.send(rtp(sequence))
+        time.sleep(0.001)
+    reply = engine.accepted(Query(engine.cookie(), "call"))
+    assert reply.caller is not None
+    assert reply.caller.packets == 20
+    assert Side.CALLER.other is Side.CALLEE
+    revived = Phone.__new__(Phone)
+    revived.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    revived.socket.bind(("127.0.0.1", call.callee.port))
+    revived.socket.settimeout(2)
+    call.caller.send(rtp(20))
+    call.caller.send(rtp(21))
+    assert revived.socket.recv(2000)[:4] == rtp(20)[:4]
