@@ -83,7 +83,6 @@ async def create_binding(
         if number == x.number:
             raise BindingRefused(field, "is the X number itself")
     await _end_expired_parties(session, x.id, (a, b), now_ms)
-    await _refuse_taken(session, x.id, a, b)
     binding = Binding(
         id=binding_id,
         tenant_id=scope.tenant_id,
@@ -97,19 +96,22 @@ async def create_binding(
         expires_at_ms=expires_at_ms,
         ended_at_ms=None,
     )
-    session.add(binding)
-    await session.flush()
+    parties = [
+        BindingParty(x_number_id=x.id, party_number=number, binding_id=binding_id, expires_at_ms=expires_at_ms)
+        for number in (a, b)
+    ]
     try:
+        # A savepoint, so that a refused binding leaves nothing in the caller's transaction.
         async with session.begin_nested():
-            session.add_all(
-                BindingParty(x_number_id=x.id, party_number=number, binding_id=binding_id, expires_at_ms=expires_at_ms)
-                for number in (a, b)
-            )
+            session.add(binding)
             await session.flush()
-    except IntegrityError:
-        # Another transaction was faster; on SQLite, with one writer at a time, it cannot be.
-        await _refuse_taken(session, x.id, a, b)
-        raise
+            session.add_all(parties)
+            await session.flush()
+    except IntegrityError as error:
+        side = await _side_taken(session, x.id, a, b)
+        if side is None:
+            raise
+        raise BindingConflict(side) from error
     return binding
 
 
@@ -161,7 +163,7 @@ async def _end_expired_parties(session: AsyncSession, x_number_id: int, numbers:
         await _end(session, binding, binding.expires_at_ms or now_ms)
 
 
-async def _refuse_taken(session: AsyncSession, x_number_id: int, a: str, b: str) -> None:
+async def _side_taken(session: AsyncSession, x_number_id: int, a: str, b: str) -> Literal["a", "b"] | None:
     taken = (
         await session.scalars(
             select(BindingParty.party_number).where(
@@ -169,8 +171,9 @@ async def _refuse_taken(session: AsyncSession, x_number_id: int, a: str, b: str)
             )
         )
     ).all()
-    if taken:
-        raise BindingConflict("a" if a in taken else "b")
+    if not taken:
+        return None
+    return "a" if a in taken else "b"
 
 
 async def _end(session: AsyncSession, binding: Binding, at_ms: int) -> None:

@@ -87,6 +87,20 @@ async def test_one_b_is_bound_twice_on_one_x(stock: AsyncEngine) -> None:
     assert B1 not in str(caught.value)
 
 
+async def test_a_refused_binding_leaves_something_behind(stock: AsyncEngine) -> None:
+    first = await _bind(stock)
+    async with reading(stock) as connection:
+        since, _, _ = await read_changes(connection, 0)
+    async with writing_session(stock, NOW_MS) as session:
+        with pytest.raises(BindingConflict):
+            await create_binding(
+                session, TENANT, binding_id="refused", x_number=X1, a_number=A1, b_number=B2, now_ms=NOW_MS
+            )
+    assert await _live(stock) == [first.id]
+    async with reading(stock) as connection:
+        assert await read_changes(connection, since) == (since, [], [])
+
+
 async def test_a_customer_is_bound_as_agent_on_the_same_x(stock: AsyncEngine) -> None:
     await _bind(stock)
     with pytest.raises(BindingConflict):
