@@ -75,8 +75,7 @@ async def run_engine(settings: Settings) -> None:
         write_interval_seconds=settings.store.write_interval_ms / 1000,
         now_ms=lambda: milliseconds(clock.now()),
     )
-    keeper.adopt(recovered.cdrs)
-    await keeper.store_waiting()
+    await keeper.adopt(recovered.cdrs)
 
     sockets = open_sockets(settings)
     user_agent = UserAgent(settings=_user_agent_settings(settings, sockets), new_token=new_token)
@@ -155,6 +154,8 @@ async def run_engine(settings: Settings) -> None:
         endpoint.close()
         await plane.close()
         await keeper.close()
+        if keeper.waiting == 0:
+            await lease_desk.give_back(controller.credit.free_by_tenant())
         await database.dispose()
 
 

@@ -82,6 +82,10 @@ class CreditBook(Generic[Waiter]):
     def credit_of(self, tenant_id: int) -> Credit:
         return self._of(tenant_id).credit
 
+    def free_by_tenant(self) -> dict[int, int]:
+        """What is leased and not held, micro-units by tenant."""
+        return {tenant_id: tenant.credit.free_micro for tenant_id, tenant in self._tenants.items()}
+
     def _of(self, tenant_id: int) -> _TenantCredit[Waiter]:
         tenant = self._tenants.get(tenant_id)
         if tenant is None:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.store.database import writing
-from engine.store.ledger_store import lease
+from engine.store.ledger_store import LeaseUnknown, lease, release
 
 log = structlog.get_logger()
 
@@ -35,6 +35,16 @@ class LeaseDesk:
                 batch.append(self._requests.get_nowait())
             for tenant_id, granted_micro in await self._lease(batch):
                 self._answered(tenant_id, granted_micro)
+
+    async def give_back(self, free_micro: dict[int, int]) -> None:
+        """Returns what a stopping engine does not need any more, by tenant; a failure leaves it for its next start."""
+        try:
+            async with writing(self._database) as connection:
+                for tenant_id, amount_micro in free_micro.items():
+                    if amount_micro > 0:
+                        await release(connection, self._engine_id, tenant_id, amount_micro)
+        except (SQLAlchemyError, OSError, LeaseUnknown) as error:
+            log.error("leases not given back", error=type(error).__name__)
 
     async def _lease(self, batch: list[tuple[int, int]]) -> list[tuple[int, int | None]]:
         try:

@@ -66,9 +66,11 @@ class RecordKeeper:
     def take_recording(self, recording: RecordingFinished) -> None:
         self._recordings.append(recording)
 
-    def adopt(self, cdrs: Iterable[Cdr]) -> None:
-        """Takes records that a crash left in the journal; they are in this journal too from now on."""
+    async def adopt(self, cdrs: Iterable[Cdr]) -> None:
+        """Stores the records that a crash left in earlier segments; then those segments go."""
         self.take([(cdr, None) for cdr in cdrs])
+        await self.store_waiting()
+        await self._sync_journal(begin_segment=True)
 
     @property
     def waiting(self) -> int:
@@ -101,9 +103,9 @@ class RecordKeeper:
         except OSError as error:
             log.error("journal not written", reason=error.strerror)
 
-    async def _sync_journal(self) -> None:
+    async def _sync_journal(self, *, begin_segment: bool = False) -> None:
         try:
-            if self._journal.is_segment_full:
+            if begin_segment or self._journal.is_segment_full:
                 self._journal.begin_segment([encode(CallMilestone(cdr, rate)) for cdr, rate in self._open.values()])
             self._journal.write()
             await asyncio.to_thread(self._journal.sync)

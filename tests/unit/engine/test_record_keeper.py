@@ -1,0 +1,168 @@
+"""CDRs, charges and recordings reach the database once, whatever it does meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from engine.domain.cause import Cause, ReleaseSide
+from engine.domain.cdr import Cdr, CdrState
+from engine.domain.charging import Rate
+from engine.domain.routing import Parties
+from engine.runtime import record_keeper
+from engine.runtime.record_keeper import RecordKeeper
+from engine.services.call_journal import recover
+from engine.store import tables
+from engine.store.database import open_database, reading, writing_session
+from engine.store.journal import Journal, read_journal, segments
+from engine.store.ledger_store import lease
+from engine.store.migrations import upgrade
+from media.plane import RecordingFinished
+
+RATE = Rate(60_000)
+BALANCE_MICRO = 1_000_000
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    url = f"sqlite+aiosqlite:///{tmp_path}/test.sqlite3"
+    await upgrade(url)
+    engine = open_database(url)
+    async with writing_session(engine, 0) as session:
+        session.add(tables.Tenant(id=1, code="t", name="T", created_at_ms=0))
+        await session.flush()
+        session.add(tables.Account(tenant_id=1, balance_micro=BALANCE_MICRO))
+    async with engine.begin() as connection:
+        await lease(connection, "engine-1", 1, 500_000)
+    yield engine
+    await engine.dispose()
+
+
+def keeper(folder: Path, database: AsyncEngine) -> RecordKeeper:
+    return RecordKeeper(
+        journal=Journal(folder / "journal"),
+        database=database,
+        engine_id="engine-1",
+        write_interval_seconds=0.01,
+        now_ms=lambda: 1000,
+    )
+
+
+def ended(call_id: str, charge_micro: int = 60_000) -> Cdr:
+    cdr = Cdr.started(call_id, Parties(tenant_id=1), 1000)
+    cdr.state = CdrState.ENDED
+    cdr.answered_at_ms, cdr.ended_at_ms, cdr.billed_seconds = 2000, 3000, 60
+    cdr.charge_micro, cdr.cause, cdr.release_side = charge_micro, Cause.NORMAL, ReleaseSide.CALLER
+    return cdr
+
+
+async def stored(database: AsyncEngine) -> tuple[list[Any], int, int]:
+    async with reading(database) as connection:
+        cdrs = list(await connection.execute(select(tables.Cdr.id, tables.Cdr.state).order_by(tables.Cdr.id)))
+        account = (await connection.execute(select(tables.Account.balance_micro, tables.Account.leased_micro))).one()
+    return [tuple(row) for row in cdrs], account.balance_micro, account.leased_micro
+
+
+async def test_a_call_is_stored_and_charged_out_of_its_lease(tmp_path: Path, database: AsyncEngine) -> None:
+    records = keeper(tmp_path, database)
+    records.take([(Cdr.started("1", Parties(tenant_id=1), 1000), RATE), (ended("1"), RATE)])
+    await records.store_waiting()
+    assert await stored(database) == ([("1", "ended")], BALANCE_MICRO - 60_000, 440_000)
+
+
+async def test_a_record_is_in_the_journal_before_take_returns(tmp_path: Path, database: AsyncEngine) -> None:
+    keeper(tmp_path, database).take([(ended("1"), RATE)])
+    assert [cdr.id for cdr in recover(read_journal(tmp_path / "journal")).cdrs] == ["1"]
+
+
+async def test_a_journal_read_twice_charges_once(tmp_path: Path, database: AsyncEngine) -> None:
+    first = keeper(tmp_path, database)
+    first.take([(ended("1"), RATE)])
+    await first.store_waiting()  # stored, but the engine dies before the journal knows
+    second = keeper(tmp_path, database)
+    await second.adopt(recover(read_journal(tmp_path / "journal")).cdrs)
+    assert await stored(database) == ([("1", "ended")], BALANCE_MICRO - 60_000, 440_000)
+    assert len(segments(tmp_path / "journal")) == 1, "the earlier segments have served"
+
+
+async def test_what_is_stored_is_struck_out_of_the_journal(tmp_path: Path, database: AsyncEngine) -> None:
+    records = keeper(tmp_path, database)
+    records.take([(ended("1"), RATE)])
+    await records.close()
+    assert recover(read_journal(tmp_path / "journal")).cdrs == []
+
+
+async def test_records_wait_while_the_database_is_away(
+    tmp_path: Path, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = keeper(tmp_path, database)
+
+    async def away(*_: object) -> None:
+        raise OperationalError("INSERT", {}, Exception("away"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record_keeper, "write_cdrs", away)
+        records.take([(ended("1"), RATE)])
+        assert not await records.store_waiting()
+        assert records.waiting == 1
+    assert await records.store_waiting()
+    assert (await stored(database))[0] == [("1", "ended")]
+
+
+async def test_the_loop_goes_on_after_a_failure(
+    tmp_path: Path, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = keeper(tmp_path, database)
+    failures = 2
+    write = record_keeper.write_cdrs
+
+    async def unwilling(connection: Any, rows: Any) -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise OperationalError("INSERT", {}, Exception("locked"))
+        await write(connection, rows)
+
+    monkeypatch.setattr(record_keeper, "write_cdrs", unwilling)
+    task = asyncio.create_task(records.run())
+    records.take([(ended("1"), RATE)])
+    async with asyncio.timeout(5):
+        while records.waiting:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert (await stored(database))[0] == [("1", "ended")]
+
+
+async def test_a_recording_is_stored_once_though_told_twice(tmp_path: Path, database: AsyncEngine) -> None:
+    records = keeper(tmp_path, database)
+    told = RecordingFinished("1", "1.wav", 5000, 160_044, "0" * 64, [])
+    for _ in range(2):
+        records.take_recording(told)
+        await records.store_waiting()
+    async with reading(database) as connection:
+        rows = (await connection.execute(select(tables.Recording.cdr_id, tables.Recording.duration_ms))).all()
+    assert [tuple(row) for row in rows] == [("1", 5000)]
+
+
+async def test_a_full_segment_gives_way_to_one_with_the_open_calls(
+    tmp_path: Path, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.store.journal.SEGMENT_OCTETS_MAX", 1)
+    records = keeper(tmp_path, database)
+    running = Cdr.started("2", Parties(tenant_id=1), 1000)
+    records.take([(ended("1"), RATE), (running, RATE)])
+    task = asyncio.create_task(records.run())
+    async with asyncio.timeout(5):
+        while records.waiting:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    task.cancel()
+    recovered = recover(read_journal(tmp_path / "journal"))
+    assert [cdr.id for cdr in recovered.cdrs] == ["2"]
