@@ -50,6 +50,7 @@ class RecordKeeper:
         """Calls whose last record is not in the database: what a new journal segment must begin with."""
         self._changed: dict[str, Cdr] = {}
         self._recordings: list[RecordingFinished] = []
+        self._storing = 0
         self._failures = 0
 
     def take(self, records: Iterable[tuple[Cdr, Rate | None]]) -> None:
@@ -74,7 +75,8 @@ class RecordKeeper:
 
     @property
     def waiting(self) -> int:
-        return len(self._changed) + len(self._recordings)
+        """Rows that are not in the database yet."""
+        return len(self._changed) + self._storing + len(self._recordings)
 
     async def run(self) -> None:
         """Runs until cancelled; then ``close`` writes what is left."""
@@ -121,6 +123,7 @@ class RecordKeeper:
             rows = [msgspec.structs.asdict(cdr) for cdr in batch]
             for cdr in batch:
                 del self._changed[cdr.id]
+            self._storing = len(batch)
             try:
                 await self._store(rows, recordings)
             except (SQLAlchemyError, OSError) as error:
@@ -129,6 +132,8 @@ class RecordKeeper:
                 self._failures = min(self._failures + 1, 8)
                 log.error("records not stored, will be tried again", waiting=self.waiting, error=type(error).__name__)
                 return False
+            finally:
+                self._storing = 0
             self._failures = 0
             del self._recordings[: len(recordings)]
             self._close_stored(rows)
