@@ -75,10 +75,17 @@ class Lane:
         self.caller_host, self.callee_host = ("::1", "::1") if ipv6 else ("127.0.0.2", "127.0.0.3")
         self.engine_host = site.host_ipv6 if ipv6 else site.host
         self.caller_port, self.callee_port = free_udp_port(self.caller_host), free_udp_port(self.callee_host)
+        self.second_port = free_udp_port(self.caller_host)
+        """Also the trunk's: for whoever calls while another call is on."""
         self._watched: list[Watched] = []
         self._sipps: list[Sipp] = []
+        self._callees: list[Sipp] = []
         self._closers: list[Callable[[], None]] = []
-        sources = [_at(self.caller_host, self.caller_port), _at(self.callee_host, self.callee_port)]
+        sources = [
+            _at(self.caller_host, self.caller_port),
+            _at(self.caller_host, self.second_port),
+            _at(self.callee_host, self.callee_port),
+        ]
         entries = [
             f'[[tenants]]\ncode = "{self.code}"\nname = "Lane"',
             f'[[accounts]]\ntenant = "{self.code}"\noverdraft_limit = "{overdraft_limit}"'
@@ -138,7 +145,8 @@ class Lane:
         remote = _at(self.engine_host, self.site.sip_port)
         sipp = Sipp(
             self.folder / f"{len(self._sipps)}-{scenario}", scenario, host=self.caller_host,
-            port=self.caller_port if port is None else port, remote=remote, keys=keys, service=dialled or self.x, **arguments,
+            port=self.caller_port if port is None else port, remote=remote, keys=keys, service=dialled or self.x,
+            **arguments,
         )  # fmt: skip
         return self._keep(sipp, other)
 
@@ -149,7 +157,11 @@ class Lane:
             self.folder / f"{len(self._sipps)}-{scenario}", scenario, host=self.callee_host, port=self.callee_port,
             keys={"rtp_port": str(self.callee_voice.port)}, **arguments,
         )  # fmt: skip
+        self._callees.append(sipp)
         return self._keep(sipp, other, must_receive=not is_idle)
+
+    def received_by_callees(self) -> list[Message]:
+        return [message for callee in self._callees for message in callee.received()]
 
     def phone(self, *, is_customer: bool = False, port: int | None = None) -> SipPhone:
         """A phone by hand, at the trunk's caller address, or at another ``port``, where nobody knows it."""
@@ -158,6 +170,13 @@ class Lane:
         )
         self._closers.append(phone.close)
         self._watched.append(Watched(lambda: phone.received, self.a if is_customer else self.b, True))
+        return phone
+
+    def called_phone(self) -> SipPhone:
+        """A phone by hand at the address that the trunk sends to: B's."""
+        phone = SipPhone(self.callee_host, self.callee_port, (self.engine_host, self.site.sip_port))
+        self._closers.append(phone.close)
+        self._watched.append(Watched(lambda: phone.received, self.a, True))
         return phone
 
     def _keep(self, sipp: Sipp, hidden_digits: str, *, must_receive: bool = True) -> Sipp:

@@ -74,7 +74,12 @@ class RtpPhone:
             payload = voice[index * FRAME_SAMPLES : (index + 1) * FRAME_SAMPLES]
             number = first + index
             packet = Packet(
-                PAYLOAD_TYPES[self.law], number == 0, 1000 + number, 160_000 + number * FRAME_SAMPLES, self.ssrc, payload
+                PAYLOAD_TYPES[self.law],
+                number == 0,
+                1000 + number,
+                160_000 + number * FRAME_SAMPLES,
+                self.ssrc,
+                payload,
             )
             self.socket.sendto(build(packet), target)
             self.sent.append(payload)

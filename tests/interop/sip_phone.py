@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import time
@@ -17,8 +18,11 @@ class SipPhone:
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((host, port))
         self.received: list[Message] = []
+        self._host = f"[{host}]" if ":" in host else host
         self._read = 0
         self._branch = 0
+        self._local = self._remote = self._target = self._call_id = ""
+        self._cseq = 0
 
     def send(self, octets: bytes) -> None:
         self.socket.sendto(octets, self.engine)
@@ -39,17 +43,103 @@ class SipPhone:
         self._branch += 1
         lines = [
             f"{method} {uri} SIP/2.0",
-            f"Via: SIP/2.0/UDP {self.host}:{self.port};branch=z9hG4bK-{call_id}-{self._branch};rport",
+            f"Via: SIP/2.0/UDP {self._host}:{self.port};branch=z9hG4bK-{call_id}-{self._branch};rport",
             f"From: {from_}",
             f"To: {to}",
             f"Call-ID: {call_id}",
             f"CSeq: {cseq} {method}",
-            f"Contact: <sip:phone@{self.host}:{self.port}>",
+            f"Contact: <sip:phone@{self._host}:{self.port}>",
             "Max-Forwards: 70",
             *headers,
             f"Content-Length: {len(body.encode())}",
         ]
         self.send(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+
+    # Calling ------------------------------------------------------------------------------------------------------
+
+    def call(self, own: str, dialled: str, rtp_port: int, *, cseq: int = 1, headers: tuple[str, ...] = ()) -> None:
+        """Sends an INVITE with an offer of PCMA."""
+        self._local = f"<sip:{own}@{self._host}>;tag=phone-{self.port}"
+        self._remote = f"<sip:{dialled}@{self.engine[0]}>"
+        self._target = f"sip:{dialled}@{self.engine[0]}:{self.engine[1]}"
+        self._cseq = cseq
+        self._call_id = self._call_id or f"call-{self.port}"
+        content = ("Content-Type: application/sdp", *headers)
+        self._send_in_dialog("INVITE", cseq, content, self.description(rtp_port))
+
+    def acknowledge(self, response: Message) -> None:
+        """ACK for a 2xx; from now on the dialog is the one that the response made."""
+        self._remote = response.header("To")
+        contact = re.search(r"<([^>]+)>", response.header("Contact"))
+        assert contact is not None
+        self._target = contact[1]
+        self._send_in_dialog("ACK", self._cseq)
+
+    def bye(self) -> None:
+        self._cseq += 1
+        self._send_in_dialog("BYE", self._cseq)
+
+    def description(self, rtp_port: int) -> str:
+        family = "IP6" if ":" in self.host else "IP4"
+        lines = [
+            "v=0", f"o=- 1 1 IN {family} {self.host}", "s=-", f"c=IN {family} {self.host}", "t=0 0",
+            f"m=audio {rtp_port} RTP/AVP 8", "a=rtpmap:8 PCMA/8000",
+        ]  # fmt: skip
+        return "\r\n".join(lines) + "\r\n"
+
+    def _send_in_dialog(self, method: str, cseq: int, headers: tuple[str, ...] = (), body: str = "") -> None:
+        self.request(
+            method, self._target, from_=self._local, to=self._remote, call_id=self._call_id, cseq=cseq,
+            headers=headers, body=body,
+        )  # fmt: skip
+
+    # Being called -------------------------------------------------------------------------------------------------
+
+    def accept(self, rtp_port: int) -> Message:
+        """Waits for an INVITE and answers it at once."""
+        invite = self.expect("INVITE")
+        tagged = f"{invite.header('To')};tag=phone-{self.port}"
+        self.respond(invite, "200 OK", to=tagged, body=self.description(rtp_port))
+        contact = re.search(r"<([^>]+)>", invite.header("Contact"))
+        assert contact is not None
+        self._target, self._call_id, self._cseq = contact[1], invite.header("Call-ID"), 0
+        self._local, self._remote = tagged, invite.header("From")
+        return invite
+
+    def respond(self, request: Message, line: str, *, to: str = "", body: str = "") -> None:
+        kind = ["Content-Type: application/sdp"] if body else []
+        lines = [
+            f"SIP/2.0 {line}",
+            *(f"Via: {via}" for via in request.headers("Via")),
+            f"From: {request.header('From')}",
+            f"To: {to or request.header('To')}",
+            f"Call-ID: {request.header('Call-ID')}",
+            f"CSeq: {request.header('CSeq')}",
+            f"Contact: <sip:phone@{self._host}:{self.port}>",
+            *kind,
+            f"Content-Length: {len(body.encode())}",
+        ]
+        self.send(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+
+    def expect(self, method: str, seconds: float = 3.0) -> Message:
+        """The first request of that method, come or still to come."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = [each for each in self.received if each.start_line.startswith(method + " ")]
+            if found:
+                return found[0]
+            assert time.monotonic() < deadline, f"no {method} within {seconds} s"
+            self.take(deadline - time.monotonic())
+
+    def serve_byes(self, seconds: float) -> int:
+        """Answers each BYE that has come or comes so soon; how many calls' there were, not counting copies."""
+        self.listen(seconds)
+        byes = {each.header("Via"): each for each in self.received if each.start_line.startswith("BYE ")}
+        for bye in byes.values():
+            self.respond(bye, "200 OK")
+        return len(byes)
+
+    # Whatever comes -----------------------------------------------------------------------------------------------
 
     def answer(self, seconds: float = 3.0, *, least: int = 101) -> Message:
         """The next response that is not read yet and has at least that status. AssertionError if none comes."""

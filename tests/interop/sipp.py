@@ -15,7 +15,7 @@ SCENARIOS = Path(__file__).parents[2] / "scripts" / "sipp"
 SOCKET_BUFFER_OCTETS = 4_194_304
 CALL_SECONDS_MAX = 25
 
-_LOGGED = re.compile(rb"UDP message (sent|received) (?:\(|\[)(\d+)(?:\)|\]) ?bytes ?:?\s*?\n\n", re.DOTALL)
+_LOGGED = re.compile(rb"UDP message (sent|received) [\[(](\d+)[\])]? bytes\)? ?:\n\n")
 
 
 class SippFailed(AssertionError):
