@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from admin_api.agent.router import agent_router
 from admin_api.common.auth import PUBLIC, TokenAuthentication
 from admin_api.common.context import Context, Control
 from admin_api.common.errors import EXCEPTION_HANDLERS
+from admin_api.housekeeping import keep_house_for_ever
 from admin_api.platform.router import platform_router
 from admin_api.recordings import serve_recording
 from admin_api.session.attempts import LoginAttempts
@@ -66,9 +68,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        housekeeping = asyncio.create_task(keep_house_for_ever(database, now_ms))
         try:
             yield
         finally:
+            housekeeping.cancel()
+            await asyncio.wait([housekeeping])
             await database.dispose()
 
     return Litestar(
