@@ -31,11 +31,11 @@ NOT_VOICE: Final = frozenset({"TELEPHONE-EVENT", "CN", "RED"})
 # Names are case-insensitive (RFC 4855 §3), but not in every phone.
 _USUAL_CASE: Final = {"TELEPHONE-EVENT": "telephone-event", "OPUS": "opus", "ILBC": "iLBC", "SPEEX": "speex"}
 
-_ENCODING = re.compile(r"[A-Za-z][A-Za-z0-9._\-]{0,31}")
+# No name and no value has seven digits in a row, as a telephone number would.
+_ENCODING = re.compile(r"(?!.*[0-9]{7})[A-Za-z][A-Za-z0-9._\-]{0,31}")
 _DECIMAL = re.compile(r"[0-9]{1,9}")
 _EVENTS = re.compile(r"[0-9]{1,3}(?:-[0-9]{1,3})?(?:,[0-9]{1,3}(?:-[0-9]{1,3})?){0,15}")
-_TOKEN = re.compile(r"[A-Za-z0-9.\-]{1,32}")
-_PARAMETER = re.compile(r"([A-Za-z0-9\-]{1,32})=([A-Za-z0-9,]{1,12})")
+_PARAMETER = re.compile(r"([A-Za-z0-9\-]{1,32})=(?!.*[0-9]{7})([A-Za-z0-9,]{1,12})")
 # Only parameters that codecs define (RFC 4856, 4867, 7587): a free text could carry a number or a name across.
 _PARAMETERS: Final = frozenset(
     {
