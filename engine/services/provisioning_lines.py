@@ -1,0 +1,215 @@
+"""Sections of the provisioning file: carriers, trunks, rates, lines, X numbers and bindings."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from msgspec import UNSET
+from sqlalchemy import select
+
+from engine.services.bindings import BindingRefused, create_binding
+from engine.services.numbers import XNumberInUse, refuse_bound
+from engine.services.provisioning_file import (
+    BindingEntry,
+    CarrierEntry,
+    LineEntry,
+    RateEntry,
+    TrunkEntry,
+    XNumberEntry,
+    checked_host,
+    checked_number,
+    checked_source_address,
+)
+from engine.services.provisioning_rows import Loading
+from engine.store.scope import TenantScope
+from engine.store.tables import Agent, Binding, Carrier, Line, Rate, Tenant, Trunk, XNumber
+
+
+async def load_carriers(loading: Loading, entries: list[tuple[str, CarrierEntry]]) -> None:
+    rows = await loading.rows(Carrier, "code", (entry.code for _, entry in entries))
+    seen: dict[Any, str] = {}
+    for place, entry in entries:
+        if not loading.twice(place, "code", entry.code, seen):
+            loading.write(Carrier, rows.get(entry.code), {"code": entry.code, "name": entry.name})
+
+
+async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -> None:
+    carriers = await loading.rows(Carrier, "code", (entry.carrier for _, entry in entries))
+    rows = await loading.rows(Trunk, "code", (entry.code for _, entry in entries))
+    seen: dict[Any, str] = {}
+    for place, entry in entries:
+        carrier = loading.referred(place, "carrier", carriers, entry.carrier, entry.carrier)
+        host = loading.checked(place, "host", checked_host, entry.host)
+        sources = [
+            loading.checked(place, f"source_addresses[{index}]", checked_source_address, source)
+            for index, source in enumerate(entry.source_addresses)
+        ]
+        if carrier is None or loading.twice(place, "code", entry.code, seen):
+            continue
+        values = {
+            "carrier_id": carrier.id,
+            "code": entry.code,
+            "name": entry.name,
+            "host": host,
+            "port": entry.port,
+            "source_addresses": sources,
+            "number_format": entry.number_format,
+            "calls_max": entry.calls_max,
+            "status": entry.status,
+        }
+        if host is not UNSET and UNSET not in sources:
+            loading.write(Trunk, rows.get(entry.code), values)
+
+
+async def load_rates(loading: Loading, entries: list[tuple[str, RateEntry]]) -> None:
+    rows = await loading.rows(Rate, "code", (entry.code for _, entry in entries))
+    seen: dict[Any, str] = {}
+    for place, entry in entries:
+        per_minute_micro = loading.amount(place, "per_minute", entry.per_minute)
+        if per_minute_micro is UNSET or loading.twice(place, "code", entry.code, seen):
+            continue
+        values = {
+            "code": entry.code,
+            "name": entry.name,
+            "per_minute_micro": per_minute_micro,
+            "first_increment_seconds": entry.first_increment_seconds,
+            "next_increment_seconds": entry.next_increment_seconds,
+            "minimum_seconds": entry.minimum_seconds,
+        }
+        loading.write(Rate, rows.get(entry.code), values)
+
+
+async def load_lines(loading: Loading, entries: list[tuple[str, LineEntry]]) -> None:
+    carriers = await loading.rows(Carrier, "code", (entry.carrier for _, entry in entries))
+    trunks = await loading.rows(Trunk, "code", (entry.trunk for _, entry in entries))
+    rates = await loading.rows(Rate, "code", (entry.rate for _, entry in entries))
+    rows = await loading.rows(Line, "code", (entry.code for _, entry in entries))
+    seen: dict[Any, str] = {}
+    for place, entry in entries:
+        carrier = loading.referred(place, "carrier", carriers, entry.carrier, entry.carrier)
+        trunk = loading.referred(place, "trunk", trunks, entry.trunk, entry.trunk)
+        rate = loading.referred(place, "rate", rates, entry.rate, entry.rate)
+        if loading.twice(place, "code", entry.code, seen) or carrier is None or trunk is None or rate is None:
+            continue
+        if trunk.carrier_id != carrier.id:
+            loading.problem(place, "trunk", f"is not a trunk of carrier {entry.carrier!r}")
+            continue
+        values = {
+            "carrier_id": carrier.id,
+            "trunk_id": trunk.id,
+            "rate_id": rate.id,
+            "code": entry.code,
+            "name": entry.name,
+            "recording": entry.recording,
+            "status": entry.status,
+        }
+        loading.write(Line, rows.get(entry.code), values)
+
+
+async def load_x_numbers(loading: Loading, entries: list[tuple[str, XNumberEntry]]) -> None:
+    lines = await loading.rows(Line, "code", (entry.line for _, entry in entries))
+    tenants = await loading.rows(Tenant, "code", (entry.tenant for _, entry in entries if entry.tenant))
+    agents = await loading.agents_of(tenants)
+    numbers = [loading.checked(place, "number", checked_number, entry.number) for place, entry in entries]
+    rows = await loading.rows(XNumber, "number", (number for number in numbers if number is not UNSET))
+    seen: dict[Any, str] = {}
+    for (place, entry), number in zip(entries, numbers, strict=True):
+        line = loading.referred(place, "line", lines, entry.line, entry.line)
+        if number is UNSET or loading.twice(place, "number", number, seen) or line is None:
+            continue
+        tenant_id: Any = UNSET
+        agent_id: Any = UNSET
+        if entry.tenant is not UNSET:
+            tenant_id = agent_id = None
+            if entry.tenant:
+                tenant = loading.referred(place, "tenant", tenants, entry.tenant, entry.tenant)
+                if tenant is None:
+                    continue
+                tenant_id = tenant.id
+        row = rows.get(number)
+        if entry.agent:
+            agent = loading.referred(place, "agent", agents, (entry.tenant, entry.agent), str(entry.agent))
+            if agent is None:
+                continue
+            agent_id = agent.id
+        elif entry.agent is UNSET and row is not None and row.tenant_id == tenant_id:
+            agent_id = UNSET
+        if row is not None and tenant_id not in (UNSET, row.tenant_id):
+            try:
+                await refuse_bound(loading.session, row, loading.now_ms)
+            except XNumberInUse:
+                loading.problem(place, "tenant", "cannot change: there are live bindings on the number")
+                continue
+        values = {
+            "number": number,
+            "line_id": line.id,
+            "tenant_id": tenant_id,
+            "agent_id": agent_id,
+            "unknown_caller_policy": entry.unknown_caller_policy,
+            "status": entry.status,
+        }
+        loading.write(XNumber, row, values)
+
+
+async def load_bindings(loading: Loading, entries: list[tuple[str, BindingEntry]]) -> None:
+    tenants = await loading.rows(Tenant, "code", (entry.tenant for _, entry in entries))
+    agents = await loading.agents_of(tenants)
+    for place, entry in entries:
+        tenant = loading.referred(place, "tenant", tenants, entry.tenant, entry.tenant)
+        if tenant is None:
+            continue
+        agent = None
+        if entry.agent:
+            agent = loading.referred(place, "agent", agents, (entry.tenant, entry.agent), entry.agent)
+            if agent is None:
+                continue
+        there = await _binding_there(loading, entry, tenant, agent)
+        if there is not None:
+            values = {
+                "agent_id": agent.id if agent else None,
+                "direction": entry.direction,
+                "recording": entry.recording,
+            }
+            loading.write(Binding, there, values)
+            continue
+        try:
+            await create_binding(
+                loading.session,
+                TenantScope(tenant.id),
+                binding_id=loading.new_id(),
+                x_number=entry.x_number,
+                a_number=entry.a_number or None,
+                b_number=entry.b_number,
+                agent_id=agent.id if agent else None,
+                direction=entry.direction,
+                recording=entry.recording,
+                now_ms=loading.now_ms,
+            )
+        except BindingRefused as refusal:
+            loading.problem(place, refusal.field, refusal.reason)
+            continue
+        loading.counts.created += 1
+
+
+async def _binding_there(loading: Loading, entry: BindingEntry, tenant: Tenant, agent: Agent | None) -> Binding | None:
+    """The live binding of the same A, X and B, which is a binding's natural key."""
+    try:
+        a_number = checked_number(entry.a_number) if entry.a_number else agent.phone if agent else None
+        x_number, b_number = checked_number(entry.x_number), checked_number(entry.b_number)
+    except ValueError:
+        return None  # create_binding will say which
+    return cast(
+        "Binding | None",
+        await loading.session.scalar(
+            select(Binding)
+            .join(XNumber, XNumber.id == Binding.x_number_id)
+            .where(
+                Binding.tenant_id == tenant.id,
+                XNumber.number == x_number,
+                Binding.a_number == a_number,
+                Binding.b_number == b_number,
+                Binding.ended_at_ms.is_(None),
+                Binding.expires_at_ms.is_(None) | (Binding.expires_at_ms > loading.now_ms),
+            )
+        ),
+    )

@@ -1,0 +1,150 @@
+"""Sections of the provisioning file: tenants and their money, agents, users and softphones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET
+
+from engine.services.accounts import OverdraftInUse, create_tenant, set_overdraft_limit
+from engine.services.credentials import sip_ha1
+from engine.services.provisioning_file import (
+    AccountEntry,
+    AgentEntry,
+    SipAccountEntry,
+    TenantEntry,
+    UserEntry,
+    checked_number,
+)
+from engine.services.provisioning_rows import Loading
+from engine.store.ledger_store import KeyReused, recharge
+from engine.store.tables import Agent, SipAccount, Tenant, User
+
+
+async def load_tenants(loading: Loading, entries: list[tuple[str, TenantEntry]]) -> None:
+    rows = await loading.rows(Tenant, "code", (entry.code for _, entry in entries))
+    seen: dict[Any, str] = {}
+    for place, entry in entries:
+        if loading.twice(place, "code", entry.code, seen):
+            continue
+        if entry.code in rows:
+            loading.write(Tenant, rows[entry.code], {"name": entry.name, "status": entry.status})
+            continue
+        status = "active" if entry.status is UNSET else str(entry.status)
+        await create_tenant(loading.session, code=entry.code, name=entry.name, status=status, now_ms=loading.now_ms)
+        loading.counts.created += 1
+
+
+async def load_accounts(loading: Loading, entries: list[tuple[str, AccountEntry]]) -> None:
+    tenants = await loading.rows(Tenant, "code", (entry.tenant for _, entry in entries))
+    seen: dict[Any, str] = {}
+    for place, entry in entries:
+        tenant = loading.referred(place, "tenant", tenants, entry.tenant, entry.tenant)
+        limit_micro = loading.amount(place, "overdraft_limit", entry.overdraft_limit)
+        opening_micro = loading.amount(place, "opening_balance", entry.opening_balance)
+        if tenant is None or loading.twice(place, "tenant", entry.tenant, seen):
+            continue
+        changed = False
+        try:
+            if limit_micro is not UNSET:
+                changed |= await set_overdraft_limit(loading.session, tenant.id, limit_micro, loading.now_ms)
+            if opening_micro is not UNSET and opening_micro > 0:
+                key = f"opening:{tenant.code}"[:64]
+                changed |= await recharge(
+                    loading.session, tenant.id, opening_micro, key, loading.now_ms, "opening balance"
+                )
+        except OverdraftInUse:
+            loading.problem(place, "overdraft_limit", "cannot be that low: more of it is owed or held for calls")
+        except KeyReused:
+            loading.problem(place, "opening_balance", "was applied before with another amount: recharge the account")
+        if changed:
+            loading.counts.changed += 1
+        else:
+            loading.counts.unchanged += 1
+
+
+async def load_agents(loading: Loading, entries: list[tuple[str, AgentEntry]]) -> None:
+    tenants = await loading.rows(Tenant, "code", (entry.tenant for _, entry in entries))
+    agents = await loading.agents_of(tenants)
+    phones = [loading.checked(place, "phone", _number_or_none, entry.phone) for place, entry in entries]
+    owners = await loading.rows(Agent, "phone", (phone for phone in phones if phone))
+    seen: dict[Any, str] = {}
+    seen_phones: dict[Any, str] = {}
+    for (place, entry), phone in zip(entries, phones, strict=True):
+        tenant = loading.referred(place, "tenant", tenants, entry.tenant, entry.tenant)
+        if tenant is None or loading.twice(place, "code", (entry.tenant, entry.code), seen):
+            continue
+        agent = agents.get((entry.tenant, entry.code))
+        if phone:
+            if loading.twice(place, "phone", phone, seen_phones):
+                continue
+            if owners.get(phone) not in (None, agent):
+                loading.problem(place, "phone", "is another agent's")
+                continue
+        values = {
+            "tenant_id": tenant.id,
+            "code": entry.code,
+            "name": entry.name,
+            "phone": phone,
+            "status": entry.status,
+        }
+        loading.write(Agent, agent, values)
+
+
+async def load_users(loading: Loading, entries: list[tuple[str, UserEntry]]) -> None:
+    tenants = await loading.rows(Tenant, "code", (entry.tenant for _, entry in entries if entry.tenant))
+    agents = await loading.agents_of(tenants)
+    rows = await loading.rows(User, "login", (entry.login for _, entry in entries))
+    seen: dict[Any, str] = {}
+    for place, entry in entries:
+        if loading.twice(place, "login", entry.login, seen):
+            continue
+        tenant = agent = None
+        if (entry.role != "platform_admin") != bool(entry.tenant):
+            loading.problem(place, "tenant", "goes with the roles tenant_admin and agent, and only with them")
+            continue
+        if (entry.role == "agent") != bool(entry.agent):
+            loading.problem(place, "agent", "goes with the role agent, and only with it")
+            continue
+        if entry.tenant:
+            tenant = loading.referred(place, "tenant", tenants, entry.tenant, entry.tenant)
+            if tenant is None:
+                continue
+        if entry.agent:
+            agent = loading.referred(place, "agent", agents, (entry.tenant, entry.agent), entry.agent)
+            if agent is None:
+                continue
+        values = {
+            "login": entry.login,
+            "password_hash": loading.password_hashes[entry.login],
+            "role": entry.role,
+            "tenant_id": tenant.id if tenant else None,
+            "agent_id": agent.id if agent else None,
+            "status": entry.status,
+        }
+        loading.write(User, rows.get(entry.login), values)
+
+
+async def load_sip_accounts(loading: Loading, entries: list[tuple[str, SipAccountEntry]]) -> None:
+    tenants = await loading.rows(Tenant, "code", (entry.tenant for _, entry in entries))
+    agents = await loading.agents_of(tenants)
+    rows = await loading.rows(SipAccount, "username", (entry.username for _, entry in entries))
+    seen: dict[Any, str] = {}
+    for place, entry in entries:
+        agent = loading.referred(place, "agent", agents, (entry.tenant, entry.agent), entry.agent)
+        if agent is None or loading.twice(place, "username", entry.username, seen):
+            continue
+        ha1_md5, ha1_sha256 = sip_ha1(entry.username, loading.realm, entry.password)
+        values = {
+            "agent_id": agent.id,
+            "username": entry.username,
+            "realm": loading.realm,
+            "ha1_md5": ha1_md5,
+            "ha1_sha256": ha1_sha256,
+            "status": entry.status,
+        }
+        loading.write(SipAccount, rows.get(entry.username), values)
+
+
+def _number_or_none(text: str) -> str | None:
+    return checked_number(text) if text else None
