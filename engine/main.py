@@ -33,7 +33,7 @@ from engine.store.journal import Journal, read_journal
 from engine.store.ledger_store import leases
 from engine.store.migrations import upgrade
 from media.embedded.client import EmbeddedPlane
-from sip.core.digest import DigestAuthenticator
+from sip.core.digest import ALGORITHMS, DigestAuthenticator
 from sip.core.registrar import Registrar, RegistrarSettings
 from sip.core.timers import TimerSettings
 from sip.core.user_agent import UserAgent
@@ -87,12 +87,15 @@ async def run_engine(settings: Settings) -> None:
         recordings_folder=str(settings.recordings_folder.absolute()),
     )
     endpoint = Endpoint(user_agent, sockets, switchboard, clock.now)
+    # A media worker outlives us. Its calls of an earlier engine are over: their recordings end where their CDRs do.
+    ended_at = {cdr.id: cdr.ended_at_ms / 1000 for cdr in recovered.cdrs if cdr.ended_at_ms is not None}
     plane = EmbeddedPlane(
         socket_paths=[settings.media_socket(index) for index in range(settings.media.workers)],
         on_reply=switchboard.media_replied,
         on_event=switchboard.media_told,
         on_worker_lost=switchboard.media_lost,
         loop=loop,
+        ended_at=lambda call_id: clock.to_monotonic(ended_at.get(call_id, clock.now())),
     )
     lease_desk = LeaseDesk(database, settings.engine_id, switchboard.lease_answered)
     switchboard.connect(plane=plane, lease_desk=lease_desk, flush=endpoint.flush)
@@ -162,7 +165,9 @@ async def run_engine(settings: Settings) -> None:
 def make_controller(settings: Settings, user_agent: UserAgent, clock: SteadyClock) -> Controller:
     """The calls' controller with its admission and registrar, over an empty directory."""
     directory = Directory()
-    authenticator = DigestAuthenticator(settings.sip.realm, secrets.token_bytes(32))
+    # In order of preference (RFC 8760 §2.3); False sorts before True.
+    algorithms = tuple(sorted(ALGORITHMS, key=lambda each: each != settings.sip.digest_offered_first))
+    authenticator = DigestAuthenticator(settings.sip.realm, secrets.token_bytes(32), algorithms=algorithms)
     admission = Admission(directory, authenticator, new_token)
     registrar = Registrar(
         RegistrarSettings(

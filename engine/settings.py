@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -33,6 +33,7 @@ class SipSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     advertised_host: str = ""
     advertised_host_ipv6: str = ""
     realm: str = "axbridge"
+    digest_offered_first: Literal["SHA-256", "MD5"] = "SHA-256"
     t1_seconds: Annotated[float, Meta(gt=0, le=4)] = 0.5
     t2_seconds: Annotated[float, Meta(gt=0, le=32)] = 4.0
     t4_seconds: Annotated[float, Meta(gt=0, le=32)] = 5.0

@@ -56,7 +56,9 @@ class EmbeddedPlane:
     """The media plane of the embedded workers. Callbacks run in the event loop's thread.
 
     ``on_event`` may tell an event twice (after a connection ended in mid-flight): each is to be taken by its call.
-    ``on_worker_lost`` gets the ids of calls that were on a worker that is gone.
+    ``on_worker_lost`` gets the ids of calls that were on a worker that is gone. ``ended_at`` is asked for each call
+    that a worker holds from an earlier engine: when it ended (monotonic seconds), for the worker to end it too; None
+    lets it go on.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class EmbeddedPlane:
         on_worker_lost: Callable[[list[str]], None],
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.monotonic,
+        ended_at: Callable[[str], float | None] = lambda call_id: None,
     ) -> None:
         self._on_reply = on_reply
         self._on_event = on_event
         self._on_worker_lost = on_worker_lost
         self._loop = loop
         self._clock = clock
+        self._ended_at = ended_at
         self._by_call: dict[str, _Worker] = {}
         self._lists: dict[int, _ListInProgress] = {}
         self._own_cookies = itertools.count(-1, -1)
@@ -186,6 +190,9 @@ class EmbeddedPlane:
                 self._by_call[call_id] = worker
                 worker.call_ids.add(call_id)
                 worker.answered.add(call_id)
+                ended_at = self._ended_at(call_id)
+                if ended_at is not None:
+                    worker.send(Delete(next(self._own_cookies), call_id, ended_at))
         if isinstance(reply, Accepted):
             worker.given_up.clear()
             worker.listed.set()

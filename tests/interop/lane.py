@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import wave
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,11 @@ class Recording:
     row: dict[str, Any]
     caller: Pcm
     callee: Pcm
+
+    def row_gaps(self) -> list[list[Any]]:
+        """[side, start, end] in milliseconds."""
+        gaps: list[list[Any]] = json.loads(self.row["gaps_ms"])
+        return gaps
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,8 @@ class Lane:
         number: str | None = None,
         dialled: str | None = None,
         is_customer: bool = False,
-        known: bool = True,
         port: int | None = None,
+        contact_port: int = 0,
         **arguments: Any,
     ) -> Sipp:
         """SIPp as the calling phone: A, or with ``is_customer`` B. ``number`` is how it writes its own."""
@@ -139,14 +145,13 @@ class Lane:
             "caller": number if number is not None else own,
             "rtp_port": str(self.caller_voice.port),
             "username": self.code,
-            "password": self.password,
-            "contact_port": str(self.callee_port),
+            "contact_port": str(contact_port),
         }
         remote = _at(self.engine_host, self.site.sip_port)
         sipp = Sipp(
             self.folder / f"{len(self._sipps)}-{scenario}", scenario, host=self.caller_host,
             port=self.caller_port if port is None else port, remote=remote, keys=keys, service=dialled or self.x,
-            **arguments,
+            credentials=(self.code, self.password), **arguments,
         )  # fmt: skip
         return self._keep(sipp, other)
 

@@ -59,13 +59,17 @@ class SipPhone:
 
     def call(self, own: str, dialled: str, rtp_port: int, *, cseq: int = 1, headers: tuple[str, ...] = ()) -> None:
         """Sends an INVITE with an offer of PCMA."""
+        self.offer(own, dialled, self.description(rtp_port), cseq=cseq, headers=headers)
+
+    def offer(self, own: str, dialled: str, description: str, *, cseq: int = 1, headers: tuple[str, ...] = ()) -> None:
+        """Sends an INVITE with whatever description."""
         self._local = f"<sip:{own}@{self._host}>;tag=phone-{self.port}"
         self._remote = f"<sip:{dialled}@{self.engine[0]}>"
         self._target = f"sip:{dialled}@{self.engine[0]}:{self.engine[1]}"
         self._cseq = cseq
         self._call_id = self._call_id or f"call-{self.port}"
         content = ("Content-Type: application/sdp", *headers)
-        self._send_in_dialog("INVITE", cseq, content, self.description(rtp_port))
+        self._send_in_dialog("INVITE", cseq, content, description)
 
     def acknowledge(self, response: Message) -> None:
         """ACK for a 2xx; from now on the dialog is the one that the response made."""
@@ -74,6 +78,20 @@ class SipPhone:
         assert contact is not None
         self._target = contact[1]
         self._send_in_dialog("ACK", self._cseq)
+
+    def acknowledge_failure(self, response: Message) -> None:
+        """ACK for a 3xx to 6xx: of the INVITE's own transaction (RFC 3261 §17.1.1.3)."""
+        lines = [
+            f"ACK {self._target} SIP/2.0",
+            f"Via: {response.header('Via')}",
+            f"From: {response.header('From')}",
+            f"To: {response.header('To')}",
+            f"Call-ID: {response.header('Call-ID')}",
+            f"CSeq: {self._cseq} ACK",
+            "Max-Forwards: 70",
+            "Content-Length: 0",
+        ]
+        self.send(("\r\n".join(lines) + "\r\n\r\n").encode())
 
     def bye(self) -> None:
         self._cseq += 1

@@ -37,6 +37,7 @@ class Sipp:
         service: str = "",
         duration_ms: int = 1000,
         calls: int = 1,
+        credentials: tuple[str, str] = ("", ""),
         options: tuple[str, ...] = (),
     ) -> None:
         folder.mkdir(parents=True)
@@ -50,6 +51,8 @@ class Sipp:
             "-trace_msg", "-message_file", "messages.log", "-trace_stat", "-stf", "statistics.csv",
             "-trace_err", "-error_file", "errors.log", *options,
         ]  # fmt: skip
+        if credentials[0]:
+            arguments += ["-au", credentials[0], "-ap", credentials[1]]
         if service:
             arguments += ["-s", service]
         for name, value in keys.items():

@@ -48,21 +48,21 @@ def wait_for(what: str, condition: Callable[[], _Result | None], seconds: float 
 class Site:
     """Started by ``start``; ``kill_engine`` and ``start_engine`` for those who test that."""
 
-    def __init__(self, folder: Path, *, host_ipv6: str = "::1", rtp_timeout_seconds: float = 30.0) -> None:
+    def __init__(self, folder: Path, *, digest_offered_first: str = "SHA-256") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.host, self.host_ipv6 = "127.0.0.1", host_ipv6
+        self.host, self.host_ipv6 = "127.0.0.1", "::1"
         self.sip_port = free_udp_port(self.host)
         media_port_min = random.randrange(20_000, 32_000, MEDIA_PORTS)
         config = folder / "axbridge.toml"
         config.write_text(
             f'data_folder = "{folder}/data"\n'
-            f'[sip]\nhost = "{self.host}"\nhost_ipv6 = "{host_ipv6}"\nport = {self.sip_port}\n'
+            f'[sip]\nhost = "{self.host}"\nhost_ipv6 = "{self.host_ipv6}"\nport = {self.sip_port}\n'
+            f'digest_offered_first = "{digest_offered_first}"\n'
             f"t1_seconds = {T1_SECONDS}\nt2_seconds = {T1_SECONDS * 8}\nt4_seconds = 0.5\n"
             f"[calls]\nring_seconds_max = {RING_SECONDS_MAX}\n"
-            f'[media]\nworkers = 1\nhost = "{self.host}"\nhost_ipv6 = "{host_ipv6}"\n'
+            f'[media]\nworkers = 1\nhost = "{self.host}"\nhost_ipv6 = "{self.host_ipv6}"\n'
             f"port_min = {media_port_min}\nport_max = {media_port_min + MEDIA_PORTS - 1}\nquarantine_seconds = 0.5\n"
-            f"rtp_timeout_seconds = {rtp_timeout_seconds}\n"
             f"[charging]\nslice_seconds = {SLICE_SECONDS}\nwarning_seconds = {WARNING_SECONDS}\n"
             "[store]\nwrite_interval_ms = 100\nchange_poll_ms = 100\n"
         )
