@@ -50,7 +50,7 @@ class VoiceTrack:
                 return 0
             positions = self._timeline.place(block.ssrcs, block.timestamps, block.arrivals)
             size = block.payloads.shape[1]
-            edges = np.flatnonzero(np.diff(positions) != size) + 1
+            edges = np.flatnonzero(positions[1:] - positions[:-1] != size) + 1
             starts = [0, *edges.tolist(), len(block)]
             samples = decoded[law].take(block.payloads).reshape(-1)
             reach = 0

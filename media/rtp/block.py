@@ -25,8 +25,8 @@ class Block:
     """Packets in the order of their arrival, all of at least a header; every array has one entry a packet.
 
     ``payloads`` is the (packets, octets) array of all payloads where the packets are *plain*: of one length, with
-    neither CSRCs, extension nor padding, of one SSRC and one payload type. Otherwise it is None, and payloads are
-    read from ``packets`` one by one.
+    neither CSRCs, extension, padding nor marker, of one SSRC and one payload type. Otherwise it is None, and payloads
+    are read from ``packets`` one by one.
     """
 
     packets: Sequence[bytes]
@@ -55,27 +55,30 @@ def read_block(packets: Sequence[bytes], arrivals: Sequence[float]) -> Block:
     count, size = len(packets), len(packets[0])
     joined = b"".join(packets)
     octets = len(joined) - HEADER_OCTETS * count
-    uniform = len(set(map(len, packets))) == 1
-    if uniform:
-        rows = np.frombuffer(joined, np.uint8).reshape(count, size)
+    times = np.array(arrivals)
+    if len(set(map(len, packets))) == 1:
         heads = np.frombuffer(joined, _header_of(size))
+        sequences, timestamps = heads["sequence"].astype(np.int64), heads["timestamp"].astype(np.int64)
+        if _is_plain(joined, count, size):
+            ssrcs = np.full(count, int.from_bytes(joined[8:12], "big"), np.int64)
+            payload_types = np.full(count, joined[1], np.int64)
+            payloads = np.frombuffer(joined, np.uint8).reshape(count, size)[:, HEADER_OCTETS:]
+            return Block(packets, times, sequences, timestamps, ssrcs, payload_types, payloads, octets)
     else:
         heads = np.frombuffer(b"".join([packet[:HEADER_OCTETS] for packet in packets]), _HEADER)
-    ssrcs = heads["ssrc"].astype(np.int64)
-    payload_types = (heads["second"] & 0x7F).astype(np.int64)
-    plain = (
-        uniform
-        and bool((heads["first"] == 0x80).all())
-        and bool((ssrcs == ssrcs[0]).all())
-        and bool((payload_types == payload_types[0]).all())
-    )
-    return Block(
-        packets,
-        np.array(arrivals),
-        heads["sequence"].astype(np.int64),
-        heads["timestamp"].astype(np.int64),
-        ssrcs,
-        payload_types,
-        rows[:, HEADER_OCTETS:] if plain else None,
-        octets,
+        sequences, timestamps = heads["sequence"].astype(np.int64), heads["timestamp"].astype(np.int64)
+    ssrcs, payload_types = heads["ssrc"].astype(np.int64), (heads["second"] & 0x7F).astype(np.int64)
+    return Block(packets, times, sequences, timestamps, ssrcs, payload_types, None, octets)
+
+
+def _is_plain(joined: bytes, count: int, size: int) -> bool:
+    """Whether all packets begin with 0x80 and share payload type (no marker) and SSRC.
+
+    Every n-th octet as one slice: a tenth of the time of comparisons in numpy, which are dear on 50 packets.
+    """
+    return (
+        joined[1] < 0x80
+        and joined[0::size] == b"\x80" * count
+        and joined[1::size] == joined[1:2] * count
+        and all(joined[offset::size] == joined[offset : offset + 1] * count for offset in (8, 9, 10, 11))
     )

@@ -12,10 +12,13 @@ DROPOUT_MAX: Final = 3000
 MISORDER_MAX: Final = 100
 """RFC 3550 A.1: a jump forward or back by more is another stream's numbering, if the next packet agrees."""
 
+CHANGE_SECONDS_MAX: Final = 1.0
+"""A greater change of transit time is a jump of the sender's clock or a wrap of its timestamps, not jitter."""
+
 _SEQUENCES: Final = 1 << 16
 
-# J += (|D| - J) / 16 for each packet (A.8) is a sum with these weights, the last packet's first.
-_WEIGHTS: Final = (15 / 16) ** np.arange(1024)
+# J += (|D| - J) / 16 for each packet (A.8) is a sum with these weights, the last packet's at the end.
+_WEIGHTS: Final = (15 / 16) ** np.arange(1023, -1, -1)
 
 
 class StreamStatistics:
@@ -71,7 +74,7 @@ class StreamStatistics:
             first == (self._highest + 1) % _SEQUENCES
             and last < _SEQUENCES
             and int(sequences[-1]) == last
-            and bool((np.diff(sequences) == 1).all())
+            and bool((sequences[1:] - sequences[:-1] == 1).all())
         ):
             self._highest += count
             self._distinct += count
@@ -123,15 +126,15 @@ class StreamStatistics:
     def _measure(self, timestamps: Int64s, arrivals: Floats, clock_rate: int) -> None:
         """Jitter: the smoothed change of transit time from packet to packet, in order of arrival."""
         transits = arrivals - timestamps / clock_rate
-        if self._transit is None:
-            changes = np.abs(np.diff(transits))
-        else:
-            changes = np.abs(np.diff(transits, prepend=self._transit))
+        if self._transit is not None:
+            change = abs(float(transits[0]) - self._transit)
+            if change <= CHANGE_SECONDS_MAX:
+                self.jitter_seconds += (change - self.jitter_seconds) / 16
         self._transit = float(transits[-1])
-        # A jump of the sender's clock or a wrap of the timestamp is no jitter.
-        if len(changes) and float(changes.max()) > 1.0:
-            changes = changes[changes <= 1.0]
+        changes = np.abs(transits[1:] - transits[:-1])
+        if len(changes) and float(changes.max()) > CHANGE_SECONDS_MAX:
+            changes = changes[changes <= CHANGE_SECONDS_MAX]
         count = len(changes)
         if count:
-            weights = _WEIGHTS[:count][::-1]
-            self.jitter_seconds = float(changes @ weights) / 16 + self.jitter_seconds * (15 / 16) ** count
+            smoothed = float(changes @ _WEIGHTS[-count:]) / 16
+            self.jitter_seconds = smoothed + self.jitter_seconds * (15 / 16) ** count
