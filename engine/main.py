@@ -15,6 +15,7 @@ from engine.b2bua.admission import Admission
 from engine.b2bua.controller import Controller, ControllerSettings
 from engine.b2bua.dialler import OwnHosts
 from engine.b2bua.registration import Registration
+from engine.b2bua.source_guard import GuardSettings, SourceGuard
 from engine.domain.call import CallPolicy, milliseconds
 from engine.domain.cause import Cause
 from engine.domain.directory import Directory
@@ -86,7 +87,7 @@ async def run_engine(settings: Settings) -> None:
         keeper=keeper,
         recordings_folder=str(settings.recordings_folder.absolute()),
     )
-    endpoint = Endpoint(user_agent, sockets, switchboard, clock.now)
+    endpoint = Endpoint(user_agent, sockets, switchboard, clock.now, admit=controller.guard.admit)
     # A media worker outlives us. Its calls of an earlier engine are over: their recordings end where their CDRs do.
     ended_at = {cdr.id: cdr.ended_at_ms / 1000 for cdr in recovered.cdrs if cdr.ended_at_ms is not None}
     plane = EmbeddedPlane(
@@ -115,6 +116,7 @@ async def run_engine(settings: Settings) -> None:
         return {
             **asdict(user_agent.counters),
             **controller.counters,
+            **controller.guard.counters,
             "unsendable": endpoint.unsendable,
             "records_waiting": keeper.waiting,
         }
@@ -168,7 +170,8 @@ def make_controller(settings: Settings, user_agent: UserAgent, clock: SteadyCloc
     # In order of preference (RFC 8760 §2.3); False sorts before True.
     algorithms = tuple(sorted(ALGORITHMS, key=lambda each: each != settings.sip.digest_offered_first))
     authenticator = DigestAuthenticator(settings.sip.realm, secrets.token_bytes(32), algorithms=algorithms)
-    admission = Admission(directory, authenticator, new_token)
+    guard = SourceGuard(_guard_settings(settings), lambda host, port: directory.trunk_by_source(host, port) is not None)
+    admission = Admission(directory, authenticator, new_token, guard)
     registrar = Registrar(
         RegistrarSettings(
             expires_seconds_min=settings.sip.registration_seconds_min,
@@ -197,10 +200,22 @@ def make_controller(settings: Settings, user_agent: UserAgent, clock: SteadyCloc
         ),
         user_agent=user_agent,
         directory=directory,
+        guard=guard,
         admission=admission,
         registration=Registration(directory, admission, registrar),
         new_call_id=lambda now: call_id(milliseconds(now), os.urandom(10)),
         to_monotonic=clock.to_monotonic,
+    )
+
+
+def _guard_settings(settings: Settings) -> GuardSettings:
+    sip = settings.sip
+    return GuardSettings(
+        stranger_datagrams_per_second=sip.stranger_datagrams_per_second,
+        known_datagrams_per_second=sip.known_datagrams_per_second,
+        all_strangers_datagrams_per_second=sip.all_strangers_datagrams_per_second,
+        failures_max=sip.authentication_failures_max,
+        ban_seconds=sip.ban_seconds,
     )
 
 

@@ -42,12 +42,20 @@ class Endpoint:
         sockets: Iterable[UdpSocket],
         transaction_user: TransactionUser,
         clock: Callable[[], float],
+        *,
+        admit: Callable[[bytes, Hop, float], bool] | None = None,
+        observe: Callable[[bytes, Hop, float, bool], None] | None = None,
     ) -> None:
+        """`admit(data, source, now)` says whether a datagram is worth reading; `observe(data, hop, now, sent)` sees
+        each one that is read or sent.
+        """
         self.user_agent = user_agent
         self.sockets = tuple(sockets)
         self.unsendable = 0  # datagrams for a family or transport without socket
         self._transaction_user = transaction_user
         self._clock = clock
+        self._admit = admit
+        self._observe = observe
         self._ipv4 = next((each for each in self.sockets if not each.is_ipv6), None)
         self._ipv6 = next((each for each in self.sockets if each.is_ipv6), None)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,6 +79,10 @@ class Endpoint:
 
     def _receive(self, data: bytes, source: Hop) -> None:
         now = self._clock()
+        if self._admit is not None and not self._admit(data, source, now):
+            return
+        if self._observe is not None:
+            self._observe(data, source, now, False)
         # What is due comes before what comes in: a late wake-up must not let a message overtake a timer.
         self._fire_due(now)
         self.user_agent.receive_datagram(data, source, now)
@@ -120,6 +132,8 @@ class Endpoint:
         datagrams = user_agent.datagrams
         failed: list[Hop] = []
         for data, hop in datagrams:
+            if self._observe is not None:
+                self._observe(data, hop, now, True)
             carrier = self._ipv6 if ":" in hop.host else self._ipv4
             if carrier is None or hop.transport != "udp":
                 self.unsendable += 1

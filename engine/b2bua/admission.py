@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from engine.b2bua.source_guard import SourceGuard
 from engine.domain.directory import Directory
 from engine.domain.facts import SipAccountFacts
 from engine.domain.number import InvalidNumber, NumberFormat, from_trunk_format
@@ -36,10 +37,17 @@ class Refusal:
 class Admission:
     """Digest credentials are those of ``sip_accounts``; the nonces' secret lives as long as the engine."""
 
-    def __init__(self, directory: Directory, authenticator: DigestAuthenticator, new_token: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        authenticator: DigestAuthenticator,
+        new_token: Callable[[], str],
+        guard: SourceGuard,
+    ) -> None:
         self._directory = directory
         self._authenticator = authenticator
         self._new_token = new_token
+        self._guard = guard
 
     def identify(self, request: Request, source: Hop, now: float) -> Caller | Refusal:
         """The caller of an INVITE, or what to answer to a stranger. Raises PeerFault for malformed headers."""
@@ -51,7 +59,7 @@ class Admission:
                 dialled=_number(_user(request.uri_text), number_format),
                 behind_nat=False,
             )
-        account = self.authenticate(request, now)
+        account = self.authenticate(request, source, now)
         if isinstance(account, Refusal):
             return account
         agent = self._directory.agents.get(account.agent_id)
@@ -64,7 +72,7 @@ class Admission:
             behind_nat=True,
         )
 
-    def authenticate(self, request: Request, now: float) -> SipAccountFacts | Refusal:
+    def authenticate(self, request: Request, source: Hop, now: float) -> SipAccountFacts | Refusal:
         """The account that the request's credentials prove, or the challenge (401) or refusal (403) to answer."""
         credentials = parse_credentials(request.headers.get("authorization"), "Authorization")
         account = self._directory.sip_account(credentials.username) if credentials is not None else None
@@ -73,10 +81,13 @@ class Admission:
             ha1 = account.ha1_sha256 if credentials.algorithm == "SHA-256" else account.ha1_md5
         verdict = self._authenticator.verify(credentials, ha1, request.method, now)
         if verdict is Verdict.GRANTED and account is not None and account.status == "active":
+            self._guard.authenticated(source)
             return account
         if verdict in (Verdict.MISSING, Verdict.STALE):
             challenges = self._authenticator.challenges(self._new_token(), now, stale=verdict is Verdict.STALE)
             return Refusal(401, [("WWW-Authenticate", challenge) for challenge in challenges])
+        # The same answer for an unknown user as for a wrong password: it tells nobody which users there are.
+        self._guard.authentication_failed(source, now)
         return Refusal(403)
 
 

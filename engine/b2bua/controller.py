@@ -20,6 +20,7 @@ from engine.b2bua.outcome import REFUSAL_TEXTS, cause_of_failure, reason_header
 from engine.b2bua.registration import Registration
 from engine.b2bua.renegotiation import METHODS as RENEGOTIATION_METHODS
 from engine.b2bua.renegotiation import Renegotiator
+from engine.b2bua.source_guard import SourceGuard
 from engine.domain import events as call_events
 from engine.domain.call import Call, CallPolicy, CallState, milliseconds
 from engine.domain.cause import CODES, Cause, ReleaseSide
@@ -58,6 +59,7 @@ class Controller:
         settings: ControllerSettings,
         user_agent: UserAgent,
         directory: Directory,
+        guard: SourceGuard,
         admission: Admission,
         registration: Registration,
         new_call_id: Callable[[float], str],
@@ -72,6 +74,7 @@ class Controller:
         self.counters: Counter[str] = Counter()
         self._settings = settings
         self._user_agent = user_agent
+        self.guard = guard
         self._admission = admission
         self.registration = registration
         self._new_call_id = new_call_id

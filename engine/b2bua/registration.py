@@ -42,7 +42,7 @@ class Registration:
     def receive(self, request: Request, source: Hop, now: float) -> RegisterAnswer:
         """The answer to a REGISTER; nothing that a peer can send raises."""
         try:
-            account = self._admission.authenticate(request, now)
+            account = self._admission.authenticate(request, source, now)
             if isinstance(account, Refusal):
                 return RegisterAnswer(account.status, account.headers)
             answer = self._registrar.register(account.username, request, source, now)

@@ -12,6 +12,7 @@ from engine.b2bua.admission import Admission
 from engine.b2bua.controller import Controller, ControllerSettings
 from engine.b2bua.dialler import OwnHosts
 from engine.b2bua.registration import Registration
+from engine.b2bua.source_guard import GuardSettings, SourceGuard
 from engine.domain.call import CallPolicy, milliseconds
 from engine.domain.cdr import Cdr
 from engine.domain.directory import Directory
@@ -174,7 +175,8 @@ def _engine(
         )
     node = Node("engine", ENGINE, timeline, network, TIMERS)
     node.resumes_at = _pauses(random)
-    admission = Admission(directory, DigestAuthenticator("sim", b"secret"), lambda: "nonce")
+    guard = SourceGuard(GuardSettings(), lambda host, port: True)
+    admission = Admission(directory, DigestAuthenticator("sim", b"secret"), lambda: "nonce", guard)
     registration = Registration(directory, admission, Registrar(RegistrarSettings()))
     ids = count(1)
     controller = Controller(
@@ -190,6 +192,7 @@ def _engine(
         ),
         user_agent=node.user_agent,
         directory=directory,
+        guard=guard,
         admission=admission,
         registration=registration,
         new_call_id=lambda now: call_id(milliseconds(now), next(ids).to_bytes(10, "big")),
