@@ -125,7 +125,10 @@ class Request(Message):
     def uri(self) -> SipUri:
         """The Request-URI, parsed. Raises PeerFault 400, 414 or 416."""
         if self._uri is None:
-            self._uri = parse_uri(self.uri_text, "Request-URI")
+            uri = parse_uri(self.uri_text, "Request-URI")
+            if uri.headers:  # RFC 3261 §19.1.1, RFC 4475 §3.1.2.11
+                raise PeerFault(400, "Headers In Request-URI")
+            self._uri = uri
         return self._uri
 
     @property
@@ -134,7 +137,7 @@ class Request(Message):
         text = self.headers.first.get("max-forwards")
         if text is None:
             return 70
-        if not (text.isdigit() and text.isascii()) or len(text) > 3 or int(text) > 255:
+        if not (text.isdigit() and text.isascii()) or len(text) > 10 or int(text) > 255:
             raise PeerFault(400, "Malformed Max-Forwards")
         return int(text)
 

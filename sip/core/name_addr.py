@@ -36,7 +36,7 @@ def parse_name_addr(value: str, header: str) -> NameAddr:
     """Parses one name-addr or addr-spec with its header parameters.
 
     In an addr-spec without brackets everything after the first ";" belongs to the header, not to the URI
-    (RFC 3261 §20). Raises PeerFault 400 (416 for an unknown scheme) naming `header`.
+    (RFC 3261 §20). Raises PeerFault 400 naming `header`, 414 for a URI too long.
     """
     display = ""
     if value[:1] == '"':
@@ -51,6 +51,8 @@ def parse_name_addr(value: str, header: str) -> NameAddr:
     if open_at < 0:
         uri_text, semicolon, tail = rest.partition(";")
         uri_text = uri_text.strip(" \t")
+        if "?" in uri_text:  # such a URI must stand in brackets (RFC 3261 §20)
+            raise PeerFault(400, f"Malformed {header}")
     else:
         if open_at > 0:
             display = rest[:open_at].strip(" \t")

@@ -10,6 +10,7 @@ from sip.errors import PeerFault
 HEADERS_MAX = 256
 HEADER_NAMES_CACHED_MAX = 512
 CSEQ_MAX = 2**31  # RFC 3261 §8.1.1.5
+CSEQ_DIGITS_MAX = 20  # leading zeros are allowed (RFC 4475 §3.1.1.1)
 
 # RFC 3261 §7.3.3 and the IANA registry of compact forms
 _COMPACT = {
@@ -87,22 +88,22 @@ def _assemble(
     first = headers.first
     try:
         via_text = first["via"]
-        call_id = first["call-id"]
         cseq = first["cseq"]
-        if not (first["from"] and first["to"] and call_id):
-            raise PeerFault(400, "Empty From, To or Call-ID")
     except KeyError as missing:
         raise PeerFault(400, f"Missing {missing.args[0].title()}") from None
+    # What follows is answerable even where it is wrong: the response copies what is there (RFC 4475 §3.3.1).
+    call_id = first.get("call-id", "")
+    if not (call_id and first.get("from") and first.get("to")):
+        fault = fault or PeerFault(400, "Missing Or Empty From, To Or Call-ID")
     via = parse_via(via_text)
+    if via.is_malformed:
+        fault = fault or PeerFault(400, "Malformed Via")
     number_text, _, method = cseq.partition(" ")
-    if not number_text.isdigit() or not number_text.isascii() or len(number_text) > 10:
-        raise PeerFault(400, "Malformed CSeq")
-    number = int(number_text)
+    number = int(number_text) if is_digits(number_text) and len(number_text) <= CSEQ_DIGITS_MAX else CSEQ_MAX
     if method[:1] in (" ", "\t"):
         method = method.lstrip(" \t")
     if number >= CSEQ_MAX:
-        # Answerable all the same: the response copies the value.
-        fault = fault or PeerFault(400, "CSeq Out Of Range")
+        fault = fault or PeerFault(400, "CSeq Out Of Range" if is_digits(number_text) else "Malformed CSeq")
     length_text = first.get("content-length")
     if length_text != str(len(body)):
         body, fault = _cut_body(length_text, body, fault, is_stream)
@@ -112,10 +113,12 @@ def _assemble(
             raise fault or PeerFault(400, "Malformed Status-Line")
         return Response(int(code), start[12:], headers, body, via, call_id, number, method)
     words = start.split(" ")
-    if len(words) != 3 or not words[1] or not is_token(words[0]):
+    if not is_token(words[0]) or "SIP/" not in start:
         raise fault or PeerFault(400, "Malformed Request-Line")
     request = Request(words[0], words[1], headers, body, via, call_id, number, method)
-    if words[2] != "SIP/2.0":
+    if len(words) != 3 or not words[1]:
+        fault = fault or PeerFault(400, "Malformed Request-Line")
+    elif words[2] != "SIP/2.0":
         fault = PeerFault(505, "Version Not Supported") if words[2][:4].upper() == "SIP/" else fault
         fault = fault or PeerFault(400, "Malformed Request-Line")
     elif method != words[0]:
@@ -153,9 +156,12 @@ def _split_at_bare_lf(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _normalised_lines(text: str) -> list[str]:
-    """Lines of a head with bare LF or folding (RFC 3261 §7.3.1). Raises PeerFault for a stray CR or NUL."""
+    """Lines of a head with bare LF or folding (RFC 3261 §7.3.1).
+
+    Raises PeerFault for a stray CR, or a NUL but as the quoted-pair that §25.1 allows it to be.
+    """
     text = text.replace("\r\n", "\n")
-    if "\r" in text or "\0" in text:
+    if "\r" in text or ("\0" in text and not _are_quoted_pairs(text)):
         raise PeerFault(400, "Control Character In Header")
     lines: list[str] = []
     for line in text.split("\n"):
@@ -164,6 +170,11 @@ def _normalised_lines(text: str) -> list[str]:
         else:
             lines.append(line)
     return lines
+
+
+def _are_quoted_pairs(text: str) -> bool:
+    """True when every NUL follows a backslash, in a line that has a quoted-string."""
+    return all("\0" not in line.replace("\\\0", "") and '"' in line for line in text.split("\n") if "\0" in line)
 
 
 def _key_of(name: str) -> str:

@@ -57,7 +57,7 @@ def server_key(request: Request, method: str) -> str:
     magic cookie is no identity (RFC 2543 clients), so the rest of that section's list stands in for it.
     """
     via = request.via
-    if via.branch.startswith(MAGIC_COOKIE):
+    if via.branch.startswith(MAGIC_COOKIE) and len(via.branch) > len(MAGIC_COOKIE):  # RFC 4475 §3.2.1
         return f"{via.branch} {via.sent_by} {method} {request.cseq_number}"
     return f"{request.uri_text} {request.call_id} {request.from_tag} {via.value} {method} {request.cseq_number}"
 

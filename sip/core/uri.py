@@ -9,6 +9,7 @@ from sip.errors import PeerFault
 SCHEMES = frozenset(("sip", "sips", "tel"))
 URI_OCTETS_MAX = 1024
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
+_SCHEME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789+-.")  # in lower case
 _IPV6_CHARACTERS = frozenset("0123456789abcdefABCDEF:.")
 # unreserved, escaped, user-unreserved, and the ":" of a password;
 # plus what phones send unescaped ("#" of a feature code)
@@ -118,8 +119,8 @@ def unescape(text: str) -> str:
 def parse_uri(text: str, header: str = "Request-URI") -> SipUri:
     """Parses a URI without angle brackets.
 
-    Raises PeerFault 416 for a scheme we do not speak, 414 above URI_OCTETS_MAX, 400 for anything malformed;
-    the reason names `header`.
+    Raises PeerFault 416 for a Request-URI of a scheme we do not speak, 414 above URI_OCTETS_MAX, 400 for
+    anything malformed; the reason names `header`.
     """
     if len(text) > URI_OCTETS_MAX:
         raise PeerFault(414, "Request-URI Too Long" if header == "Request-URI" else f"{header} Too Long")
@@ -131,6 +132,9 @@ def parse_uri(text: str, header: str = "Request-URI") -> SipUri:
         if not colon:
             raise PeerFault(400, f"Malformed {header}")
         if scheme not in SCHEMES:
+            # 416 speaks of the Request-URI alone (RFC 3261 §21.4.14); elsewhere it is a malformed header to us.
+            if header != "Request-URI" or not _SCHEME_CHARACTERS.issuperset(scheme):
+                raise PeerFault(400, f"Malformed {header}")
             raise PeerFault(416, "Unsupported URI Scheme")
     if scheme == "tel":
         number, semicolon, tail = rest.partition(";")

@@ -15,6 +15,7 @@ from sip.core.events import (
     InviteCancelled,
     SessionEnded,
 )
+from sip.core.grammar import parse_parameters
 from sip.core.hop import Hop
 from sip.core.message import Request
 from sip.core.session import Session, SessionState
@@ -25,6 +26,7 @@ from sip.core.transactions.server_non_invite import ServerNonInviteTransaction
 from sip.core.transactions.server_transaction import ServerTransaction
 from sip.core.transactions.states import Input, State
 from sip.core.user_agent_client import UserAgentClient
+from sip.core.via import MAGIC_COOKIE
 from sip.errors import LocalFault, PeerFault
 
 _RECEIVE_REQUEST = int(Input.RECEIVE_REQUEST)
@@ -139,7 +141,11 @@ class UserAgentServer(UserAgentClient):
         if request.method == "ACK":
             return
         via_value, hop = request.via.answered_from(source)
-        to = request.headers.first["to"]
+        first = request.headers.first
+        if not (request.call_id and first.get("from") and first.get("to")):
+            self._refuse_insufficient(request, via_value, hop, status, reason or phrase_of(status))
+            return
+        to = first["to"]
         if not request.to_tag:
             tag = zlib.crc32(f"{request.call_id} {request.via.branch}".encode())
             to = f"{to};tag={tag:08x}"
@@ -147,6 +153,16 @@ class UserAgentServer(UserAgentClient):
         text = reason or phrase_of(status)
         data = response_octets(status, text, head, to, f"{lines}{self._agent_line}", "", b"")
         self.datagrams.append((data, hop))
+
+    def _refuse_insufficient(self, request: Request, via_value: str, hop: Hop, status: int, reason: str) -> None:
+        """The answer to a request without From, To or Call-ID copies those that are there (RFC 4475 §3.3.1)."""
+        first = request.headers.first
+        lines = [f"SIP/2.0 {status} {reason}", f"Via: {via_value}"]
+        lines += [f"Via: {value}" for value in request.headers.get_all("via")[1:]]
+        names = (("From", "from"), ("To", "to"), ("Call-ID", "call-id"), ("CSeq", "cseq"))
+        lines += [f"{name}: {first[key]}" for name, key in names if first.get(key)]
+        text = "\r\n".join(lines)
+        self.datagrams.append((f"{text}\r\n{self._agent_line}Content-Length: 0\r\n\r\n".encode(), hop))
 
     def _head_of(self, request: Request, via_value: str) -> str:
         """The lines that every response copies (§8.2.6.2) but To, which stands apart for its tag."""
@@ -241,10 +257,11 @@ class UserAgentServer(UserAgentClient):
             self.counters.unknown_dialogs += 1
             self._refuse(request, source, 481)
             return
-        _ = request.uri, request.from_, request.to  # raise here, so that the transaction user can rely on them
+        # These raise here, so that the transaction user can rely on them.
+        _ = request.uri, request.from_, request.to, request.contact
         if request.max_forwards == 0 and method not in _ANY_MAX_FORWARDS:
             raise PeerFault(483, "Too Many Hops")
-        if self._refuses_required(request, source):
+        if self._refuses_required(request, source) or (is_invite and self._refuses_content(request, source)):
             return
         merge_key = f"{request.call_id} {request.from_tag} {request.cseq_number} {method}"
         if merge_key in layer.merge_keys:
@@ -260,7 +277,8 @@ class UserAgentServer(UserAgentClient):
         if is_invite:
             dialog = Dialog(request.call_id, tagged, tag, request.headers.first["from"], request.from_.uri_text)
             dialog.learn_from_request(request)
-            if request.contact is None:
+            # An RFC 2543 caller need not have one: its From stands in (RFC 4475 §3.4.1).
+            if request.contact is None and request.via.branch.startswith(MAGIC_COOKIE):
                 raise PeerFault(400, "Missing Contact")
             session = Session(dialog, dialog.next_hop(source.transport) or source, outgoing=False, contact_user="")
             session.source = source
@@ -295,6 +313,26 @@ class UserAgentServer(UserAgentClient):
             return False
         self.counters.refused += 1
         self._refuse(request, source, 420, None, f"Unsupported: {', '.join(unsupported)}\r\n")
+        return True
+
+    def _refuses_content(self, request: Request, source: Hop) -> bool:
+        """415 for a body of a kind that we do not read, 406 where no answer of ours would be read (§8.2.3, §20.1)."""
+        first = request.headers.first
+        kinds = self.settings.content_types
+        if request.body:
+            kind = first.get("content-type", kinds[0])
+            if kind not in kinds and not _is_among(kind, kinds):
+                handling = parse_parameters(first.get("content-disposition", ""), "Content-Disposition")
+                if handling.get("handling", "").lower() != "optional":
+                    self.counters.refused += 1
+                    self._refuse(request, source, 415, None, f"Accept: {', '.join(kinds)}\r\n")
+                    return True
+        if "accept" not in first:
+            return False
+        if any(_is_among(each, kinds) for each in request.headers.elements("accept")):
+            return False
+        self.counters.refused += 1
+        self._refuse(request, source, 406)
         return True
 
     def _receive_in_dialog(self, request: Request, source: Hop, key: str, now: float) -> None:
@@ -377,3 +415,10 @@ class UserAgentServer(UserAgentClient):
             self.cancel(session, now)
         self._end(session)
         self.events.append(SessionEnded(session, request))
+
+
+def _is_among(kind: str, kinds: tuple[str, ...]) -> bool:
+    """True when a Content-Type or Accept element names one of `kinds`, by itself or by a range (§20.1)."""
+    name = kind.partition(";")[0].strip(" \t").lower()
+    main, _, sub = name.partition("/")
+    return name in kinds or name == "*/*" or (sub == "*" and any(each.startswith(f"{main}/") for each in kinds))

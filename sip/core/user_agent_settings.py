@@ -27,6 +27,7 @@ class UserAgentSettings:
     user_agent: str = "axbridge"
     methods: tuple[str, ...] = METHODS
     extensions: tuple[str, ...] = ()
+    content_types: tuple[str, ...] = ("application/sdp",)  # of an INVITE's body; others are refused with 415
     retry_after_seconds: int = 10
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sip.core.grammar import split_elements
+from sip.core.grammar import split_elements, split_outside_quotes
 from sip.core.hop import Hop
 from sip.core.uri import parse_host_port
 from sip.errors import PeerFault
@@ -13,7 +13,7 @@ MAGIC_COOKIE = "z9hG4bK"  # RFC 3261 §8.1.1.7: a branch that starts so is uniqu
 class Via:
     """`sent_by` is the text "host" or "host:port" as it came; `value` the whole top element."""
 
-    __slots__ = ("branch", "others", "sent_by", "value", "wants_rport")
+    __slots__ = ("branch", "is_malformed", "others", "sent_by", "value", "wants_rport")
 
     def __init__(self, value: str, sent_by: str, branch: str, *, wants_rport: bool, others: str) -> None:
         self.value = value
@@ -21,6 +21,7 @@ class Via:
         self.branch = branch
         self.wants_rport = wants_rport
         self.others = others  # further elements on the same line, ready to follow the top one
+        self.is_malformed = False  # wrong, but well enough to be answered
 
     def answered_from(self, source: Hop) -> tuple[str, Hop]:
         """The Via value to put in responses and the hop they go to.
@@ -47,7 +48,9 @@ def parse_via(value: str) -> Via:
     via-parm = sent-protocol LWS sent-by *( SEMI via-params )        RFC 3261 §25.1
     """
     others = ""
+    is_malformed = False
     if "," in value:
+        is_malformed = not all(piece.strip(" \t") for piece in split_outside_quotes(value, ","))
         elements = split_elements(value, "Via")
         value = elements[0] if elements else ""
         if len(elements) > 1:
@@ -69,7 +72,10 @@ def parse_via(value: str) -> Via:
     sent_by = pieces[0]
     if not sent_by:
         raise PeerFault(400, "Malformed Via")
-    return Via(value, sent_by, branch, wants_rport=wants_rport, others=others)
+    via = Via(value, sent_by, branch, wants_rport=wants_rport, others=others)
+    if is_malformed or protocol[:8] != "SIP/2.0/":
+        via.is_malformed = True
+    return via
 
 
 def _without_spaces(value: str) -> str:
@@ -83,8 +89,8 @@ def _without_spaces(value: str) -> str:
         head += words.pop(0)
     name, _, tail = head.partition("/")
     version, slash, transport = tail.partition("/")
-    if name.upper() != "SIP" or version != "2.0" or not slash or not transport or not words:
+    if name.upper() != "SIP" or not version or not slash or not transport or not words:
         raise PeerFault(400, "Malformed Via")
     pieces = "".join(words).split(";")
     lowered = [piece.lower() if piece.lower() == "rport" else piece for piece in pieces]
-    return f"SIP/2.0/{transport} " + ";".join(lowered)
+    return f"SIP/{version}/{transport} " + ";".join(lowered)
