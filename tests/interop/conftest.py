@@ -12,7 +12,7 @@ import pytest
 from tests.interop.lane import Lane
 from tests.interop.site import Site, wait_for
 
-_indexes = count(1)
+lane_indexes = count(1)
 
 MakeLane = Callable[..., Lane]
 
@@ -36,7 +36,7 @@ def make_lane(site: Site, tmp_path: Path) -> Iterator[MakeLane]:
     lanes: list[Lane] = []
 
     def make(**arguments: object) -> Lane:
-        index = next(_indexes)
+        index = next(lane_indexes)
         lanes.append(Lane(site, tmp_path / str(index), index, **arguments))  # type: ignore[arg-type]  # passed on
         return lanes[-1]
 

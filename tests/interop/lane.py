@@ -160,7 +160,7 @@ class Lane:
         other = self.b if is_agent else self.a
         sipp = Sipp(
             self.folder / f"{len(self._sipps)}-{scenario}", scenario, host=self.callee_host, port=self.callee_port,
-            keys={"rtp_port": str(self.callee_voice.port)}, **arguments,
+            keys={"rtp_port": str(self.callee_voice.port), "callee": self.a if is_agent else self.b}, **arguments,
         )  # fmt: skip
         self._callees.append(sipp)
         return self._keep(sipp, other, must_receive=not is_idle)

@@ -93,9 +93,9 @@ class SipPhone:
         ]
         self.send(("\r\n".join(lines) + "\r\n\r\n").encode())
 
-    def bye(self) -> None:
+    def bye(self, headers: tuple[str, ...] = ()) -> None:
         self._cseq += 1
-        self._send_in_dialog("BYE", self._cseq)
+        self._send_in_dialog("BYE", self._cseq, headers)
 
     def description(self, rtp_port: int) -> str:
         family = "IP6" if ":" in self.host else "IP4"
@@ -124,7 +124,9 @@ class SipPhone:
         self._local, self._remote = tagged, invite.header("From")
         return invite
 
-    def respond(self, request: Message, line: str, *, to: str = "", body: str = "") -> None:
+    def respond(
+        self, request: Message, line: str, *, to: str = "", headers: tuple[str, ...] = (), body: str = ""
+    ) -> None:
         kind = ["Content-Type: application/sdp"] if body else []
         lines = [
             f"SIP/2.0 {line}",
@@ -135,6 +137,7 @@ class SipPhone:
             f"CSeq: {request.header('CSeq')}",
             f"Contact: <sip:phone@{self._host}:{self.port}>",
             *kind,
+            *headers,
             f"Content-Length: {len(body.encode())}",
         ]
         self.send(("\r\n".join(lines) + "\r\n\r\n" + body).encode())

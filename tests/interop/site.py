@@ -48,7 +48,9 @@ def wait_for(what: str, condition: Callable[[], _Result | None], seconds: float 
 class Site:
     """Started by ``start``; ``kill_engine`` and ``start_engine`` for those who test that."""
 
-    def __init__(self, folder: Path, *, digest_offered_first: str = "SHA-256") -> None:
+    def __init__(
+        self, folder: Path, *, digest_offered_first: str = "SHA-256", rtp_timeout_seconds: float = 30.0
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.host, self.host_ipv6 = "127.0.0.1", "::1"
@@ -63,6 +65,7 @@ class Site:
             f"[calls]\nring_seconds_max = {RING_SECONDS_MAX}\n"
             f'[media]\nworkers = 1\nhost = "{self.host}"\nhost_ipv6 = "{self.host_ipv6}"\n'
             f"port_min = {media_port_min}\nport_max = {media_port_min + MEDIA_PORTS - 1}\nquarantine_seconds = 0.5\n"
+            f"rtp_timeout_seconds = {rtp_timeout_seconds}\n"
             f"[charging]\nslice_seconds = {SLICE_SECONDS}\nwarning_seconds = {WARNING_SECONDS}\n"
             "[store]\nwrite_interval_ms = 100\nchange_poll_ms = 100\n"
         )
@@ -77,6 +80,21 @@ class Site:
     def start_engine(self) -> None:
         self._processes["engine"] = self._launch("engine")
         wait_for("engine up", self._is_ready, READY_SECONDS_MAX)
+
+    def start_media(self) -> None:
+        self._processes["media"] = self._launch("media", "--index", "0")
+        wait_for("the media worker is there", self._is_ready, READY_SECONDS_MAX)
+
+    def kill_media(self) -> None:
+        media = self._processes["media"]
+        media.kill()
+        media.wait()
+
+    def stop_engine(self) -> int:
+        """As an operator does: SIGTERM; its exit code."""
+        engine = self._processes["engine"]
+        engine.terminate()
+        return engine.wait(timeout=15)
 
     def kill_engine(self) -> None:
         """As a crash ends it: at once, with nothing written and nobody told."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.conftest import check_after
+from tests.interop.conftest import check_after, lane_indexes
 from tests.interop.lane import PER_SECOND_MICRO, Lane
 from tests.interop.site import Site
 
@@ -27,7 +27,7 @@ def own_site(tmp_path: Path) -> Iterator[Site]:
 
 def test_engine_killed_in_mid_call_leaves_one_cdr(own_site: Site, tmp_path: Path) -> None:
     """After the restart: one CDR, ended by the restart, charged for no longer than the call can have lived."""
-    lane = Lane(own_site, tmp_path / "lane", 9001)
+    lane = Lane(own_site, tmp_path / "lane", next(lane_indexes))
     try:
         callee = lane.callee("callee_answers")
         caller = lane.caller("caller_waits")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sip.core.digest import authorize, digest_ha1
-from tests.interop.conftest import MakeLane, check_after
+from tests.interop.conftest import MakeLane, check_after, lane_indexes
 from tests.interop.lane import Lane
 from tests.interop.ports import free_udp_port
 from tests.interop.sip_phone import SipPhone
@@ -111,12 +111,12 @@ def test_agent_calls_from_a_softphone(lane: Lane) -> None:
     lane.assert_talked(cdr, 0.3)
 
 
-def test_phone_that_reads_one_challenge_alone_registers_calls_and_is_called(tmp_path: Path) -> None:
+def test_phone_that_reads_one_challenge_alone_registers_and_calls(tmp_path: Path) -> None:
     """SIPp 3.6 knows MD5, looks at the first challenge and no further: with MD5 offered first it gets on."""
     site = Site(tmp_path / "site", digest_offered_first="MD5")
     try:
         site.start()
-        lane = Lane(site, tmp_path / "lane", 9101, softphone=True)
+        lane = Lane(site, tmp_path / "lane", next(lane_indexes), softphone=True)
         callee = lane.callee("callee_answers")
         port = free_udp_port(lane.caller_host)
         lane.caller("softphone_registers", port=port, contact_port=port).wait()

@@ -1,0 +1,135 @@
+"""Calls that neither phone ends: the operator, a dead media worker, a planned stop, silence on both sides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.runtime.control.protocol import Done, HangUp
+from tests.interop.conftest import check_after, lane_indexes
+from tests.interop.lane import Lane
+from tests.interop.site import Site, wait_for
+
+pytestmark = pytest.mark.sipp
+
+RTP_TIMEOUT_SECONDS = 1.5
+
+
+@pytest.fixture(scope="module")
+def own_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    made = Site(tmp_path_factory.mktemp("own_site"), rtp_timeout_seconds=RTP_TIMEOUT_SECONDS)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def own_lane(own_site: Site, tmp_path: Path) -> Iterator[Lane]:
+    made = Lane(own_site, tmp_path / "lane", next(lane_indexes))
+    yield made
+    made.close()
+    check_after(own_site, [made])
+
+
+def test_operator_hangs_up(lane: Lane) -> None:
+    callee = lane.callee("callee_answers")
+    caller = lane.caller("caller_waits")
+    caller.wait_received("SIP/2.0 200")
+    live = wait_for("a live call", lambda: lane.site.live_calls(lane.tenant_id).calls)
+    assert (live[0].a_number, live[0].b_number) == ("+86" + lane.a, "+86" + lane.b)
+    assert lane.site.live_calls(lane.tenant_id + 1000).calls == []
+    time.sleep(0.3)
+    # Another tenant may not.
+    assert lane.site.ask(HangUp(live[0].id, tenant_id=lane.tenant_id + 1000)) == Done(found=False)
+    assert lane.site.ask(HangUp(live[0].id, tenant_id=lane.tenant_id)) == Done(found=True)
+    caller.wait()
+    callee.wait()
+    cdr = lane.cdr()
+    assert (cdr["cause"], cdr["release_side"]) == ("hung_up_by_platform", "platform")
+    lane.assert_talked(cdr, 0.4)
+
+
+def test_silence_on_both_sides_ends_a_dead_call(own_lane: Lane) -> None:
+    """Both phones went dead without a BYE: they are charged until it shows, and then hung up on."""
+    callee = own_lane.callee("callee_answers")
+    caller = own_lane.caller("caller_waits")
+    own_lane.talk(caller, callee, 1.0)
+    caller.wait()
+    callee.wait()
+    cdr = own_lane.cdr()
+    assert (cdr["cause"], cdr["release_side"]) == ("media_timeout", "platform")
+    own_lane.assert_talked(cdr, 1.0 + RTP_TIMEOUT_SECONDS, 1.3)
+
+
+def test_media_worker_killed_in_mid_call(own_site: Site, own_lane: Lane) -> None:
+    """Its speech is gone, so the call ends, with one CDR and its charge; the next call finds the next worker."""
+    callee = own_lane.callee("callee_answers")
+    caller = own_lane.caller("caller_waits")
+    own_lane.talk(caller, callee, 0.6)
+    own_lane.hear_out()
+    own_site.kill_media()
+    caller.wait()
+    callee.wait()
+    cdr = own_lane.cdr()
+    assert (cdr["cause"], cdr["release_side"]) == ("media_failure", "platform")
+    assert cdr["billed_seconds"] == 1
+    own_lane.assert_charged(cdr["charge_micro"], cdr["id"])
+    own_site.start_media()
+    callee = own_lane.callee("callee_answers")
+    caller = own_lane.caller("caller_hangs_up", duration_ms=300)
+    caller.wait()
+    callee.wait()
+    wait_for("the second CDR", lambda: [row["cause"] for row in own_lane.cdrs()] == ["media_failure", "normal"])
+
+
+def test_no_media_worker_is_no_capacity(own_site: Site, own_lane: Lane) -> None:
+    own_site.kill_media()
+    try:
+        wait_for("the engine knows", lambda: own_site.status().media_workers == 0)
+        own_lane.callee("callee_answers", is_idle=True)
+        caller = own_lane.caller("caller_refused")
+        caller.wait()
+        assert caller.received("SIP/2.0 503")[0].header("Retry-After")
+        cdr = own_lane.cdr()
+        assert cdr["cause"] == "capacity"
+        own_lane.assert_never_talked(cdr)
+    finally:
+        own_site.start_media()
+
+
+def test_planned_stop_says_goodbye(own_site: Site, own_lane: Lane) -> None:
+    """SIGTERM in mid-call: both get BYE, the books are closed, and the engine goes with code 0."""
+    callee = own_lane.callee("callee_answers")
+    caller = own_lane.caller("caller_waits")
+    own_lane.talk(caller, callee, 0.6)
+    own_lane.hear_out()
+    assert own_site.stop_engine() == 0
+    caller.wait()
+    callee.wait()
+    cdr = own_lane.cdr()
+    assert (cdr["cause"], cdr["release_side"]) == ("hung_up_by_platform", "platform")
+    assert cdr["billed_seconds"] == 1
+    own_lane.assert_charged(cdr["charge_micro"], cdr["id"])
+    leased = own_site.rows("SELECT leased_micro FROM accounts WHERE tenant_id = ?", own_lane.tenant_id)
+    assert leased == [{"leased_micro": 0}]  # an engine that is gone holds nobody's money
+    own_site.start_engine()
+    own_lane.recording(cdr)
+
+
+def test_engine_killed_while_it_rings(own_site: Site, own_lane: Lane) -> None:
+    callee = own_lane.callee("callee_rings")
+    caller = own_lane.caller("caller_cancels", duration_ms=5000)
+    caller.wait_received("SIP/2.0 180")
+    time.sleep(0.3)
+    own_site.kill_engine()
+    caller.end()
+    callee.end()
+    own_site.start_engine()
+    cdr = own_lane.cdr()
+    assert (cdr["cause"], cdr["release_side"], cdr["sip_status"]) == ("engine_restart", "platform", 500)
+    own_lane.assert_never_talked(cdr)
