@@ -38,6 +38,14 @@ log = logging.getLogger("media.calls")
 
 CALL_ID_LENGTH_MAX: Final = 256
 TONE_MS_MAX: Final = 10_000
+COMMAND_DELAY_SECONDS_MAX: Final = 60.0
+"""A recording that is said to have begun longer ago, or later, begins now: a wrong clock must not make a huge file."""
+AHEAD_SECONDS_MAX: Final = 1.0
+"""A recording may be said to end so long after the present."""
+
+
+class UnknownCall(Exception):
+    """A command for a call that the worker does not hold."""
 
 
 class Desk:
@@ -74,7 +82,7 @@ class Desk:
             return Refused(command.cookie, Refusal.BAD_SDP, str(error))
         except WrongState as error:
             return Refused(command.cookie, Refusal.WRONG_STATE, str(error))
-        except KeyError:
+        except UnknownCall:
             return Refused(command.cookie, Refusal.UNKNOWN_CALL, "no such call on this worker")
         except PortPoolExhausted:
             return Refused(command.cookie, Refusal.CAPACITY, "no port is free")
@@ -89,7 +97,7 @@ class Desk:
             case Offer():
                 return self._offer(command, now)
             case Answer():
-                call = self.calls[command.call_id]
+                call = self._call(command.call_id)
                 return Accepted(command.cookie, sdp=call.answer(command.side, command.sdp, now))
             case StartRecording():
                 return self._start_recording(command, now)
@@ -98,11 +106,18 @@ class Desk:
             case Delete():
                 return self._end(command.call_id, command.at, now, command.cookie)
             case Query():
-                call = self.calls[command.call_id]
+                call = self._call(command.call_id)
                 call.flush(now)
                 return _statistics(command.cookie, call)
             case ListCalls():
                 return Accepted(command.cookie, call_ids=list(self.calls))
+
+    def _call(self, call_id: str) -> RelayedCall:
+        """Raises UnknownCall."""
+        call = self.calls.get(call_id)
+        if call is None:
+            raise UnknownCall
+        return call
 
     def _offer(self, command: Offer, now: float) -> Reply:
         call = self.calls.get(command.call_id)
@@ -148,18 +163,19 @@ class Desk:
         return Accepted(command.cookie, sdp=body)
 
     def _start_recording(self, command: StartRecording, now: float) -> Reply:
-        call = self.calls[command.call_id]
+        call = self._call(command.call_id)
         if call.recorder is not None:
             raise WrongState("the call is being recorded")
         try:
-            call.recorder = Recorder(command.call_id, Path(command.path), command.at, self._writer)
+            at = command.at if abs(now - command.at) <= COMMAND_DELAY_SECONDS_MAX else now
+            call.recorder = Recorder(command.call_id, Path(command.path), at, self._writer)
         except OSError as error:
             log.error("recording: cannot be opened: %s", error.strerror)
             return Refused(command.cookie, Refusal.STORAGE, f"the file cannot be opened: {error.strerror}")
         return Accepted(command.cookie)
 
     def _play(self, command: PlayMedia, now: float) -> Reply:
-        call = self.calls[command.call_id]
+        call = self._call(command.call_id)
         codec = call.g711_towards(command.side)
         if not call.answered:
             raise WrongState("the call is not answered")
@@ -181,12 +197,14 @@ class Desk:
         return Accepted(command.cookie)
 
     def _end(self, call_id: str, at: float, now: float, cookie: int = 0) -> Reply:
-        call = self.calls.pop(call_id)
+        call = self._call(call_id)
+        del self.calls[call_id]
         for side in Side:
             player = self._players.pop((call_id, side), None)
             if player is not None:
                 player.stop()
-        call.finish_recording(now, at)
+        # Neither a time far off nor a NaN: the length of a file depends on it.
+        call.finish_recording(now, at if at <= now + AHEAD_SECONDS_MAX else now)
         call.flush(now)
         reply = _statistics(cookie, call)
         self._pool.give_back(call.close(), now)

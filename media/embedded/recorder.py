@@ -71,9 +71,9 @@ class Recorder:
 
     def finish(self, now: float, blocks: Mapping[Side, Block], laws: Mapping[int, str], at: float) -> None:
         """End at ``at``, with the last packets; the file is closed and reported by the writer."""
-        at = min(at, now + 1.0)
+        at = max(at, self._start / SAMPLE_RATE)
         self.flush(now, blocks, laws, end=at)
-        frames = max(0, round(at * SAMPLE_RATE) - self._start)
+        frames = round(at * SAMPLE_RATE) - self._start
         gaps: list[Gap] = []
         for side, track in self._tracks.items():
             for start, end in track.gaps(self._start, self._start + frames):

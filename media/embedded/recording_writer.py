@@ -99,6 +99,8 @@ class RecordingFile:
             log.error("recording: cannot be read back: %s", error.strerror)
         os.close(self.descriptor)
         for start, end in self.missing:
+            if start >= self.frames:
+                continue  # beyond the end of what could be written; duration_ms says so
             for side in Side:
                 gaps.append((side, start * 1000 // wav.SAMPLE_RATE, min(end, frames) * 1000 // wav.SAMPLE_RATE))
         gaps.sort(key=lambda gap: (gap[1], gap[0]))

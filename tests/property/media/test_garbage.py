@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from media import sdp
+from media.codec.g711 import DECODED
+from media.embedded.voice_track import VoiceTrack
 from media.errors import PeerFault
 from media.rtp import dtmf, rtcp
 from media.rtp.block import read_block
@@ -65,3 +68,24 @@ def test_any_packets_can_be_counted_and_placed(packets: list[bytes], arrivals: l
         assert len(timeline.place(block.ssrcs, block.timestamps, block.arrivals)) == len(packets)
     assert statistics.packets == 3 * len(packets)
     assert statistics.lost >= 0
+
+
+HEADS = st.tuples(
+    st.sampled_from([b"\x80\x08", b"\x80\x00", b"\x80\x88", b"\x80\x65", b"\x90\x08", b"\xa0\x08", b"\x81\x08"]),
+    st.binary(min_size=2, max_size=2),
+    st.binary(min_size=4, max_size=4),
+    st.sampled_from([b"\0\0\0\1", b"\0\0\0\2"]),
+    st.binary(max_size=20) | st.just(bytes(160)),
+).map(b"".join)
+
+
+@given(st.lists(st.lists(HEADS, min_size=1, max_size=10), min_size=1, max_size=5), st.floats(0, 1e5))
+def test_any_voice_can_be_put_on_a_track(blocks: list[list[bytes]], start: float) -> None:
+    track, channel, base = VoiceTrack(), np.zeros(8000, np.int16), round(start * 8000)
+    for second, packets in enumerate(blocks):
+        arrivals = [start + second + index * 0.02 for index in range(len(packets))]
+        block = read_block(packets, arrivals)
+        assert 0 <= track.place(block, {0: "PCMU", 8: "PCMA"}, DECODED, channel, base + second * 8000) <= 8000
+        track.decide(base + second * 8000, base)
+    for first, last in track.gaps(base, base + 40_000):
+        assert base <= first < last <= base + 40_000

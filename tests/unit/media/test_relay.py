@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
 import time
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from media.codec.g711 import DECODED
+from media.embedded.leg import Leg
+from media.embedded.relay import Relay
 from media.plane import (
     Accepted,
     Answer,
@@ -336,3 +339,26 @@ def test_reports_pass_without_names(engine: Engine) -> None:
     assert heard.startswith(report)
     assert b"alice" not in heard
     assert b"anonymous" in heard
+
+
+def test_send_that_fails_for_an_earlier_packet_is_done_again() -> None:
+    relay, sent, errors = Relay(time.monotonic, 64), [], [ConnectionRefusedError()]
+
+    def send(data: bytes) -> None:
+        if errors:
+            raise errors.pop()
+        sent.append(data)
+
+    source, sink = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    leg = Leg(Side.CALLER, "127.0.0.1", 0, source, sink)
+    relay.connect_through(sink.fileno(), (sink.recv, 479, send, leg.packets.append, leg.arrivals.append, leg))
+    relay.at(time.monotonic() + 0.1, lambda _now: setattr(relay, "stopping", True))
+    source.send(rtp(1))
+    try:
+        relay.run()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert sent == [rtp(1)]
+    assert list(leg.packets) == [rtp(1)]
+    leg.close()

@@ -230,6 +230,40 @@ def test_disk_that_fills_up_ends_neither_call_nor_recording(worker: Worker, tmp_
     Call(engine, "next").talk()
 
 
+def test_disk_that_was_full_for_a_while_leaves_a_gap(worker: Worker, tmp_path: Path) -> None:
+    engine = worker.engine()
+    call = Call(engine)
+    call.record(tmp_path / "call.wav")
+    resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (20_044, resource.RLIM_INFINITY))
+    last = speak(call, 2.4)
+    resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    speak(call, 1.4, first=last)
+    engine.accepted(Delete(engine.cookie(), "call", time.monotonic()))
+    event = engine.event()
+    assert isinstance(event, RecordingFinished)
+    assert event.duration_ms > 3700
+    for side in Side:
+        (gap,) = [(start, end) for gap_side, start, end in event.gaps_ms if gap_side is side]
+        assert gap[0] == 625
+        assert 1000 <= gap[1] <= 2500
+    samples = read_recording(tmp_path / "call.wav")
+    assert not samples[5000:7000].any()
+    assert share_at(samples[-9600:-1600, 0], 440) > 0.95
+
+
+def test_times_that_make_no_sense_make_no_huge_file(engine: Engine, tmp_path: Path) -> None:
+    for index, (start, end) in enumerate(
+        [(0.0, 1e300), (float("nan"), float("nan")), (1e300, float("inf")), (-1e300, float("-inf"))]
+    ):
+        call = Call(engine, f"call-{index}")
+        path = tmp_path / f"{index}.wav"
+        engine.accepted(StartRecording(engine.cookie(), call.call_id, str(path), start))
+        call.talk()
+        engine.accepted(Delete(engine.cookie(), call.call_id, end))
+        engine.event()
+        assert len(read_recording(path)) < 8000
+
+
 def test_disk_full_from_the_start_is_refused_and_the_call_goes_on(engine: Engine) -> None:
     call = Call(engine)
     reply = engine.ask(StartRecording(engine.cookie(), "call", "/dev/full", time.monotonic()))
