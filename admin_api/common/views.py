@@ -66,6 +66,11 @@ class TrunkView(msgspec.Struct):
     source_addresses: list[str]
     number_format: str
     calls_max: int
+    calls_per_second_max: int
+    gateways: list[dict[str, Any]]
+    caller_display: str
+    dial_strip_digits: int
+    dial_prefix: str
     status: str
 
 

@@ -28,7 +28,15 @@ from admin_api.common.fields import (
 )
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
 from admin_api.common.views import CarrierView, LineView, RateView, TrunkView, View, view_of
-from engine.services.provisioning_file import checked_host, checked_source_address
+from engine.services.provisioning_file import (
+    GATEWAYS_MAX,
+    DialPrefix,
+    GatewayEntry,
+    LimitOrNone,
+    StripDigits,
+    checked_host,
+    checked_source_address,
+)
 from engine.store.listing import read_one, read_page
 from engine.store.scope import Scope
 from engine.store.tables import Carrier, Line, Rate, Table, Trunk
@@ -36,6 +44,8 @@ from engine.store.tables import Carrier, Line, Rate, Table, Trunk
 SourceAddresses = Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=100)]
 Host = Annotated[str, Meta(max_length=64)]
 NumberFormat = Literal["e164", "plain_86", "national"]
+CallerDisplay = Literal["from", "pai", "both"]
+Gateways = Annotated[list[GatewayEntry], Meta(max_length=GATEWAYS_MAX)]
 
 _Row = TypeVar("_Row", bound=Table)
 
@@ -118,6 +128,11 @@ class NewTrunk(msgspec.Struct, forbid_unknown_fields=True):
     port: Port = 5060
     number_format: NumberFormat = "e164"
     calls_max: Count = 1000
+    calls_per_second_max: LimitOrNone = 0
+    gateways: Gateways = []
+    caller_display: CallerDisplay = "from"
+    dial_strip_digits: StripDigits = 0
+    dial_prefix: DialPrefix = ""
 
 
 class TrunkPatch(msgspec.Struct, forbid_unknown_fields=True):
@@ -127,6 +142,11 @@ class TrunkPatch(msgspec.Struct, forbid_unknown_fields=True):
     source_addresses: SourceAddresses | UnsetType = UNSET
     number_format: NumberFormat | UnsetType = UNSET
     calls_max: Count | UnsetType = UNSET
+    calls_per_second_max: LimitOrNone | UnsetType = UNSET
+    gateways: Gateways | UnsetType = UNSET
+    caller_display: CallerDisplay | UnsetType = UNSET
+    dial_strip_digits: StripDigits | UnsetType = UNSET
+    dial_prefix: DialPrefix | UnsetType = UNSET
     status: Status | UnsetType = UNSET
 
 
@@ -134,6 +154,11 @@ def _trunk_values(data: NewTrunk | TrunkPatch) -> dict[str, Any]:
     values = given(data)
     if "host" in values:
         values["host"] = checked(checked_host, values["host"], "host")
+    if "gateways" in values:
+        values["gateways"] = [
+            {**msgspec.structs.asdict(gateway), "host": checked(checked_host, gateway.host, f"gateways[{index}].host")}
+            for index, gateway in enumerate(values["gateways"])
+        ]
     if "source_addresses" in values:
         values["source_addresses"] = [
             checked(checked_source_address, source, "source_addresses") for source in values["source_addresses"]

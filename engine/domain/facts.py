@@ -12,9 +12,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TenantFacts:
+    """``calls_max`` and ``calls_per_second_max`` are 0 where there is no limit, here and below."""
+
     id: int
     code: str
     status: str  # active | suspended
+    calls_max: int = 0
+    calls_per_second_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,30 @@ class SipAccountFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayFacts:
+    """One place of a trunk. Lower priorities are tried first; within one, weights share the calls."""
+
+    host: str
+    port: int
+    priority: int = 0
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkRegistrationFacts:
+    """How we register to a carrier; the password is known by its hashes alone."""
+
+    username: str
+    realm: str
+    ha1_md5: str
+    ha1_sha256: str
+    expires_seconds: int = 600
+
+    def __repr__(self) -> str:
+        return f"TrunkRegistrationFacts(username={self.username!r}, realm={self.realm!r})"
+
+
+@dataclass(frozen=True, slots=True)
 class TrunkFacts:
     id: int
     code: str
@@ -60,6 +88,17 @@ class TrunkFacts:
     number_format: str  # e164 | plain_86 | national
     calls_max: int
     status: str
+    calls_per_second_max: int = 0
+    gateways: tuple[GatewayFacts, ...] = ()
+    """Further places, beside host and port."""
+    caller_display: str = "from"  # from | pai | both
+    dial_strip_digits: int = 0
+    dial_prefix: str = ""
+    registration: TrunkRegistrationFacts | None = None
+
+    @property
+    def all_gateways(self) -> tuple[GatewayFacts, ...]:
+        return (GatewayFacts(self.host, self.port), *self.gateways)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +117,8 @@ class LineFacts:
     rate_id: int
     recording: bool
     status: str
+    calls_max: int = 0
+    calls_per_second_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +130,8 @@ class XNumberFacts:
     agent_id: int | None
     unknown_caller_policy: str  # refuse | owner
     status: str
+    calls_max: int = 0
+    calls_per_second_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,11 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 IncrementSeconds = Annotated[int, Meta(ge=1, le=3600)]
 Status = Literal["active", "suspended"]
+LimitOrNone = Annotated[int, Meta(ge=0, le=1_000_000)]
+"""0: no limit."""
+StripDigits = Annotated[int, Meta(ge=0, le=15)]
+DialPrefix = Annotated[str, Meta(pattern=r"^[0-9*#+]*$", max_length=16)]
+GATEWAYS_MAX = 16
 
 
 class Entry(msgspec.Struct, forbid_unknown_fields=True):
@@ -41,6 +46,8 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True):
 class TenantEntry(Entry, kw_only=True):
     code: Code
     name: Name
+    calls_max: LimitOrNone | UnsetType = UNSET
+    calls_per_second_max: LimitOrNone | UnsetType = UNSET
     status: Status | UnsetType = UNSET
 
 
@@ -80,6 +87,25 @@ class CarrierEntry(Entry, kw_only=True):
     name: Name
 
 
+class GatewayEntry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    host: Annotated[str, Meta(max_length=255)]
+    port: Port = 5060
+    priority: Annotated[int, Meta(ge=0, le=65535)] = 0
+    weight: Annotated[int, Meta(ge=1, le=65535)] = 1
+
+
+class RegistrationEntry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """How we register to the carrier. The realm is the carrier's: with it the password is kept as a hash alone."""
+
+    username: Annotated[str, Meta(min_length=1, max_length=64)]
+    password: Annotated[str, Meta(min_length=1, max_length=PASSWORD_LENGTH_MAX)]
+    realm: Annotated[str, Meta(min_length=1, max_length=100)]
+    expires_seconds: Annotated[int, Meta(ge=60, le=86400)] = 600
+
+    def __repr__(self) -> str:
+        return f"RegistrationEntry({self.username!r})"
+
+
 class TrunkEntry(Entry, kw_only=True):
     code: Code
     carrier: Code
@@ -89,6 +115,12 @@ class TrunkEntry(Entry, kw_only=True):
     source_addresses: Annotated[list[str], Meta(min_length=1, max_length=100)]
     number_format: Literal["e164", "plain_86", "national"] | UnsetType = UNSET
     calls_max: Count | UnsetType = UNSET
+    calls_per_second_max: LimitOrNone | UnsetType = UNSET
+    gateways: Annotated[list[GatewayEntry], Meta(max_length=GATEWAYS_MAX)] | UnsetType = UNSET
+    caller_display: Literal["from", "pai", "both"] | UnsetType = UNSET
+    dial_strip_digits: StripDigits | UnsetType = UNSET
+    dial_prefix: DialPrefix | UnsetType = UNSET
+    registration: RegistrationEntry | UnsetType = UNSET
     status: Status | UnsetType = UNSET
 
 
@@ -108,6 +140,8 @@ class LineEntry(Entry, kw_only=True):
     rate: Code
     name: Name
     recording: bool | UnsetType = UNSET
+    calls_max: LimitOrNone | UnsetType = UNSET
+    calls_per_second_max: LimitOrNone | UnsetType = UNSET
     status: Status | UnsetType = UNSET
 
 
@@ -117,6 +151,8 @@ class XNumberEntry(Entry, kw_only=True):
     tenant: Reference | UnsetType = UNSET
     agent: Reference | UnsetType = UNSET
     unknown_caller_policy: Literal["refuse", "owner"] | UnsetType = UNSET
+    calls_max: LimitOrNone | UnsetType = UNSET
+    calls_per_second_max: LimitOrNone | UnsetType = UNSET
     status: Status | UnsetType = UNSET
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from msgspec import UNSET
+import msgspec
+from msgspec import UNSET, UnsetType
 from sqlalchemy import select
 
 from engine.services.bindings import BindingRefused, create_binding
+from engine.services.credentials import sip_ha1
 from engine.services.numbers import XNumberInUse, refuse_bound
 from engine.services.provisioning_file import (
     BindingEntry,
     CarrierEntry,
     LineEntry,
     RateEntry,
+    RegistrationEntry,
     TrunkEntry,
     XNumberEntry,
     checked_host,
@@ -44,6 +47,7 @@ async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -
             loading.checked(place, f"source_addresses[{index}]", checked_source_address, source)
             for index, source in enumerate(entry.source_addresses)
         ]
+        gateways, gateway_hosts_are_good = _gateways(loading, place, entry)
         if carrier is None or loading.twice(place, "code", entry.code, seen):
             continue
         values = {
@@ -55,10 +59,43 @@ async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -
             "source_addresses": sources,
             "number_format": entry.number_format,
             "calls_max": entry.calls_max,
+            "calls_per_second_max": entry.calls_per_second_max,
+            "gateways": gateways,
+            "caller_display": entry.caller_display,
+            "dial_strip_digits": entry.dial_strip_digits,
+            "dial_prefix": entry.dial_prefix,
+            "registration": _registration(entry.registration),
             "status": entry.status,
         }
-        if host is not UNSET and UNSET not in sources:
+        if host is not UNSET and UNSET not in sources and gateway_hosts_are_good:
             loading.write(Trunk, rows.get(entry.code), values)
+
+
+def _gateways(loading: Loading, place: str, entry: TrunkEntry) -> tuple[list[dict[str, Any]] | UnsetType, bool]:
+    """The trunk's further gateways as they are stored, and whether their addresses are addresses."""
+    if entry.gateways is UNSET:
+        return UNSET, True
+    hosts = [
+        loading.checked(place, f"gateways[{index}].host", checked_host, gateway.host)
+        for index, gateway in enumerate(entry.gateways)
+    ]
+    gateways = [
+        {**msgspec.structs.asdict(gateway), "host": host} for gateway, host in zip(entry.gateways, hosts, strict=True)
+    ]
+    return gateways, UNSET not in hosts
+
+
+def _registration(entry: RegistrationEntry | UnsetType) -> dict[str, Any] | UnsetType:
+    if entry is UNSET or isinstance(entry, UnsetType):
+        return UNSET
+    ha1_md5, ha1_sha256 = sip_ha1(entry.username, entry.realm, entry.password)
+    return {
+        "username": entry.username,
+        "realm": entry.realm,
+        "ha1_md5": ha1_md5,
+        "ha1_sha256": ha1_sha256,
+        "expires_seconds": entry.expires_seconds,
+    }
 
 
 async def load_rates(loading: Loading, entries: list[tuple[str, RateEntry]]) -> None:
@@ -101,6 +138,8 @@ async def load_lines(loading: Loading, entries: list[tuple[str, LineEntry]]) -> 
             "code": entry.code,
             "name": entry.name,
             "recording": entry.recording,
+            "calls_max": entry.calls_max,
+            "calls_per_second_max": entry.calls_per_second_max,
             "status": entry.status,
         }
         loading.write(Line, rows.get(entry.code), values)
@@ -146,6 +185,8 @@ async def load_x_numbers(loading: Loading, entries: list[tuple[str, XNumberEntry
             "tenant_id": tenant_id,
             "agent_id": agent_id,
             "unknown_caller_policy": entry.unknown_caller_policy,
+            "calls_max": entry.calls_max,
+            "calls_per_second_max": entry.calls_per_second_max,
             "status": entry.status,
         }
         loading.write(XNumber, row, values)

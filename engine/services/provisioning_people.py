@@ -28,10 +28,15 @@ async def load_tenants(loading: Loading, entries: list[tuple[str, TenantEntry]])
         if loading.twice(place, "code", entry.code, seen):
             continue
         if entry.code in rows:
-            loading.write(Tenant, rows[entry.code], {"name": entry.name, "status": entry.status})
+            limits = {"calls_max": entry.calls_max, "calls_per_second_max": entry.calls_per_second_max}
+            loading.write(Tenant, rows[entry.code], {"name": entry.name, "status": entry.status, **limits})
             continue
         status = "active" if entry.status is UNSET else str(entry.status)
-        await create_tenant(loading.session, code=entry.code, name=entry.name, status=status, now_ms=loading.now_ms)
+        tenant = await create_tenant(
+            loading.session, code=entry.code, name=entry.name, status=status, now_ms=loading.now_ms
+        )
+        tenant.calls_max = 0 if entry.calls_max is UNSET else int(entry.calls_max)
+        tenant.calls_per_second_max = 0 if entry.calls_per_second_max is UNSET else int(entry.calls_per_second_max)
         loading.counts.created += 1
 
 

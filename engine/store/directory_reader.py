@@ -14,11 +14,13 @@ from engine.domain.facts import (
     AgentFacts,
     BindingFacts,
     Facts,
+    GatewayFacts,
     LineFacts,
     RateFacts,
     SipAccountFacts,
     TenantFacts,
     TrunkFacts,
+    TrunkRegistrationFacts,
     XNumberFacts,
 )
 from engine.store.change_feed import FED_ENTITIES
@@ -47,8 +49,19 @@ class _Source:
         return select(*(getattr(self.table, field.name) for field in fields(self.record)))
 
     def read(self, row: Row[Any]) -> Facts:
+        if self.record is TrunkFacts:
+            return _trunk(row)
         # JSON gives lists; records are hashable.
         return self.record(*(tuple(value) if isinstance(value, list) else value for value in row))  # type: ignore[no-any-return]  # one of Facts, by _SOURCES
+
+
+def _trunk(row: Row[Any]) -> TrunkFacts:
+    values = dict(row._mapping)
+    values["source_addresses"] = tuple(values["source_addresses"])
+    values["gateways"] = tuple(GatewayFacts(**gateway) for gateway in values["gateways"])
+    if values["registration"] is not None:
+        values["registration"] = TrunkRegistrationFacts(**values["registration"])
+    return TrunkFacts(**values)
 
 
 _SOURCES = (

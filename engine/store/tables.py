@@ -19,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -49,6 +50,8 @@ class Tenant(Table):
     code: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(String(200))
     status: Mapped[str] = mapped_column(String(16), default="active")  # active | suspended
+    calls_max: Mapped[int] = mapped_column(default=0, server_default="0")  # 0: no limit
+    calls_per_second_max: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at_ms: Mapped[int]
 
 
@@ -151,6 +154,14 @@ class Trunk(Table):
     source_addresses: Mapped[list[Any]]  # CIDR blocks, or "address:port" where several trunks share an address
     number_format: Mapped[str] = mapped_column(String(16), default="e164")  # e164 | plain_86 | national
     calls_max: Mapped[int] = mapped_column(default=1000)
+    calls_per_second_max: Mapped[int] = mapped_column(default=0, server_default="0")  # 0: no limit
+    gateways: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    """Further places beside host and port: objects with host, port, priority (lower first; theirs is 0) and weight."""
+    caller_display: Mapped[str] = mapped_column(String(8), default="from", server_default="from")  # from | pai | both
+    dial_strip_digits: Mapped[int] = mapped_column(default=0, server_default="0")
+    dial_prefix: Mapped[str] = mapped_column(String(16), default="", server_default=text("''"))
+    registration: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """Where we register to the carrier: username, realm, ha1_md5, ha1_sha256, expires_seconds; never the password."""
     status: Mapped[str] = mapped_column(String(16), default="active")
 
 
@@ -180,6 +191,8 @@ class Line(Table):
     code: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(String(200))
     recording: Mapped[bool] = mapped_column(Boolean, default=True)
+    calls_max: Mapped[int] = mapped_column(default=0, server_default="0")  # 0: no limit
+    calls_per_second_max: Mapped[int] = mapped_column(default=0, server_default="0")
     status: Mapped[str] = mapped_column(String(16), default="active")
 
 
@@ -193,6 +206,8 @@ class XNumber(Table):
     tenant_id: Mapped[int | None] = mapped_column(ForeignKey("tenants.id"), index=True)
     agent_id: Mapped[int | None] = mapped_column(ForeignKey("agents.id"), index=True)
     unknown_caller_policy: Mapped[str] = mapped_column(String(16), default="refuse")  # refuse | owner
+    calls_max: Mapped[int] = mapped_column(default=0, server_default="0")
+    calls_per_second_max: Mapped[int] = mapped_column(default=0, server_default="0")
     status: Mapped[str] = mapped_column(String(16), default="active")
 
 
