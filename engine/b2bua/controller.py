@@ -72,6 +72,8 @@ class Controller:
         self.records: list[tuple[Cdr, Rate | None]] = []
         """CDRs with a new milestone, oldest first, and the rate that the call began with; the driver takes them."""
         self.counters: Counter[str] = Counter()
+        self.leg_made: Callable[[str, str], None] = lambda call_id, sip_call_id: None
+        """Told each SIP dialog that becomes part of a call, the caller's first."""
         self._settings = settings
         self._user_agent = user_agent
         self.guard = guard
@@ -183,6 +185,7 @@ class Controller:
         call = Call(cdr, rate=route.rate, policy=self._settings.policy, agent_leg=agent_leg, offer=event.request.body)
         active = ActiveCall(call_id, call, route, event.session, event.request.max_forwards - 1)
         event.session.owner = active
+        self.leg_made(call_id, event.session.call_id)
         self.calls[call_id] = active
         self._calls_by_trunk[route.trunk.id] += 1
         self._calls_by_tenant.setdefault(route.tenant_id, {})[call_id] = active
@@ -190,6 +193,7 @@ class Controller:
 
     def _refuse(self, session: Session, call_id: str, parties: Parties, cause: Cause, now: float) -> None:
         """Turns a call away before it has begun, and records that."""
+        self.leg_made(call_id, session.call_id)
         cdr = Cdr.started(call_id, parties, milliseconds(now))
         cdr.state = CdrState.ENDED
         cdr.ended_at_ms = cdr.started_at_ms
@@ -331,6 +335,8 @@ class Controller:
             active.callee = self._dialler.dial(active, output.media, now)
         except Unreachable:
             self._feed(active, call_events.CalleeFailed(Cause.TRUNK_FAILURE), now)
+        else:
+            self.leg_made(active.call_id, active.callee.call_id)
 
     def _cancel_dial(self, active: ActiveCall, output: call_events.CancelDial, now: float) -> None:
         if active.callee is not None:
