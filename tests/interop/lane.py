@@ -64,8 +64,9 @@ class Lane:
         first_increment_seconds: int = 1,
         next_increment_seconds: int = 1,
         number_format: str = "national",
-        calls_max: int = 10,
+        calls_max: int = 100,
         ipv6: bool = False,
+        callee_ipv6: bool | None = None,
         bound: bool = True,
         softphone: bool = False,
         unknown_caller_policy: str = "refuse",
@@ -77,8 +78,8 @@ class Lane:
         self.x = f"0106666{index:04d}"
         self.balance_micro = round(float(balance) * 1_000_000)
         self.password = f"password-of-{index}"
-        self.ipv6 = ipv6
-        self.caller_host, self.callee_host = ("::1", "::1") if ipv6 else ("127.0.0.2", "127.0.0.3")
+        self.caller_host = "::1" if ipv6 else "127.0.0.2"
+        self.callee_host = "::1" if (ipv6 if callee_ipv6 is None else callee_ipv6) else "127.0.0.3"
         self.engine_host = site.host_ipv6 if ipv6 else site.host
         self.caller_port, self.callee_port = free_udp_port(self.caller_host), free_udp_port(self.callee_host)
         self.second_port = free_udp_port(self.caller_host)
@@ -168,10 +169,10 @@ class Lane:
     def received_by_callees(self) -> list[Message]:
         return [message for callee in self._callees for message in callee.received()]
 
-    def phone(self, *, is_customer: bool = False, port: int | None = None) -> SipPhone:
-        """A phone by hand, at the trunk's caller address, or at another ``port``, where nobody knows it."""
+    def phone(self, *, is_customer: bool = False, host: str | None = None, port: int | None = None) -> SipPhone:
+        """A phone by hand, at the trunk's caller address, or at another ``host`` or ``port``, where nobody knows it."""
         phone = SipPhone(
-            self.caller_host, self.caller_port if port is None else port, (self.engine_host, self.site.sip_port)
+            host or self.caller_host, self.caller_port if port is None else port, (self.engine_host, self.site.sip_port)
         )
         self._closers.append(phone.close)
         self._watched.append(Watched(lambda: phone.received, self.a if is_customer else self.b, True))
@@ -179,7 +180,7 @@ class Lane:
 
     def called_phone(self) -> SipPhone:
         """A phone by hand at the address that the trunk sends to: B's."""
-        phone = SipPhone(self.callee_host, self.callee_port, (self.engine_host, self.site.sip_port))
+        phone = SipPhone(self.callee_host, self.callee_port, (self.site.host, self.site.sip_port))
         self._closers.append(phone.close)
         self._watched.append(Watched(lambda: phone.received, self.a, True))
         return phone

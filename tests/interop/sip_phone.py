@@ -22,9 +22,11 @@ class SipPhone:
         self._read = 0
         self._branch = 0
         self._local = self._remote = self._target = self._call_id = ""
-        self._cseq = 0
+        self._cseq = self._invite_cseq = 0
+        self._last = b""
 
     def send(self, octets: bytes) -> None:
+        self._last = octets
         self.socket.sendto(octets, self.engine)
 
     def request(
@@ -66,18 +68,30 @@ class SipPhone:
         self._local = f"<sip:{own}@{self._host}>;tag=phone-{self.port}"
         self._remote = f"<sip:{dialled}@{self.engine[0]}>"
         self._target = f"sip:{dialled}@{self.engine[0]}:{self.engine[1]}"
-        self._cseq = cseq
+        self._cseq = self._invite_cseq = cseq
         self._call_id = self._call_id or f"call-{self.port}"
         content = ("Content-Type: application/sdp", *headers)
         self._send_in_dialog("INVITE", cseq, content, description)
 
+    def cancel(self) -> None:
+        """CANCEL of the INVITE sent last: its own branch and number (RFC 3261 §9.1)."""
+        self._branch -= 1
+        self._send_in_dialog("CANCEL", self._cseq)
+
+    def repeat(self) -> None:
+        """The last datagram once more."""
+        self.send(self._last)
+
     def acknowledge(self, response: Message) -> None:
         """ACK for a 2xx; from now on the dialog is the one that the response made."""
+        self.take_dialog(response)
+        self._send_in_dialog("ACK", self._invite_cseq)
+
+    def take_dialog(self, response: Message) -> None:
         self._remote = response.header("To")
         contact = re.search(r"<([^>]+)>", response.header("Contact"))
         assert contact is not None
         self._target = contact[1]
-        self._send_in_dialog("ACK", self._cseq)
 
     def acknowledge_failure(self, response: Message) -> None:
         """ACK for a 3xx to 6xx: of the INVITE's own transaction (RFC 3261 §17.1.1.3)."""

@@ -11,6 +11,9 @@ from tests.interop.ports import free_udp_port
 
 pytestmark = pytest.mark.sipp
 
+FLOOD_HOST = "127.0.0.5"
+"""Of its own, so that no other test's phones share its rate."""
+
 _INVITE = (
     "INVITE sip:{x}@127.0.0.1 SIP/2.0\r\n"
     "Via: SIP/2.0/UDP 127.0.0.2:{port};branch=z9hG4bK-bad-{case};rport\r\n"
@@ -50,28 +53,49 @@ def test_malformed_request_gets_400_with_a_reason(lane: Lane, case: str) -> None
     assert lane.cdrs() == []
 
 
-def test_garbage_is_dropped_and_counted_while_a_call_goes_on(lane: Lane) -> None:
+def garbage(invite: bytes) -> list[bytes]:
+    """398 datagrams that are no SIP: random, cut off within the Via (nowhere to answer to), STUN, a bare response."""
     generator = random.Random(20)
+    noise = [b"\xff" + generator.randbytes(generator.randrange(5, 1400)) for _ in range(300)]
+    cut = [invite[:length] for length in range(5, 101)]
+    return [*noise, *cut, b"\x00\x01\x00\x00" + bytes(16), b"SIP/2.0 200 OK\r\n\r\n"]
+
+
+def test_garbage_from_a_trunk_is_dropped_and_counted_while_its_call_goes_on(lane: Lane) -> None:
     callee = lane.callee("callee_answers")
     before = lane.site.status().counters
-    phone = lane.phone(port=free_udp_port(lane.caller_host))
+    phone = lane.phone(port=lane.second_port)
     caller = lane.caller("caller_hangs_up", duration_ms=1500)
     caller.wait_received("SIP/2.0 200")
-    invite = _INVITE.format(x=lane.x, a=lane.a, port=phone.port, case="cut").encode()
-    for _ in range(300):
-        phone.send(generator.randbytes(generator.randrange(5, 1400)))
-    for length in range(5, 100):
-        phone.send(invite[:length])  # within the Via: nowhere to answer to
-    phone.send(b"\x00\x01\x00\x00" + bytes(16))
+    for octets in garbage(_INVITE.format(x=lane.x, a=lane.a, port=phone.port, case="cut").encode()):
+        phone.send(octets)
     phone.send(b"\r\n\r\n")
     phone.send(b"")
-    phone.send(b"SIP/2.0 200 OK\r\n\r\n")
-    phone.listen(0.3)
+    phone.listen(0.4)
     after = lane.site.status().counters
-    dropped = sum(after[name] - before[name] for name in ("malformed", "ignored"))
-    assert dropped >= 395
-    assert after["keep_alives"] - before["keep_alives"] == 1 + 1
+    assert sum(after[name] - before[name] for name in ("malformed", "ignored")) == 398
+    assert after["keep_alives"] - before["keep_alives"] == 2
     assert [message.octets for message in phone.received] == [b"\r\n"]  # the keep-alive's answer, and nothing else
+    caller.wait()
+    callee.wait()
+    lane.assert_talked(lane.cdr(), 1.5)
+
+
+def test_strangers_flood_is_dropped_and_counted_while_a_call_goes_on(lane: Lane) -> None:
+    callee = lane.callee("callee_answers")
+    before = lane.site.status().counters
+    stranger = lane.phone(host=FLOOD_HOST, port=free_udp_port(FLOOD_HOST))
+    caller = lane.caller("caller_hangs_up", duration_ms=1500)
+    caller.wait_received("SIP/2.0 200")
+    stranger.send(b"\r\n\r\n")
+    for octets in garbage(_INVITE.format(x=lane.x, a=lane.a, port=stranger.port, case="cut").encode()):
+        stranger.send(octets)
+    stranger.listen(0.4)
+    after = lane.site.status().counters
+    counted = sum(after[name] - before.get(name, 0) for name in ("malformed", "ignored", "dropped_over_rate"))
+    assert counted == 398
+    assert after["dropped_over_rate"] > before.get("dropped_over_rate", 0)
+    assert [message.octets for message in stranger.received] == [b"\r\n"]
     caller.wait()
     callee.wait()
     lane.assert_talked(lane.cdr(), 1.5)

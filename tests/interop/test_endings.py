@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.runtime.control.protocol import Done, HangUp
-from tests.interop.conftest import check_after, lane_indexes
+from tests.interop.conftest import check_after, end_calls_of, has_failed, lane_indexes
 from tests.interop.lane import Lane
 from tests.interop.site import Site, wait_for
 
@@ -29,11 +30,14 @@ def own_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture
-def own_lane(own_site: Site, tmp_path: Path) -> Iterator[Lane]:
-    made = Lane(own_site, tmp_path / "lane", next(lane_indexes))
+def own_lane(own_site: Site, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lane]:
+    made = Lane(own_site, tmp_path / "lane", next(lane_indexes), balance="100.00")
     yield made
     made.close()
-    check_after(own_site, [made])
+    if has_failed(request.node):
+        end_calls_of(own_site, [made])
+    else:
+        check_after(own_site, [made])
 
 
 def test_operator_hangs_up(lane: Lane) -> None:
@@ -133,3 +137,55 @@ def test_engine_killed_while_it_rings(own_site: Site, own_lane: Lane) -> None:
     cdr = own_lane.cdr()
     assert (cdr["cause"], cdr["release_side"], cdr["sip_status"]) == ("engine_restart", "platform", 500)
     own_lane.assert_never_talked(cdr)
+
+
+def test_engine_killed_among_many_calls(own_site: Site, own_lane: Lane) -> None:
+    """Every call that was told 100 has one CDR after the restart, whatever it was doing, and the ledger agrees."""
+    callee = own_lane.callee("callee_answers", calls=60, options=("-l", "60"))
+    caller = own_lane.caller("caller_hangs_up", calls=60, duration_ms=500, options=("-r", "30", "-l", "60"))
+    wait_for("some calls are over", lambda: len(callee.received("BYE")) >= 10, 10.0)
+    own_site.kill_engine()
+    caller.end()
+    callee.end()
+    trying = {message.header("Call-ID") for message in caller.received("SIP/2.0 100")}
+    over = {message.header("Call-ID") for message in caller.received("SIP/2.0 200") if "BYE" in message.header("CSeq")}
+    own_site.start_engine()
+    rows = own_lane.cdrs()
+    wait_for("every record is closed", lambda: all(row["state"] == "ended" for row in own_lane.cdrs()))
+    assert len(rows) == len({row["id"] for row in rows})
+    # One more may have come in whose 100 SIPp had not read.
+    assert len(trying) <= len(rows) <= len(trying) + 3
+    causes = [row["cause"] for row in own_lane.cdrs()]
+    assert set(causes) == {"normal", "engine_restart"}
+    assert len(over) <= causes.count("normal") <= len(over) + 3
+    query = "SELECT * FROM ledger_entries WHERE tenant_id = ? AND kind = 'call_charge'"
+    entries = own_site.rows(query, own_lane.tenant_id)
+    charged = {row["id"]: -row["charge_micro"] for row in own_lane.cdrs() if row["charge_micro"]}
+    assert {entry["cause_id"]: entry["amount_micro"] for entry in entries} == charged
+    account = own_site.rows("SELECT balance_micro FROM accounts WHERE tenant_id = ?", own_lane.tenant_id)[0]
+    assert account["balance_micro"] == own_lane.balance_micro + sum(charged.values())
+    for row in own_lane.cdrs():
+        if row["answered_at_ms"] is not None:
+            own_lane.recording(row)
+
+
+def test_database_that_is_locked_holds_up_no_call(own_site: Site, own_lane: Lane) -> None:
+    """Another writer sits on the database: calls that have their lease come and go, and their records follow."""
+    callee = own_lane.callee("callee_answers", calls=2)
+    own_lane.caller("caller_hangs_up", duration_ms=200).wait()
+    own_lane.cdr()
+    path = own_site.settings.database_url.partition(":///")[2]
+    blocker = sqlite3.connect(path, isolation_level=None)
+    try:
+        blocker.execute("BEGIN IMMEDIATE")
+        second = own_lane.caller("caller_hangs_up", duration_ms=600)
+        second.wait()
+        callee.wait()
+        assert len(own_lane.cdrs()) == 1  # nothing could be written yet
+        assert own_site.status().counters["records_waiting"] >= 1
+    finally:
+        blocker.close()
+    wait_for("both CDRs", lambda: [row["state"] for row in own_lane.cdrs()] == ["ended", "ended"], 10.0)
+    rows = own_lane.cdrs()
+    assert abs(rows[1]["ended_at_ms"] - rows[1]["answered_at_ms"] - 600) < 250
+    own_lane.recording(rows[1])
