@@ -9,6 +9,7 @@ from typing import Protocol
 from sip.core.events import Event
 from sip.core.hop import Hop
 from sip.core.user_agent import UserAgent
+from sip.transport.tcp import StreamUser, TcpTransport
 from sip.transport.udp import UdpSocket
 
 # Rounds of "events cause datagrams, failed sends cause events" in one flush; what is left waits for the next.
@@ -45,12 +46,14 @@ class Endpoint:
         *,
         admit: Callable[[bytes, Hop, float], bool] | None = None,
         observe: Callable[[bytes, Hop, float, bool], None] | None = None,
+        streams: Iterable[TcpTransport] = (),
     ) -> None:
         """`admit(data, source, now)` says whether a datagram is worth reading; `observe(data, hop, now, sent)` sees
         each one that is read or sent.
         """
         self.user_agent = user_agent
         self.sockets = tuple(sockets)
+        self.streams = tuple(streams)
         self.unsendable = 0  # datagrams for a family or transport without socket
         self._transaction_user = transaction_user
         self._clock = clock
@@ -58,6 +61,7 @@ class Endpoint:
         self._observe = observe
         self._ipv4 = next((each for each in self.sockets if not each.is_ipv6), None)
         self._ipv6 = next((each for each in self.sockets if each.is_ipv6), None)
+        self._by_transport = {(each.name, each.is_ipv6): each for each in self.streams}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
@@ -67,11 +71,17 @@ class Endpoint:
         self._loop = loop
         for each in self.sockets:
             each.listen(loop, self._receive, self.flush)
+        user = StreamUser(self._receive, self.flush, self._stream_failed, self._stream_lost)
+        for stream in self.streams:
+            stream.listen(loop, user)
+        self.user_agent.on_alias = self._alias
 
     def close(self) -> None:
         """Closes sockets and timer; what is not sent is not sent. Idempotent."""
         for each in self.sockets:
             each.close()
+        for stream in self.streams:
+            stream.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -88,6 +98,19 @@ class Endpoint:
         self.user_agent.receive_datagram(data, source, now)
         if self.user_agent.events:
             self._tell(now)
+
+    def _stream_failed(self, hop: Hop) -> None:
+        self.user_agent.transport_failed(hop, self._clock())
+        self.flush()
+
+    def _stream_lost(self, hop: Hop) -> None:
+        self.user_agent.connection_lost(hop, self._clock())
+        self.flush()
+
+    def _alias(self, source: Hop, port: int) -> None:
+        stream = self._by_transport.get((source.transport, ":" in source.host))
+        if stream is not None:
+            stream.alias(source, port)
 
     def _fire_due(self, now: float) -> None:
         deadline = self._transaction_user.next_deadline()
@@ -134,8 +157,12 @@ class Endpoint:
         for data, hop in datagrams:
             if self._observe is not None:
                 self._observe(data, hop, now, True)
-            carrier = self._ipv6 if ":" in hop.host else self._ipv4
-            if carrier is None or hop.transport != "udp":
+            carrier: UdpSocket | TcpTransport | None
+            if hop.transport == "udp":
+                carrier = self._ipv6 if ":" in hop.host else self._ipv4
+            else:
+                carrier = self._by_transport.get((hop.transport, ":" in hop.host))
+            if carrier is None:
                 self.unsendable += 1
                 failed.append(hop)
             elif not carrier.send(data, hop):

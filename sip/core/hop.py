@@ -6,11 +6,15 @@ from typing import NamedTuple
 
 
 class Hop(NamedTuple):
-    """`transport` is lower case ("udp"); `host` is numeric, IPv6 without brackets; `port` is never 0."""
+    """`transport` is lower case ("udp"); `host` is numeric, IPv6 without brackets; `port` is never 0.
+
+    `name` is what a TLS server's certificate must hold (RFC 5922 §4), "" where the address was all that was known.
+    """
 
     transport: str
     host: str
     port: int
+    name: str = ""
 
     @property
     def is_reliable(self) -> bool:

@@ -23,7 +23,8 @@ class SessionState(IntEnum):
 
 class Session:
     """`owner` is the transaction user's own and is not touched here. `hop` is where in-dialog requests go, `source`
-    where the peer's last message of the dialog's making came from; set `use_source` for a peer behind NAT."""
+    where the peer's last message of the dialog's making came from; set `use_source` for a peer behind NAT.
+    `is_secure` for a sips: call, whose Contacts must be sips: as well (RFC 3261 §8.1.1.8)."""
 
     __slots__ = (
         "bye_lines",
@@ -31,6 +32,7 @@ class Session:
         "contact_user",
         "dialog",
         "hop",
+        "is_secure",
         "outgoing",
         "owner",
         "pending_client",
@@ -49,6 +51,7 @@ class Session:
         self.owner: object = None
         self.state = SessionState.CALLING
         self.use_source = False
+        self.is_secure = False
         self.bye_lines: str | None = None  # of a BYE that waits for the ACK of our 2xx (RFC 3261 §15)
         # The INVITE transaction last begun each way; kept until its ACK is sent or has come.
         self.client: ClientInviteTransaction | None = None

@@ -99,7 +99,9 @@ class SipUri:
         if not host or not is_numeric_host(host):
             return None
         transport = self.parameters.get("transport", transport).lower()
-        return Hop(transport, host, self.port or (5061 if transport == "tls" or self.scheme == "sips" else 5060))
+        if self.scheme == "sips":  # with transport=tcp too: TLS over TCP (RFC 3261 §26.2.2)
+            transport = "tls"
+        return Hop(transport, host, self.port or (5061 if transport == "tls" else 5060))
 
 
 def unescape(text: str) -> str:

@@ -11,11 +11,13 @@ from sip.core.hop import Hop
 from sip.core.message import Request
 from sip.core.parser import parse_message
 from sip.core.session import OutgoingRequest, Session
+from sip.core.transaction_layer import ClientTransaction
 from sip.core.transactions.client_invite import ClientInviteTransaction
 from sip.core.transactions.client_non_invite import ClientNonInviteTransaction
 from sip.core.transactions.server_transaction import ServerTransaction
-from sip.core.transactions.states import Input
+from sip.core.transactions.states import Input, State
 from sip.core.transactions.transaction import FAILED, RESEND, TIMED_OUT, Transaction
+from sip.core.uri import parse_host_port
 from sip.core.user_agent_server import UserAgentServer
 from sip.errors import PeerFault
 
@@ -43,6 +45,8 @@ class UserAgent(UserAgentServer):
             message = parse_message(data)
             if isinstance(message, Request):
                 request = message
+                if source.transport == "tls" and self.on_alias is not None and ";alias" in message.via.value:
+                    self.on_alias(source, parse_host_port(message.via.sent_by, "Via")[1] or 5061)
                 if len(data) > self.settings.max_message_octets:
                     self.counters.too_large += 1
                     self._refuse(message, source, 513)
@@ -84,7 +88,19 @@ class UserAgent(UserAgentServer):
     def transport_failed(self, hop: Hop, now: float) -> None:
         """The transport could not deliver to `hop`: pending client transactions there fail with 503 (§8.1.3.1)."""
         self.counters.transport_failures += 1
-        for transaction in [each for each in self._layer.clients.values() if each.hop == hop]:
+        self._fail([each for each in self._layer.clients.values() if each.hop == hop], now)
+
+    def connection_lost(self, hop: Hop, now: float) -> None:
+        """A connection to `hop` is gone: what had no response on it yet fails as in `transport_failed`. What had one
+        goes on: the peer opens another for the rest (§18.2.2)."""
+        clients = self._layer.clients.values()
+        self._fail([each for each in clients if each.hop == hop and each.state <= State.TRYING], now)
+
+    def _fail(self, transactions: list[ClientTransaction], now: float) -> None:
+        for transaction in transactions:
+            if transaction.fallback and transaction.state <= State.TRYING:
+                self._fall_back_to_udp(transaction, now)
+                continue
             user = transaction.user
             if transaction.step(_TRANSPORT_ERROR, now) & FAILED:
                 self._told(transaction, user, 503, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sip.core.dialog import Dialog
 from sip.core.events import Event
 from sip.core.hop import Hop, bracketed
 from sip.core.session import Session, SessionState
@@ -23,8 +24,16 @@ class UserAgentBase:
         self.sessions: dict[str, Session] = {}  # by our tag; at most settings.sessions_max
         self._new_token = new_token
         self._layer = TransactionLayer(settings.timers, settings.transactions_max, self.datagrams)
+        self._udp_only: dict[tuple[str, int], float] = {}  # peers that refused TCP, until when
         self._sent_by_ipv4 = _sent_by(settings.local_ipv4)
         self._sent_by_ipv6 = _sent_by(settings.local_ipv6)
+        self._sent_by_stream = {
+            (transport, is_ipv6): _sent_by(address and (address[0], port or address[1]))
+            for transport, port in (("tcp", settings.local_tcp_port), ("tls", settings.local_tls_port))
+            for is_ipv6, address in ((False, settings.local_ipv4), (True, settings.local_ipv6))
+        }
+        # Called with a TLS peer and its own port where its Via asks for connection reuse (RFC 5923).
+        self.on_alias: Callable[[Hop, int], None] | None = None
         self._methods = frozenset(settings.methods)
         self._agent_line = f"User-Agent: {settings.user_agent}\r\n"
         self._allow_line = f"Allow: {', '.join(settings.methods)}\r\n"
@@ -32,21 +41,35 @@ class UserAgentBase:
         self._capability_lines = f"{self._allow_line}{supported}{self._agent_line}"
 
     def _via(self, hop: Hop, branch: str) -> str:
-        return f"SIP/2.0/{hop.transport.upper()} {self._sent_by(hop)};branch={branch};rport"
+        alias = ";alias" if hop.transport == "tls" else ""
+        return f"SIP/2.0/{hop.transport.upper()} {self._sent_by(hop)};branch={branch};rport{alias}"
 
     def _sent_by(self, hop: Hop) -> str:
-        sent_by = self._sent_by_ipv6 if ":" in hop.host else self._sent_by_ipv4
+        if hop.transport == "udp":
+            sent_by = self._sent_by_ipv6 if ":" in hop.host else self._sent_by_ipv4
+        else:
+            sent_by = self._sent_by_stream.get((hop.transport, ":" in hop.host), "")
         if not sent_by:
-            raise LocalFault("no local address of the hop's family")
+            raise LocalFault("no local address of the hop's family and transport")
         return sent_by
 
-    def _contact_line(self, hop: Hop, user: str) -> str:
+    def _contact_line(self, hop: Hop, user: str, *, is_secure: bool = False) -> str:
         at = f"{user}@" if user else ""
+        if is_secure and hop.transport == "tls":
+            return f"Contact: <sips:{at}{self._sent_by(hop)}>\r\n"
         transport = "" if hop.transport == "udp" else f";transport={hop.transport}"
         return f"Contact: <sip:{at}{self._sent_by(hop)}{transport}>\r\n"
 
     def _hop_of(self, session: Session) -> Hop:
         return session.source if session.use_source else session.hop
+
+    def _next_hop(self, dialog: Dialog, known: Hop) -> Hop:
+        """Where requests in `dialog` go; `known` is where the peer has been met, and stands in for a host name.
+
+        A TLS peer that was verified by a name is held to that name at its Contact's address too.
+        """
+        hop = dialog.next_hop(known.transport) or known
+        return hop._replace(name=known.name) if known.name and hop.transport == "tls" else hop
 
     def _end(self, session: Session) -> None:
         """The session is over: out of the table, its references to transactions cut. Idempotent."""

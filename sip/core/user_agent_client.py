@@ -65,7 +65,9 @@ class UserAgentClient(UserAgentSender):
             self.events.append(InviteFailed(session, 503, None))
             return session
         pairs = list(headers)
-        lines = self._contact_line(hop, contact_user) + header_lines(pairs) + self._capability_lines
+        session.is_secure = target.startswith("sips:")
+        contact = self._contact_line(hop, contact_user, is_secure=session.is_secure)
+        lines = contact + header_lines(pairs) + self._capability_lines
         routes = header_lines((name, value) for name, value in pairs if name.lower() == "route") if pairs else ""
         self._start_invite(session, hop, target, routes, lines, max_forwards, content_type, body, now)
         self.sessions[tag] = session
@@ -161,7 +163,8 @@ class UserAgentClient(UserAgentSender):
         dialog = session.dialog
         dialog.local_cseq += 1
         hop = self._hop_of(session)
-        lines = self._contact_line(hop, session.contact_user) + header_lines(headers) + self._capability_lines
+        contact = self._contact_line(hop, session.contact_user, is_secure=session.is_secure)
+        lines = contact + header_lines(headers) + self._capability_lines
         uri_text, routes = dialog.request_line_and_routes()
         transaction = self._start_invite(session, hop, uri_text, routes, routes + lines, 70, kind, body, now)
         transaction.is_initial = False
@@ -318,7 +321,7 @@ class UserAgentClient(UserAgentSender):
         tag = origin.from_.rpartition("=")[2]
         dialog = Dialog(origin.call_id, origin.from_, tag, origin.to, origin.uri_text)
         dialog.learn_from_response(response)
-        hop = dialog.next_hop(source.transport) or source
+        hop = self._next_hop(dialog, source)
         self.datagrams.append((self._acknowledgement(dialog, origin.cseq_number, hop, b"", ()), hop))
         dialog.local_cseq = origin.cseq_number
         unwanted = Session(dialog, hop, outgoing=True, contact_user="")
@@ -328,11 +331,11 @@ class UserAgentClient(UserAgentSender):
     def _adopt(self, session: Session, response: Response, source: Hop) -> None:
         session.dialog.learn_from_response(response)
         session.source = source
-        session.hop = session.dialog.next_hop(source.transport) or source
+        session.hop = self._next_hop(session.dialog, source)
 
     def _refresh(self, session: Session, response: Response) -> None:
         if session.dialog.refresh_target(response) and not session.dialog.route_set:
-            session.hop = session.dialog.next_hop(session.hop.transport) or session.hop
+            session.hop = self._next_hop(session.dialog, session.hop)
 
     def _non_invite_completed(
         self, user: Session | OutgoingRequest, method: str, status: int, response: Response | None

@@ -8,13 +8,16 @@ from sip.core.builder import header_lines, one_line, request_octets
 from sip.core.dialog import Dialog
 from sip.core.hop import Hop
 from sip.core.session import OutgoingRequest, Session, SessionState
-from sip.core.transaction_layer import client_key
+from sip.core.transaction_layer import ClientTransaction, client_key
 from sip.core.transactions.client_invite import ClientInviteTransaction, InviteOrigin
 from sip.core.transactions.client_non_invite import ClientNonInviteTransaction
 from sip.core.user_agent_base import UserAgentBase
 from sip.core.via import MAGIC_COOKIE
 
 HeaderPairs = Iterable[tuple[str, str]]
+
+UDP_ONLY_PEERS_MAX = 1024  # peers that refused TCP; all are tried anew when there are more
+UDP_ONLY_SECONDS = 300.0
 
 
 class UserAgentSender(UserAgentBase):
@@ -52,7 +55,10 @@ class UserAgentSender(UserAgentBase):
         )
         self._layer.clients[transaction.key] = transaction
         session.client = transaction
-        transaction.start(data, now)
+        if self._is_too_large(data, hop):
+            self._start_by_tcp(transaction, data, branch, now)
+        else:
+            transaction.start(data, now)
         return transaction
 
     def _start_non_invite(
@@ -60,6 +66,35 @@ class UserAgentSender(UserAgentBase):
     ) -> None:
         transaction = ClientNonInviteTransaction(self._layer, client_key(branch, method), hop, method, user)
         self._layer.clients[transaction.key] = transaction
+        if self._is_too_large(data, hop):
+            self._start_by_tcp(transaction, data, branch, now)
+        else:
+            transaction.start(data, now)
+
+    def _is_too_large(self, data: bytes, hop: Hop) -> bool:
+        """True for what must not go by UDP, which may lose a part of it for the whole (RFC 3261 §18.1.1)."""
+        limit = self.settings.tcp_from_octets
+        return 0 < limit < len(data) and hop.transport == "udp"
+
+    def _start_by_tcp(self, transaction: ClientTransaction, data: bytes, branch: str, now: float) -> None:
+        hop = transaction.hop
+        if self._udp_only.get((hop.host, hop.port), now) > now:
+            transaction.start(data, now)
+            return
+        self.counters.moved_to_tcp += 1
+        by_tcp = hop._replace(transport="tcp")
+        transaction.hop, transaction.fallback = by_tcp, data
+        old, new = self._via(hop, branch), self._via(by_tcp, branch)
+        transaction.start(data.replace(old.encode(), new.encode(), 1), now)
+
+    def _fall_back_to_udp(self, transaction: ClientTransaction, now: float) -> None:
+        """TCP met no listener: the request goes by UDP after all (§18.1.1), as others do for a while."""
+        self.counters.fallen_back_to_udp += 1
+        hop, data = transaction.hop._replace(transport="udp"), transaction.fallback
+        if len(self._udp_only) >= UDP_ONLY_PEERS_MAX:
+            self._udp_only.clear()
+        self._udp_only[hop.host, hop.port] = now + UDP_ONLY_SECONDS
+        transaction.hop, transaction.fallback = hop, b""
         transaction.start(data, now)
 
     def _send_in_dialog(
@@ -71,7 +106,7 @@ class UserAgentSender(UserAgentBase):
         branch = MAGIC_COOKIE + self._new_token()
         uri_text, routes = dialog.request_line_and_routes()
         if method == "UPDATE":  # a target refresh request carries a Contact (RFC 3311 §5.1)
-            lines = self._contact_line(hop, session.contact_user) + lines
+            lines = self._contact_line(hop, session.contact_user, is_secure=session.is_secure) + lines
         data = request_octets(
             method,
             uri_text,

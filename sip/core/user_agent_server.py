@@ -93,7 +93,7 @@ class UserAgentServer(UserAgentClient):
         session = transaction.user
         lines = header_lines(headers)
         if session is not None and status < 300 and transaction.method in ("INVITE", "UPDATE"):
-            contact = self._contact_line(transaction.hop, session.contact_user)
+            contact = self._contact_line(transaction.hop, session.contact_user, is_secure=session.is_secure)
             lines = f"{transaction.extra}{contact}{lines}{self._capability_lines}"
         elif transaction.method == "OPTIONS" and status < 300:
             lines = f"{lines}{self._capability_lines}"  # §11.2
@@ -280,8 +280,9 @@ class UserAgentServer(UserAgentClient):
             # An RFC 2543 caller need not have one: its From stands in (RFC 4475 §3.4.1).
             if request.contact is None and request.via.branch.startswith(MAGIC_COOKIE):
                 raise PeerFault(400, "Missing Contact")
-            session = Session(dialog, dialog.next_hop(source.transport) or source, outgoing=False, contact_user="")
+            session = Session(dialog, self._next_hop(dialog, source), outgoing=False, contact_user="")
             session.source = source
+            session.is_secure = request.uri.scheme == "sips"
             transaction = self._start_server_invite(session, request, key, hop, head, tagged, to, now)
             self.sessions[tag] = session
             self.events.append(IncomingInvite(session, transaction, request, source))
@@ -387,7 +388,7 @@ class UserAgentServer(UserAgentClient):
             transaction.user = session
             self._layer.servers[key] = transaction
         if method in ("INVITE", "UPDATE") and dialog.refresh_target(request) and not dialog.route_set:
-            session.hop = dialog.next_hop(source.transport) or source
+            session.hop = self._next_hop(dialog, source)
             session.source = source
         self.events.append(DialogRequest(session, transaction, request))
 

@@ -15,11 +15,17 @@ class UserAgentSettings:
     """Fixed for the life of a user agent.
 
     `local_ipv4` and `local_ipv6` are the advertised (host, port) for Via and Contact of each address family, IPv6
-    without brackets; None where the family is not in use. `extensions` are the option tags for Supported and Require.
+    without brackets; None where the family is not in use. `local_tcp_port` and `local_tls_port` stand for its port
+    there, 0 meaning the same. A request of more than `tcp_from_octets` goes by TCP instead of UDP (RFC 3261 §18.1.1),
+    and by UDP again where that meets no listener; 0 where there is no TCP. `extensions` are the option tags
+    for Supported and Require.
     """
 
     local_ipv4: tuple[str, int] | None = None
     local_ipv6: tuple[str, int] | None = None
+    local_tcp_port: int = 0
+    local_tls_port: int = 0
+    tcp_from_octets: int = 0
     timers: TimerSettings = field(default_factory=TimerSettings)
     transactions_max: int = 200_000  # 64*T1 of lingering ones is most of it: some 100 for each call a second
     sessions_max: int = 20_000
@@ -52,3 +58,5 @@ class Counters:
     refused: int = 0  # other refusals by the user agent itself: 405, 416, 420, 483, …
     forked_answers: int = 0
     transport_failures: int = 0
+    moved_to_tcp: int = 0
+    fallen_back_to_udp: int = 0

@@ -38,7 +38,16 @@ class ClientInviteTransaction(Transaction):
     `user` goes once the 2xx is acknowledged: what is left to do, for 64*T1, needs no session.
     """
 
-    __slots__ = ("answered_tag", "cancel_lines", "had_offer", "is_cancelled", "is_initial", "origin", "user")
+    __slots__ = (
+        "answered_tag",
+        "cancel_lines",
+        "fallback",
+        "had_offer",
+        "is_cancelled",
+        "is_initial",
+        "origin",
+        "user",
+    )
 
     TABLE: ClassVar[Compiled] = compile_table(CLIENT_INVITE)
     method: ClassVar[str] = "INVITE"
@@ -47,6 +56,7 @@ class ClientInviteTransaction(Transaction):
         super().__init__(ground, key, hop, State.CALLING)
         self.origin = origin
         self.user: Session | None = user
+        self.fallback = b""  # the same for UDP, of a request that was too large for it
         self.answered_tag = ""  # the To tag of the 2xx that was acknowledged
         self.is_initial = True
         self.had_offer = True

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 class ClientNonInviteTransaction(Transaction):
     """`user` is None for a CANCEL or a BYE that the user agent sends on its own account."""
 
-    __slots__ = ("method", "user")
+    __slots__ = ("fallback", "method", "user")
 
     TABLE: ClassVar[Compiled] = compile_table(CLIENT_NON_INVITE)
 
     def __init__(self, ground: Ground, key: str, hop: Hop, method: str, user: Session | OutgoingRequest | None) -> None:
         super().__init__(ground, key, hop, State.TRYING)
+        self.fallback = b""  # the same for UDP, of a request that was too large for it
         self.method = method
         self.user = user
 
