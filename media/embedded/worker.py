@@ -32,7 +32,7 @@ WRITER_SECONDS_MAX: Final = 10.0
 
 def run(settings: WorkerSettings) -> None:
     """Serve until a signal comes. Raises OSError where sockets or the control path cannot be had."""
-    _raise_descriptor_limit(settings.descriptors_max)
+    _set_descriptor_limit(settings.descriptors_max)
     relay = Relay(time.monotonic, settings.descriptors_max)
     # The hash thread and signals wake the loop through this pipe's ends.
     wake_in, wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -80,12 +80,12 @@ def _wake(descriptor: int) -> None:
         return
 
 
-def _raise_descriptor_limit(wanted: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
-        if hard < wanted:
-            log.warning("only %d descriptors may be open, calls_max needs %d", hard, wanted)
+def _set_descriptor_limit(wanted: int) -> None:
+    """Allow exactly what the relay's table has room for: beyond it the kernel refuses, and the caller of it says so."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    if hard < wanted:
+        log.warning("only %d descriptors may be open, calls_max needs %d", hard, wanted)
 
 
 def main(arguments: list[str]) -> int:

@@ -148,6 +148,22 @@ class Engine:
         self.socket.close()
 
 
+def spare_ports(count: int) -> dict[str, int]:
+    """A range of exactly so many ports that nobody holds, for tests that count on each of them."""
+    while True:
+        first = 16_000 + (os.getpid() * 7 + next(_ranges) * 40) % 3_900 // 2 * 2
+        probes = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+        try:
+            for index, probe in enumerate(probes):
+                probe.bind(("127.0.0.1", first + index))
+            return {"port_min": first, "port_max": first + count - 1}
+        except OSError:
+            continue
+        finally:
+            for probe in probes:
+                probe.close()
+
+
 class Worker:
     """A worker process with settings of a test's own."""
 

@@ -29,7 +29,7 @@ from media.plane import (
     SideStatistics,
     StartRecording,
 )
-from tests.unit.media.phones import Call, Engine, Phone, Worker, description, rtp, share_at
+from tests.unit.media.phones import Call, Engine, Phone, Worker, description, rtp, share_at, spare_ports
 
 
 def statistics(engine: Engine, call_id: str = "call") -> tuple[SideStatistics, SideStatistics]:
@@ -204,7 +204,7 @@ def test_family_that_is_not_served_is_refused(engine: Engine) -> None:
 
 
 def test_ports_run_out(start_worker: Callable[..., Worker]) -> None:
-    engine = start_worker(port_min=19_000, port_max=19_007, quarantine_seconds=60).engine()
+    engine = start_worker(quarantine_seconds=60, **spare_ports(8)).engine()
     calls = [Call(engine, f"call-{index}") for index in range(2)]
     reply = engine.ask(Offer(engine.cookie(), "third", Side.CALLER, description(4000)))
     assert isinstance(reply, Refused)
@@ -214,7 +214,7 @@ def test_ports_run_out(start_worker: Callable[..., Worker]) -> None:
 
 
 def test_port_in_quarantine_is_not_given_out(start_worker: Callable[..., Worker]) -> None:
-    engine = start_worker(port_min=19_020, port_max=19_023, quarantine_seconds=0.3).engine()
+    engine = start_worker(quarantine_seconds=0.3, **spare_ports(4)).engine()
     Call(engine, "first")
     engine.accepted(Delete(engine.cookie(), "first", time.monotonic()))
     early = engine.ask(Offer(engine.cookie(), "second", Side.CALLER, description(4000)))
@@ -225,7 +225,7 @@ def test_port_in_quarantine_is_not_given_out(start_worker: Callable[..., Worker]
 
 
 def test_refused_offer_gives_its_ports_back(start_worker: Callable[..., Worker]) -> None:
-    engine = start_worker(port_min=19_040, port_max=19_043, quarantine_seconds=0).engine()
+    engine = start_worker(quarantine_seconds=0, **spare_ports(4)).engine()
     for index in range(5):
         reply = engine.ask(Offer(engine.cookie(), f"bad-{index}", Side.CALLER, b"v=0\r\n"))
         assert isinstance(reply, Refused)

@@ -20,6 +20,7 @@ from media.plane import (
     Delete,
     ListCalls,
     MediaTimedOut,
+    Offer,
     Query,
     RecordingFinished,
     Refusal,
@@ -32,6 +33,7 @@ from tests.unit.media.phones import (
     Engine,
     Phone,
     Worker,
+    description,
     read_recording,
     rtp,
     share_at,
@@ -316,3 +318,20 @@ def test_phone_that_hung_up_does_not_disturb_the_other_direction(engine: Engine)
     call.caller.send(rtp(20))
     call.caller.send(rtp(21))
     assert revived.socket.recv(2000)[:4] == rtp(20)[:4]
+
+
+def test_worker_out_of_descriptors_refuses_and_goes_on(worker: Worker, tmp_path: Path) -> None:
+    engine = worker.engine()
+    first = Call(engine, "first")
+    held = len(os.listdir(f"/proc/{worker.process.pid}/fd"))
+    # Room for the sockets of a second call, not for its connected ones nor for a recording.
+    resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (held + 4, held + 4))
+    second = Call(engine, "second")
+    reply = engine.ask(StartRecording(engine.cookie(), "second", str(tmp_path / "call.wav"), time.monotonic()))
+    assert isinstance(reply, Refused)
+    assert reply.refusal is Refusal.STORAGE
+    full = engine.ask(Offer(engine.cookie(), "third", Side.CALLER, description(4000)))
+    assert isinstance(full, Refused)
+    assert full.refusal is Refusal.CAPACITY
+    for call in (first, second):
+        call.talk(count=10)
