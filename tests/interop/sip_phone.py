@@ -107,15 +107,21 @@ class SipPhone:
         ]
         self.send(("\r\n".join(lines) + "\r\n\r\n").encode())
 
+    def offer_again(self, description: str, headers: tuple[str, ...] = ()) -> None:
+        """re-INVITE: hold and the like."""
+        self._cseq += 1
+        self._invite_cseq = self._cseq
+        self._send_in_dialog("INVITE", self._cseq, ("Content-Type: application/sdp", *headers), description)
+
     def bye(self, headers: tuple[str, ...] = ()) -> None:
         self._cseq += 1
         self._send_in_dialog("BYE", self._cseq, headers)
 
-    def description(self, rtp_port: int) -> str:
+    def description(self, rtp_port: int, *lines_more: str) -> str:
         family = "IP6" if ":" in self.host else "IP4"
         lines = [
             "v=0", f"o=- 1 1 IN {family} {self.host}", "s=-", f"c=IN {family} {self.host}", "t=0 0",
-            f"m=audio {rtp_port} RTP/AVP 8", "a=rtpmap:8 PCMA/8000",
+            f"m=audio {rtp_port} RTP/AVP 8", "a=rtpmap:8 PCMA/8000", *lines_more,
         ]  # fmt: skip
         return "\r\n".join(lines) + "\r\n"
 

@@ -11,7 +11,7 @@ import pytest
 
 from engine.runtime.control.protocol import Done, HangUp
 from tests.interop.conftest import check_after, end_calls_of, has_failed, lane_indexes
-from tests.interop.lane import Lane
+from tests.interop.lane import CALLEE_SSRC, CALLER_SSRC, Lane
 from tests.interop.site import Site, wait_for
 
 pytestmark = pytest.mark.sipp
@@ -189,3 +189,57 @@ def test_database_that_is_locked_holds_up_no_call(own_site: Site, own_lane: Lane
     rows = own_lane.cdrs()
     assert abs(rows[1]["ended_at_ms"] - rows[1]["answered_at_ms"] - 600) < 250
     own_lane.recording(rows[1])
+
+
+def test_call_on_hold_is_not_dead(own_lane: Lane) -> None:
+    """The callee holds: no RTP for longer than the time-out, and the call stands. Nor does holding show its number."""
+    caller, callee = own_lane.phone(), own_lane.called_phone()
+    caller.call(own_lane.a, own_lane.x, own_lane.caller_voice.port)
+    callee.accept(own_lane.callee_voice.port)
+    answer = caller.answer(least=200)
+    caller.acknowledge(answer)
+    callee.expect("ACK")
+    caller.listen(0.2)
+    number = own_lane.b
+    told = (f"P-Asserted-Identity: <sip:{number}@example.com>", f"Subject: {number}")
+    callee.offer_again(callee.description(own_lane.callee_voice.port, "a=sendonly", f"a=x-number:{number}"), told)
+    held = caller.expect("INVITE")
+    assert "a=sendonly" in held.body
+    assert held.media == answer.media  # our ports stay what they were
+    caller.respond(held, "200 OK", body=caller.description(own_lane.caller_voice.port, "a=recvonly"))
+    granted = callee.answer(least=200)
+    assert granted.status == 200
+    assert "a=recvonly" in granted.body
+    callee.acknowledge(granted)
+    caller.expect("ACK")
+    caller.listen(RTP_TIMEOUT_SECONDS + 1.2)
+    assert own_lane.live_calls() == 1
+    callee.bye()
+    assert callee.answer(least=200).status == 200
+    assert caller.serve_byes(0.2) == 1
+    cdr = own_lane.cdr()
+    assert (cdr["cause"], cdr["release_side"]) == ("normal", "callee")
+    own_lane.assert_talked(cdr, 0.2 + RTP_TIMEOUT_SECONDS + 1.2)
+
+
+def test_refused_hold_leaves_the_call_as_it_was(own_lane: Lane) -> None:
+    caller, callee = own_lane.phone(), own_lane.called_phone()
+    caller.call(own_lane.a, own_lane.x, own_lane.caller_voice.port)
+    invite = callee.accept(own_lane.callee_voice.port)
+    answer = caller.answer(least=200)
+    caller.acknowledge(answer)
+    callee.expect("ACK")
+    callee.offer_again(callee.description(own_lane.callee_voice.port, "a=sendonly"))
+    caller.respond(caller.expect("INVITE"), f"488 {own_lane.a} does not want that")
+    refused = callee.answer(least=200)
+    assert refused.status == 488
+    callee.acknowledge_failure(refused)
+    own_lane.caller_voice.talk(answer.media, 0.4)
+    own_lane.callee_voice.talk(invite.media, 0.4)
+    own_lane.hear_out()
+    caller.bye()
+    assert caller.answer(least=200).status == 200
+    assert callee.serve_byes(0.2) == 1
+    assert own_lane.callee_voice.heard_from(CALLER_SSRC) == own_lane.caller_voice.sent
+    assert own_lane.caller_voice.heard_from(CALLEE_SSRC) == own_lane.callee_voice.sent
+    own_lane.assert_talked(own_lane.cdr(), 0.4)
