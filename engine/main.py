@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import random
 import secrets
 import signal
 from dataclasses import asdict
@@ -24,6 +25,7 @@ from engine.runtime.change_follower import ChangeFollower
 from engine.runtime.clock import SteadyClock
 from engine.runtime.control.server import ControlServer
 from engine.runtime.lease_desk import LeaseDesk
+from engine.runtime.observation import Observation, metrics_server
 from engine.runtime.operator import Operator
 from engine.runtime.record_keeper import RecordKeeper
 from engine.runtime.switchboard import Switchboard
@@ -81,13 +83,23 @@ async def run_engine(settings: Settings) -> None:
     sockets = open_sockets(settings)
     user_agent = UserAgent(settings=_user_agent_settings(settings, sockets), new_token=new_token)
     controller = make_controller(settings, user_agent, clock)
+    own = {":" in each.address[0]: each.address for each in sockets}
+    observation = Observation(
+        settings,
+        controller,
+        own_address=lambda host: own.get(":" in host, (settings.sip.host, settings.sip.port)),
+        now=clock.now,
+    )
     switchboard = Switchboard(
         controller=controller,
         clock=clock,
         keeper=keeper,
         recordings_folder=str(settings.recordings_folder.absolute()),
+        watch=observation.watch,
     )
-    endpoint = Endpoint(user_agent, sockets, switchboard, clock.now, admit=controller.guard.admit)
+    endpoint = Endpoint(
+        user_agent, sockets, switchboard, clock.now, admit=controller.guard.admit, observe=observation.observe
+    )
     # A media worker outlives us. Its calls of an earlier engine are over: their recordings end where their CDRs do.
     ended_at = {cdr.id: cdr.ended_at_ms / 1000 for cdr in recovered.cdrs if cdr.ended_at_ms is not None}
     plane = EmbeddedPlane(
@@ -121,6 +133,15 @@ async def run_engine(settings: Settings) -> None:
             "records_waiting": keeper.waiting,
         }
 
+    metrics = observation.metrics(
+        sip=lambda: {**asdict(user_agent.counters), "unsendable": endpoint.unsendable},
+        gauges=lambda: {
+            "sip_sessions": len(user_agent.sessions),
+            "media_workers": plane.live_workers,
+            "records_waiting": keeper.waiting,
+        },
+    )
+    scraped = metrics_server(settings, metrics)
     operator = Operator(
         switchboard=switchboard,
         engine_id=settings.engine_id,
@@ -129,9 +150,13 @@ async def run_engine(settings: Settings) -> None:
         counters=counters,
         registered_contacts=lambda: len(controller.registration),
         media_workers=lambda: plane.live_workers,
+        read_trace=observation.read_trace,
+        metrics=metrics.text,
     )
     control = ControlServer(settings.control_socket, operator.answer)
     await control.start()
+    if scraped is not None:
+        await scraped.start()
     endpoint.start(loop)
     tasks = [
         asyncio.create_task(job, name=name)
@@ -140,6 +165,8 @@ async def run_engine(settings: Settings) -> None:
             "leases": lease_desk.run(),
             "changes": follower.run(),
             "registrar": _sweep_registrar(controller, clock),
+            **observation.jobs(),
+            "trunks": switchboard.watch_trunks(),
         }.items()
     ]
     gc.collect()
@@ -151,12 +178,15 @@ async def run_engine(settings: Settings) -> None:
     finally:
         log.info("engine is going down", calls=len(controller.calls))
         await control.close()
+        if scraped is not None:
+            await scraped.close()
         switchboard.hang_up_all(Cause.HUNG_UP_BY_PLATFORM)
         await _farewell(controller)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         endpoint.close()
+        observation.close()
         await plane.close()
         await keeper.close()
         if keeper.waiting == 0:
@@ -194,6 +224,8 @@ def make_controller(settings: Settings, user_agent: UserAgent, clock: SteadyCloc
             realm=settings.sip.realm,
             recordings_folder=str(settings.recordings_folder.absolute()),
             calls_max=settings.calls.calls_max,
+            gateway_ping_seconds=settings.trunks.ping_seconds,
+            gateway_silence_seconds=settings.trunks.gateway_silence_seconds,
             retry_after_seconds=settings.calls.retry_after_seconds,
             warning_tone_ms=settings.charging.warning_tone_ms,
             lease_micro=settings.charging.lease_micro,
@@ -204,6 +236,8 @@ def make_controller(settings: Settings, user_agent: UserAgent, clock: SteadyCloc
         admission=admission,
         registration=Registration(directory, admission, registrar),
         new_call_id=lambda now: call_id(milliseconds(now), os.urandom(10)),
+        new_token=new_token,
+        random=random.random,
         to_monotonic=clock.to_monotonic,
     )
 

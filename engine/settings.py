@@ -55,6 +55,11 @@ class CallSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
     retry_after_seconds: Positive = 5
 
 
+class TrunkSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    ping_seconds: Seconds = 30.0
+    gateway_silence_seconds: Annotated[float, Meta(gt=0, le=32)] = 4.0
+
+
 class MediaSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(ge=1, le=64)] = 2
     host: str = "127.0.0.1"
@@ -88,16 +93,36 @@ class ApiSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     recording_link_seconds: Positive = 600
 
 
+class TraceSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    enabled: bool = True
+    calls_max: Positive = 20_000
+    messages_per_call_max: Positive = 100
+    octets_max: Positive = 67_108_864
+    kept_seconds: Seconds = 600.0
+    hep_host: str = ""
+    hep_port: Port = 9060
+    hep_capture_id: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] = 2001
+    hep_numbers: Literal["masked", "full"] = "masked"
+
+
+class MetricsSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    host: str = "127.0.0.1"
+    port: Port = 0
+
+
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     data_folder: str = "data"
     engine_id: str = "engine-1"
     log_level: str = "info"
     sip: SipSettings = SipSettings()
     calls: CallSettings = CallSettings()
+    trunks: TrunkSettings = TrunkSettings()
     media: MediaSettings = MediaSettings()
     charging: ChargingSettings = ChargingSettings()
     store: StoreSettings = StoreSettings()
     api: ApiSettings = ApiSettings()
+    trace: TraceSettings = TraceSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def data(self) -> Path:

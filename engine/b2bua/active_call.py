@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.domain.call import Call
 from engine.domain.events import Leg, TimerKind
+from engine.domain.facts import GatewayFacts
 from engine.domain.routing import Route
 
 if TYPE_CHECKING:
@@ -17,7 +18,19 @@ if TYPE_CHECKING:
 class ActiveCall:
     """``caller`` and ``callee`` are None once their sessions are over; a call with neither is forgotten."""
 
-    __slots__ = ("call", "call_id", "callee", "caller", "max_forwards", "renegotiation", "route", "timers")
+    __slots__ = (
+        "call",
+        "call_id",
+        "callee",
+        "caller",
+        "gateway",
+        "gateways_left",
+        "max_forwards",
+        "offer",
+        "renegotiation",
+        "route",
+        "timers",
+    )
 
     def __init__(self, call_id: str, call: Call, route: Route, caller: Session, max_forwards: int) -> None:
         self.call_id = call_id
@@ -26,6 +39,10 @@ class ActiveCall:
         self.caller: Session | None = caller
         self.callee: Session | None = None
         self.max_forwards = max_forwards
+        self.gateway: GatewayFacts | None = None
+        self.gateways_left: list[GatewayFacts] = []
+        self.offer = b""
+        """The callee's offer, for the next gateway; empty once somebody at the far end has spoken."""
         self.renegotiation: Renegotiation | None = None
         self.timers: dict[TimerKind, CallTimer] = {}
 

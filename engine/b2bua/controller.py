@@ -21,18 +21,22 @@ from engine.b2bua.registration import Registration
 from engine.b2bua.renegotiation import METHODS as RENEGOTIATION_METHODS
 from engine.b2bua.renegotiation import Renegotiator
 from engine.b2bua.source_guard import SourceGuard
+from engine.b2bua.trunk_watch import TrunkWatch
 from engine.domain import events as call_events
 from engine.domain.call import Call, CallPolicy, CallState, milliseconds
+from engine.domain.call_limits import CallLimits
 from engine.domain.cause import CODES, Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
 from engine.domain.charging import Rate
 from engine.domain.credit_book import REFUSED, CreditBook
 from engine.domain.directory import Directory
-from engine.domain.events import CallEvent, CallOutput, Leg
+from engine.domain.events import CallEvent, CallOutput, Leg, TimerKind
+from engine.domain.gateways import FAILOVER_CAUSES
 from engine.domain.routing import Direction, NoRoute, Parties, Route, route_axb
 from media import plane
 from sip.core import events as sip_events
 from sip.core.session import Session
+from sip.core.transactions.states import State as TransactionState
 from sip.core.user_agent import UserAgent
 
 
@@ -45,6 +49,9 @@ class ControllerSettings:
     realm: str
     recordings_folder: str
     calls_max: int
+    gateway_ping_seconds: float
+    gateway_silence_seconds: float
+    """How long a gateway may say nothing at all before the next one is tried."""
     retry_after_seconds: int
     warning_tone_ms: int
     lease_micro: int
@@ -63,6 +70,8 @@ class Controller:
         admission: Admission,
         registration: Registration,
         new_call_id: Callable[[float], str],
+        new_token: Callable[[], str],
+        random: Callable[[], float],
         to_monotonic: Callable[[float], float],
     ) -> None:
         self.directory = directory
@@ -82,9 +91,17 @@ class Controller:
         self._new_call_id = new_call_id
         self._to_monotonic = to_monotonic
         self._timers = CallTimers()
-        self._calls_by_trunk: Counter[int] = Counter()
+        self._limits = CallLimits()
         self._calls_by_tenant: dict[int, dict[str, ActiveCall]] = {}
-        self._dialler = Dialler(user_agent, registration, settings.own_hosts, settings.realm)
+        self._dialler = Dialler(user_agent, registration, settings.own_hosts, settings.realm, random)
+        self.trunk_watch = TrunkWatch(
+            user_agent=user_agent,
+            directory=directory,
+            health=self._dialler.health,
+            ping_seconds=settings.gateway_ping_seconds,
+            own_host=settings.own_hosts.towards,
+            new_token=new_token,
+        )
         self._renegotiator = Renegotiator(user_agent, self.media)
 
     # Inputs -------------------------------------------------------------------------------------------------------
@@ -144,7 +161,10 @@ class Controller:
     def fire_timers(self, now: float) -> None:
         while (due := self._timers.pop_due(now)) is not None:
             active, kind = due
-            self._feed(active, call_events.TimerFired(kind), now)
+            if kind is TimerKind.GATEWAY:
+                self._gateway_silent(active, now)
+            else:
+                self._feed(active, call_events.TimerFired(kind), now)
 
     def next_deadline(self) -> float | None:
         return self._timers.next_deadline()
@@ -164,14 +184,14 @@ class Controller:
         if isinstance(route, NoRoute):
             self._refuse(event.session, call_id, route.parties, route.cause, now)
             return
-        if len(self.calls) >= self._settings.calls_max or (
-            self._calls_by_trunk[route.trunk.id] >= route.trunk.calls_max
-        ):
-            self._refuse(event.session, call_id, route.parties, Cause.CAPACITY, now)
-            return
         if not event.request.body:
             # An INVITE without an offer: we have none to make until the callee's is known (RFC 3261 §13.2.1).
             self._refuse(event.session, call_id, route.parties, Cause.INCOMPATIBLE_MEDIA, now)
+            return
+        limited = "engine" if len(self.calls) >= self._settings.calls_max else self._limits.begin(route.limits, now)
+        if limited is not None:
+            self.counters[f"limited_by_{limited}"] += 1
+            self._refuse(event.session, call_id, route.parties, Cause.CAPACITY, now)
             return
         event.session.use_source = caller.behind_nat
         self._start(event, call_id, route, now)
@@ -187,7 +207,6 @@ class Controller:
         event.session.owner = active
         self.leg_made(call_id, event.session.call_id)
         self.calls[call_id] = active
-        self._calls_by_trunk[route.trunk.id] += 1
         self._calls_by_tenant.setdefault(route.tenant_id, {})[call_id] = active
         self._perform(active, call.start(now), now)
 
@@ -211,17 +230,18 @@ class Controller:
     def _progress(self, event: sip_events.InviteProgress, now: float) -> None:
         active = event.session.owner
         if isinstance(active, ActiveCall):
+            self._heard_of_callee(active)
             self._feed(active, call_events.CalleeRinging(event.response.body), now)
 
     def _answered(self, event: sip_events.InviteAnswered, now: float) -> None:
         session = event.session
         self._user_agent.acknowledge(session, now)
         active = session.owner
-        if not isinstance(active, ActiveCall):
+        if not isinstance(active, ActiveCall) or active.call.state is CallState.ENDED:
+            # It crossed our CANCEL (RFC 3261 §9.1), or is a gateway's that we had given up.
+            self._user_agent.bye(session, now)
             return
-        if active.call.state is CallState.ENDED:
-            self._user_agent.bye(session, now)  # it crossed our CANCEL (RFC 3261 §9.1)
-            return
+        self._heard_of_callee(active)
         self._feed(active, call_events.CalleeAnswered(event.response.body), now)
 
     def _failed(self, event: sip_events.InviteFailed, now: float) -> None:
@@ -229,8 +249,44 @@ class Controller:
         if not isinstance(active, ActiveCall):
             return
         cause = cause_of_failure(event.status, timed_out=event.response is None and event.status == 408)
+        if self._fails_over(active, cause, now):
+            event.session.owner = None
+            return
         self._feed(active, call_events.CalleeFailed(cause, event.status), now)
         self._session_over(active, event.session)
+
+    def _fails_over(self, active: ActiveCall, cause: Cause, now: float) -> bool:
+        """Whether another gateway is tried instead of telling the caller."""
+        if cause not in FAILOVER_CAUSES or active.call.state is not CallState.DIALLING:
+            return False
+        if not self._dialler.fail_over(active, now):
+            return False
+        self.counters["gateway_failovers"] += 1
+        self._dialled(active, now)
+        return True
+
+    def _dialled(self, active: ActiveCall, now: float) -> None:
+        """An INVITE has gone to the callee, or to the next gateway towards him."""
+        if active.callee is not None:
+            self.leg_made(active.call_id, active.callee.call_id)
+        if active.gateways_left:
+            self._timers.set(active, TimerKind.GATEWAY, now + self._settings.gateway_silence_seconds)
+
+    def _gateway_silent(self, active: ActiveCall, now: float) -> None:
+        """Not even a 100: the next gateway gets the call long before timer B would say so (RFC 3261 §17.1.1.2)."""
+        session = active.callee
+        if session is None or session.client is None or session.client.state is not TransactionState.CALLING:
+            return
+        if self._fails_over(active, Cause.TIMEOUT, now):
+            session.owner = None
+            self._user_agent.cancel(session, now)
+
+    def _heard_of_callee(self, active: ActiveCall) -> None:
+        """From here on another gateway could only disturb."""
+        if active.gateway is not None:
+            self._dialler.health.answered(active.gateway)
+            active.offer = b""
+            active.gateways_left = []
 
     def _cancelled(self, event: sip_events.InviteCancelled, now: float) -> None:
         active = event.session.owner
@@ -290,7 +346,7 @@ class Controller:
             self._user_agent.respond(event.transaction, 405, now, headers=[("Allow", ALLOWED)])
 
     def _request_completed(self, event: sip_events.RequestCompleted, now: float) -> None:
-        pass  # nothing is sent outside dialogs yet that waits for its answer
+        self.trunk_watch.completed(event, now)
 
     # Feeding the machine and carrying out what it asks ------------------------------------------------------------
 
@@ -332,11 +388,11 @@ class Controller:
 
     def _dial(self, active: ActiveCall, output: call_events.Dial, now: float) -> None:
         try:
-            active.callee = self._dialler.dial(active, output.media, now)
+            self._dialler.dial(active, output.media, now)
         except Unreachable:
             self._feed(active, call_events.CalleeFailed(Cause.TRUNK_FAILURE), now)
         else:
-            self.leg_made(active.call_id, active.callee.call_id)
+            self._dialled(active, now)
 
     def _cancel_dial(self, active: ActiveCall, output: call_events.CancelDial, now: float) -> None:
         if active.callee is not None:
@@ -383,8 +439,8 @@ class Controller:
     def _forget(self, active: ActiveCall) -> None:
         if self.calls.pop(active.call_id, None) is None:
             return
-        trunk_id, tenant_id = active.route.trunk.id, active.route.tenant_id
-        self._calls_by_trunk[trunk_id] -= 1
+        tenant_id = active.route.tenant_id
+        self._limits.end(limit.key for limit in active.route.limits)
         tenant_calls = self._calls_by_tenant[tenant_id]
         del tenant_calls[active.call_id]
         if not tenant_calls:

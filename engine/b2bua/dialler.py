@@ -1,12 +1,18 @@
-"""Sends the INVITE to a call's callee: to the agent's registered softphone where there is one, else to the trunk."""
+"""Sends the INVITE to a call's callee: to the agent's registered softphone where there is one, else to the trunk.
+
+A trunk's gateways are tried one after the other, as long as nobody at the far end has given a sign of the callee.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.b2bua.active_call import ActiveCall
-from engine.b2bua.masking import identity_towards_phone, identity_towards_trunk
+from engine.b2bua.masking import OutgoingIdentity, identity_towards_phone, identity_towards_trunk
 from engine.b2bua.registration import Registration
+from engine.domain.facts import GatewayFacts
+from engine.domain.gateways import GatewayHealth, in_order
 from sip.core.hop import Hop, is_numeric_host
 from sip.core.session import Session
 from sip.core.user_agent import UserAgent
@@ -14,7 +20,7 @@ from sip.errors import LocalFault
 
 
 class Unreachable(Exception):
-    """There is no way to send to the callee: a name where an address must be, or a family that we do not serve."""
+    """There is no way left to send to the callee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +35,66 @@ class OwnHosts:
 
 
 class Dialler:
-    def __init__(self, user_agent: UserAgent, registration: Registration, own_hosts: OwnHosts, realm: str) -> None:
+    """``random`` gives numbers in [0, 1)."""
+
+    def __init__(
+        self,
+        user_agent: UserAgent,
+        registration: Registration,
+        own_hosts: OwnHosts,
+        realm: str,
+        random: Callable[[], float],
+    ) -> None:
+        self.health = GatewayHealth()
         self._user_agent = user_agent
         self._registration = registration
         self._own_hosts = own_hosts
         self._realm = realm
+        self._random = random
 
-    def dial(self, active: ActiveCall, media: bytes, now: float) -> Session:
-        """The new session, owned by the call. Raises Unreachable."""
+    def dial(self, active: ActiveCall, media: bytes, now: float) -> None:
+        """Calls the callee for the first time. Raises Unreachable."""
         route = active.route
         agent_id = route.callee_agent_id
         contact = self._registration.contact_of_agent(agent_id, now) if agent_id is not None else None
-        if contact is not None:
-            hop = contact.hop
-            own_host = self._own_hosts.towards(hop.host)
-            identity = identity_towards_phone(route, contact.uri, own_host, contact.username, self._realm)
-        else:
-            hop = Hop("udp", route.trunk.host, route.trunk.port)
-            identity = identity_towards_trunk(route, self._own_hosts.towards(hop.host))
-        if not is_numeric_host(hop.host):
-            raise Unreachable("names are not resolved on a call's path")
+        if contact is None:
+            active.gateways_left = in_order(route.trunk, self.health, now, self._random)
+            # Kept only where there is a second gateway to say it to.
+            active.offer = media if len(active.gateways_left) > 1 else b""
+            self._dial_next_gateway(active, media, now)
+            return
+        own_host = self._own_hosts.towards(contact.hop.host)
+        identity = identity_towards_phone(route, contact.uri, own_host, contact.username, self._realm)
+        active.callee = self._invite(active, identity, contact.hop, media, now)
+        active.callee.use_source = True
+
+    def fail_over(self, active: ActiveCall, now: float) -> bool:
+        """The gateway last tried has failed; True if another one is being tried now."""
+        if active.gateway is not None:
+            self.health.failed(active.gateway, now)
+        if not active.gateways_left or not active.offer:
+            return False
+        try:
+            self._dial_next_gateway(active, active.offer, now)
+        except Unreachable:
+            return False
+        return True
+
+    def _dial_next_gateway(self, active: ActiveCall, media: bytes, now: float) -> None:
+        while active.gateways_left:
+            gateway: GatewayFacts = active.gateways_left.pop(0)
+            if not is_numeric_host(gateway.host):
+                continue  # provisioning refuses names; a row made by hand is the operator's fault, not the call's
+            identity = identity_towards_trunk(active.route, gateway, self._own_hosts.towards(gateway.host))
+            try:
+                active.callee = self._invite(active, identity, Hop("udp", gateway.host, gateway.port), media, now)
+            except Unreachable:
+                continue
+            active.gateway = gateway
+            return
+        raise Unreachable("no gateway is left")
+
+    def _invite(self, active: ActiveCall, identity: OutgoingIdentity, hop: Hop, media: bytes, now: float) -> Session:
         try:
             session = self._user_agent.invite(
                 target=identity.target,
@@ -56,12 +102,12 @@ class Dialler:
                 from_=identity.from_,
                 to=identity.to,
                 contact_user=identity.contact_user,
+                headers=identity.headers,
                 body=media,
                 max_forwards=active.max_forwards,
                 now=now,
             )
-        except LocalFault as error:
+        except LocalFault as error:  # no address of the hop's family is configured
             raise Unreachable(str(error)) from error
         session.owner = active
-        session.use_source = contact is not None
         return session

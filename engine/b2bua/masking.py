@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.domain.number import to_trunk_format
+from engine.domain.facts import GatewayFacts
+from engine.domain.number import dialled_form, to_trunk_format
 from engine.domain.routing import Route, trunk_number_format
 from sip.core.hop import bracketed
+
+ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +25,27 @@ class OutgoingIdentity:
     from_: str
     to: str
     contact_user: str
+    headers: tuple[tuple[str, str], ...] = ()
 
 
-def identity_towards_trunk(route: Route, own_host: str) -> OutgoingIdentity:
-    """Callee's number at the trunk's address, from X at ours, both in the trunk's number format."""
-    number_format = trunk_number_format(route.trunk)
-    callee = to_trunk_format(route.callee_number, number_format)
+def identity_towards_trunk(route: Route, gateway: GatewayFacts, own_host: str) -> OutgoingIdentity:
+    """Callee's number at the gateway's address, from X at ours, both in the trunk's number format.
+
+    X stands in From, in P-Asserted-Identity (RFC 3325 §9.1; From is then anonymous, RFC 3323 §4.1.1.3), or in both.
+    """
+    trunk = route.trunk
+    number_format = trunk_number_format(trunk)
+    callee = dialled_form(route.callee_number, number_format, trunk.dial_strip_digits, trunk.dial_prefix)
     shown = to_trunk_format(route.parties.x_number or "", number_format)
-    trunk_host = bracketed(route.trunk.host)
+    gateway_host = bracketed(gateway.host)
+    shown_address = f"<sip:{shown}@{bracketed(own_host)}>"
+    asserted = (("P-Asserted-Identity", shown_address),) if trunk.caller_display in ("pai", "both") else ()
     return OutgoingIdentity(
-        target=f"sip:{callee}@{trunk_host}:{route.trunk.port}",
-        from_=f"<sip:{shown}@{bracketed(own_host)}>",
-        to=f"<sip:{callee}@{trunk_host}>",
+        target=f"sip:{callee}@{gateway_host}:{gateway.port}",
+        from_=ANONYMOUS if trunk.caller_display == "pai" else shown_address,
+        to=f"<sip:{callee}@{gateway_host}>",
         contact_user=shown,
+        headers=asserted,
     )
 
 

@@ -27,7 +27,7 @@ class TimerKind(StrEnum):
     CREDIT = "credit"  # time to hold the next slice
     WARNING = "warning"  # the final unit is about to end
     CUT = "cut"  # the granted time is over
-    DURATION = "duration"
+    GATEWAY = "gateway"  # a gateway has not said a word; the controller's own, not the machine's
 
 
 # Inputs -----------------------------------------------------------------------------------------------------------

@@ -90,6 +90,15 @@ def to_trunk_format(number: str, number_format: NumberFormat) -> str:
     return "0" + national
 
 
+def dialled_form(number: str, number_format: NumberFormat, strip_digits: int, prefix: str) -> str:
+    """A canonical number as a trunk wants it dialled: in its format, digits taken off the front, a prefix put there."""
+    written = to_trunk_format(number, number_format)
+    if strip_digits:
+        plus = "+" if written.startswith("+") else ""
+        written = plus + written.removeprefix("+")[strip_digits:]
+    return prefix + written
+
+
 def from_trunk_format(text: str, number_format: NumberFormat) -> str:
     """The canonical number from what a trunk sent. Raises InvalidNumber.
 

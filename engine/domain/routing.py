@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from engine.domain.call_limits import Limit
 from engine.domain.cause import Cause
 from engine.domain.charging import Rate
 from engine.domain.directory import Directory
@@ -46,6 +47,8 @@ class Route:
     trunk: TrunkFacts
     rate: Rate
     recording: bool
+    limits: tuple[Limit, ...] = ()
+    """Under each of which the call takes a place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,12 @@ def _route_over_line(
         trunk=trunk,
         rate=rate,
         recording=recording and line.recording,
+        limits=(
+            Limit("trunk", trunk.id, trunk.calls_max, trunk.calls_per_second_max),
+            Limit("line", line.id, line.calls_max, line.calls_per_second_max),
+            Limit("tenant", tenant.id, tenant.calls_max, tenant.calls_per_second_max),
+            Limit("x_number", x.id, x.calls_max, x.calls_per_second_max),
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -9,6 +10,7 @@ import structlog
 from engine.b2bua.controller import Controller
 from engine.domain.cause import Cause
 from engine.domain.facts import AccountFacts, Facts
+from engine.runtime.call_watch import CallWatch
 from engine.runtime.clock import SteadyClock
 from engine.runtime.control.protocol import HangUp, LiveCall
 from engine.runtime.lease_desk import LeaseDesk
@@ -18,6 +20,8 @@ from media.plane import Event as MediaEvent
 from media.plane import MediaTimedOut, RecordingFinished, Reply
 from sip.core.events import Event
 from sip.errors import LocalFault, PeerFault
+
+TRUNK_TICK_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -32,8 +36,10 @@ class Switchboard:
         clock: SteadyClock,
         keeper: RecordKeeper,
         recordings_folder: str,
+        watch: CallWatch,
     ) -> None:
         self.controller = controller
+        self._watch = watch
         self._clock = clock
         self._keeper = keeper
         self._recordings_prefix = recordings_folder.rstrip("/") + "/"
@@ -71,6 +77,7 @@ class Switchboard:
         if controller.records:
             records, controller.records = controller.records, []
             self._keeper.take(records)
+            self._watch.committed(records, controller.media.commands, now)
         if controller.media.commands and self._plane is not None:
             commands, controller.media.commands = controller.media.commands, []
             for command in commands:
@@ -82,6 +89,7 @@ class Switchboard:
     # The media plane ----------------------------------------------------------------------------------------------
 
     def media_replied(self, reply: Reply) -> None:
+        self._watch.replied(reply)
         self.controller.receive_media_reply(reply, self._clock.now())
         self._flush()
 
@@ -97,6 +105,19 @@ class Switchboard:
     def media_lost(self, call_ids: list[str]) -> None:
         self.controller.media_lost(call_ids, self._clock.now())
         self._flush()
+
+    # Trunks -------------------------------------------------------------------------------------------------------
+
+    async def watch_trunks(self) -> None:
+        """Keeps asking gateways and registering, until cancelled."""
+        watch = self.controller.trunk_watch
+        while True:
+            watch.tick(self._clock.now())
+            self._flush()
+            for change in watch.changes:
+                log.warning(change)
+            watch.changes.clear()
+            await asyncio.sleep(TRUNK_TICK_SECONDS)
 
     # Facts and money ----------------------------------------------------------------------------------------------
 

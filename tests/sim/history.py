@@ -20,6 +20,7 @@ from engine.domain.facts import (
     AccountFacts,
     AgentFacts,
     BindingFacts,
+    GatewayFacts,
     LineFacts,
     RateFacts,
     TenantFacts,
@@ -156,7 +157,7 @@ def _engine(
         directory.apply(
             [
                 AgentFacts(index + 1, TENANT, a_number(index), "active"),
-                TrunkFacts(index + 10, f"sim{index}", _host(index), 5080, (), "e164", 1000, "active"),
+                _trunk(random, index),
                 LineFacts(index + 10, index + 10, 1, True, "active"),
                 XNumberFacts(index + 10, x, index + 10, TENANT, None, "refuse", "active"),
                 BindingFacts(
@@ -186,6 +187,8 @@ def _engine(
             realm="sim",
             recordings_folder="/recordings",
             calls_max=random.choice((2, 1000, 1000, 1000)),
+            gateway_ping_seconds=0.0,
+            gateway_silence_seconds=4.0,
             retry_after_seconds=5,
             warning_tone_ms=600,
             lease_micro=LEASE_MICRO,
@@ -196,6 +199,8 @@ def _engine(
         admission=admission,
         registration=registration,
         new_call_id=lambda now: call_id(milliseconds(now), next(ids).to_bytes(10, "big")),
+        new_token=lambda: "token",
+        random=random.random,
         to_monotonic=lambda now: now,
     )
     media = SimulatedPlane(
@@ -227,6 +232,25 @@ def _engine(
     ledger.answered = lambda tenant, granted: then_flush(controller.lease_answered(tenant, granted, timeline.now))
     directory.apply([AccountFacts(TENANT, ledger.balance_micro, overdraft_limit_micro, 0)])
     return engine
+
+
+def _trunk(random: Random, index: int) -> TrunkFacts:
+    """The callee's trunk; some have a first gateway that nobody stands at, some the callee at both."""
+    first = random.choice((_host(index), _host(index), f"198.51.100.{index}"))
+    second = random.choice(((), (GatewayFacts(_host(index), 5080, priority=1),)))
+    return TrunkFacts(
+        index + 10,
+        f"sim{index}",
+        first,
+        5080,
+        (),
+        "e164",
+        1000,
+        "active",
+        gateways=second,
+        caller_display=random.choice(("from", "pai", "both")),
+        dial_prefix=random.choice(("", "9")),
+    )
 
 
 def _pauses(random: Random) -> Callable[[float], float]:

@@ -87,8 +87,8 @@ def test_sees_calls_on_credit_that_is_not_there(monkeypatch: pytest.MonkeyPatch)
 def test_sees_a_number_shown_to_the_other_side(monkeypatch: pytest.MonkeyPatch) -> None:
     masked: Callable[..., object] = dialler.identity_towards_trunk
 
-    def leaking(route: object, own_host: str) -> object:
-        identity = masked(route, own_host)
+    def leaking(route: object, gateway: object, own_host: str) -> object:
+        identity = masked(route, gateway, own_host)
         parties = route.parties  # type: ignore[attr-defined]  # a Route; the double fault of a wrong type would show
         hidden = parties.a_number if parties.direction == "a_to_b" else parties.b_number
         return replace(identity, contact_user=hidden)  # type: ignore[type-var]

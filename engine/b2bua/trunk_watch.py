@@ -1,0 +1,237 @@
+"""What we do with trunks besides calling: ask their gateways whether they are there, and register where they want it.
+
+Both are requests outside any dialog, sent when ``tick`` finds them due; ``completed`` takes what became of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from engine.domain.directory import Directory
+from engine.domain.facts import GatewayFacts, TrunkFacts, TrunkRegistrationFacts
+from engine.domain.gateways import GatewayHealth
+from sip.core.digest import authorize
+from sip.core.events import RequestCompleted
+from sip.core.hop import Hop, bracketed, is_numeric_host
+from sip.core.message import Response
+from sip.core.user_agent import UserAgent
+from sip.errors import LocalFault, PeerFault
+
+REFRESH_SHARE = 0.8
+"""A registration is refreshed when so much of its time has gone."""
+RETRY_SECONDS_MIN = 30.0
+RETRY_SECONDS_MAX = 600.0
+PINGS_MISSED_MAX = 2
+"""One lost OPTIONS is the network's; at the second the gateway is down."""
+REGISTRATION_SECONDS_MIN = 30
+
+
+@dataclass(slots=True)
+class _Ping:
+    gateway: GatewayFacts
+    due_at: float
+    missed: int = 0
+
+
+@dataclass(slots=True)
+class _TrunkRegistration:
+    """Our contact at one carrier's registrar, the trunk's first gateway."""
+
+    trunk: TrunkFacts
+    call_id: str
+    due_at: float
+    cseq_number: int = 0
+    registered_until: float = 0.0
+    failures: int = 0
+    has_answered_challenge: bool = False
+
+
+class TrunkWatch:
+    """``changes`` gathers sentences for the log, without numbers; the driver takes them."""
+
+    def __init__(
+        self,
+        *,
+        user_agent: UserAgent,
+        directory: Directory,
+        health: GatewayHealth,
+        ping_seconds: float,
+        own_host: Callable[[str], str],
+        new_token: Callable[[], str],
+    ) -> None:
+        """``ping_seconds`` of 0 asks no gateway; ``own_host(peer_host)`` is our own host as that peer knows it."""
+        self.changes: list[str] = []
+        self._user_agent = user_agent
+        self._directory = directory
+        self._health = health
+        self._ping_seconds = ping_seconds
+        self._own_host = own_host
+        self._new_token = new_token
+        self._pings: dict[tuple[str, int], _Ping] = {}
+        self._registrations: dict[int, _TrunkRegistration] = {}
+
+    def tick(self, now: float) -> None:
+        """Sends what is due. Called once a second; follows the directory's changes."""
+        trunks = [trunk for trunk in self._directory.trunks.values() if trunk.status == "active"]
+        self._follow(trunks, now)
+        for ping in self._pings.values():
+            if ping.due_at <= now:
+                ping.due_at = now + self._ping_seconds
+                self._send_ping(ping, now)
+        for registration in self._registrations.values():
+            if registration.due_at <= now:
+                registration.has_answered_challenge = False
+                self._send_register(registration, [], now)
+
+    def is_registered(self, trunk_id: int, now: float) -> bool:
+        registration = self._registrations.get(trunk_id)
+        return registration is not None and registration.registered_until > now
+
+    def completed(self, event: RequestCompleted, now: float) -> None:
+        """Takes the final response to a request of ours, or its absence."""
+        match event.outgoing.owner:
+            case _Ping() as ping:
+                self._ping_completed(ping, event, now)
+            case _TrunkRegistration() as registration:
+                self._register_completed(registration, event, now)
+            case _:
+                pass
+
+    # Gateways -----------------------------------------------------------------------------------------------------
+
+    def _follow(self, trunks: list[TrunkFacts], now: float) -> None:
+        gateways = {(each.host, each.port): each for trunk in trunks for each in trunk.all_gateways}
+        if self._ping_seconds:
+            for address in self._pings.keys() - gateways.keys():
+                del self._pings[address]
+            for address in gateways.keys() - self._pings.keys():
+                self._pings[address] = _Ping(gateways[address], now)
+        self._health.keep_only(gateways.values())
+        wanted = {trunk.id: trunk for trunk in trunks if trunk.registration is not None}
+        for trunk_id in self._registrations.keys() - wanted.keys():
+            del self._registrations[trunk_id]
+        for trunk_id, trunk in wanted.items():
+            known = self._registrations.get(trunk_id)
+            if known is None:
+                self._registrations[trunk_id] = _TrunkRegistration(trunk, self._new_token(), now)
+            elif known.trunk is not trunk:
+                known.trunk, known.due_at, known.failures = trunk, now, 0
+
+    def _send_ping(self, ping: _Ping, now: float) -> None:
+        host, port = ping.gateway.host, ping.gateway.port
+        own = bracketed(self._own_host(host))
+        self._send("OPTIONS", Hop("udp", host, port), f"<sip:ping@{own}>", ping, now, [])
+
+    def _ping_completed(self, ping: _Ping, event: RequestCompleted, now: float) -> None:
+        name = f"{ping.gateway.host}:{ping.gateway.port}"
+        if event.response is not None and event.status != 503:  # 503 says that it takes no calls (RFC 3261 §21.5.4)
+            ping.missed = 0
+            if self._health.answered(ping.gateway):
+                self.changes.append(f"gateway {name} is up")
+            return
+        ping.missed += 1
+        if ping.missed >= PINGS_MISSED_MAX and self._health.failed(ping.gateway, now, until_answered=True):
+            self.changes.append(f"gateway {name} is down")
+
+    # Registrations ------------------------------------------------------------------------------------------------
+
+    def _send_register(self, registration: _TrunkRegistration, headers: list[tuple[str, str]], now: float) -> None:
+        account = self._account(registration)
+        gateway = registration.trunk.all_gateways[0]
+        hop = Hop("udp", gateway.host, gateway.port)
+        registration.cseq_number += 1
+        registration.due_at = now + RETRY_SECONDS_MAX  # until the answer says otherwise
+        aor = f"<sip:{account.username}@{account.realm}>"
+        expires = ("Expires", str(account.expires_seconds))
+        self._send("REGISTER", hop, aor, registration, now, [expires, *headers], account.username)
+
+    def _register_completed(self, registration: _TrunkRegistration, event: RequestCompleted, now: float) -> None:
+        response = event.response
+        if event.status in (401, 407) and response is not None and not registration.has_answered_challenge:
+            credentials = list(self._credentials(registration, response))
+            if credentials:
+                registration.has_answered_challenge = True
+                self._send_register(registration, credentials, now)
+                return
+        code = registration.trunk.code
+        if 200 <= event.status < 300 and response is not None:
+            seconds = max(_granted_seconds(response, self._account(registration)), REGISTRATION_SECONDS_MIN)
+            if registration.registered_until <= now:
+                self.changes.append(f"trunk {code} is registered")
+            registration.registered_until = now + seconds
+            registration.due_at = now + seconds * REFRESH_SHARE
+            registration.failures = 0
+            return
+        registration.failures += 1
+        wait = min(RETRY_SECONDS_MIN * 2 ** (registration.failures - 1), RETRY_SECONDS_MAX)
+        registration.due_at = now + wait
+        self.changes.append(f"trunk {code} is not registered: {event.status}; next try in {wait:.0f} s")
+
+    def _credentials(self, registration: _TrunkRegistration, response: Response) -> Iterator[tuple[str, str]]:
+        account = self._account(registration)
+        header, answer = (
+            ("www-authenticate", "Authorization")
+            if response.status == 401
+            else ("proxy-authenticate", "Proxy-Authorization")
+        )
+        gateway = registration.trunk.all_gateways[0]
+        uri = f"sip:{bracketed(gateway.host)}:{gateway.port}"
+        hashes = {"MD5": account.ha1_md5, "SHA-256": account.ha1_sha256}
+        try:
+            value = authorize(
+                response.headers.get_all(header), hashes, account.username, "REGISTER", uri, self._new_token()
+            )
+        except PeerFault:
+            return
+        if value is not None:
+            yield answer, value
+
+    @staticmethod
+    def _account(registration: _TrunkRegistration) -> TrunkRegistrationFacts:
+        account = registration.trunk.registration
+        assert account is not None, "only trunks with a registration are followed"
+        return account
+
+    def _send(
+        self,
+        method: str,
+        hop: Hop,
+        address: str,
+        owner: _Ping | _TrunkRegistration,
+        now: float,
+        headers: list[tuple[str, str]],
+        contact_user: str = "",
+    ) -> None:
+        if not is_numeric_host(hop.host):
+            return
+        uri = f"sip:{bracketed(hop.host)}:{hop.port}"
+        is_register = isinstance(owner, _TrunkRegistration)
+        try:
+            outgoing = self._user_agent.send_request(
+                method=method,
+                target=uri,
+                hop=hop,
+                from_=address,
+                to=address if is_register else f"<{uri}>",
+                now=now,
+                headers=headers,
+                contact_user=contact_user,
+                call_id=owner.call_id if isinstance(owner, _TrunkRegistration) else "",
+                cseq_number=owner.cseq_number if isinstance(owner, _TrunkRegistration) else 1,
+            )
+        except LocalFault:  # no address of the gateway's family is configured: its calls say so, too
+            return
+        outgoing.owner = owner
+
+
+def _granted_seconds(response: Response, account: TrunkRegistrationFacts) -> int:
+    """What the registrar granted: the expires of our contact, else the Expires header (RFC 3261 §10.2.4)."""
+    try:
+        contact = response.contact
+    except PeerFault:
+        contact = None
+    for text in (contact.parameters.get("expires", "") if contact is not None else "", response.headers.get("expires")):
+        if text.isdigit() and len(text) < 10:
+            return int(text)
+    return account.expires_seconds
