@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from engine.runtime.control.protocol import (
     Calls,
+    CallTrace,
     ControlCommand,
     ControlReply,
     Done,
@@ -13,6 +14,9 @@ from engine.runtime.control.protocol import (
     Health,
     HealthReport,
     ListCalls,
+    Metrics,
+    ReadMetrics,
+    ReadTrace,
     Reload,
 )
 from engine.runtime.switchboard import Switchboard
@@ -31,6 +35,8 @@ class Operator:
         counters: Callable[[], dict[str, int]],
         registered_contacts: Callable[[], int],
         media_workers: Callable[[], int],
+        read_trace: Callable[[str], CallTrace],
+        metrics: Callable[[], str],
     ) -> None:
         self._switchboard = switchboard
         self._engine_id = engine_id
@@ -39,6 +45,8 @@ class Operator:
         self._counters = counters
         self._registered_contacts = registered_contacts
         self._media_workers = media_workers
+        self._read_trace = read_trace
+        self._metrics = metrics
 
     async def answer(self, command: ControlCommand) -> ControlReply:
         match command:
@@ -58,3 +66,7 @@ class Operator:
                     started_at_ms=self._started_at_ms,
                     counters=self._counters(),
                 )
+            case ReadTrace():
+                return self._read_trace(command.call_id)
+            case ReadMetrics():
+                return Metrics(self._metrics())

@@ -55,9 +55,10 @@ class Trace(NamedTuple):
 
 
 class _TracedCall:
-    __slots__ = ("ended_at", "left_out", "legs", "messages", "octets")
+    __slots__ = ("call_id", "ended_at", "left_out", "legs", "messages", "octets")
 
-    def __init__(self) -> None:
+    def __init__(self, call_id: str) -> None:
+        self.call_id = call_id
         self.legs: list[bytes] = []
         # Flat, four entries a message: a container for each would be one more for the garbage collector to visit.
         self.messages: list[float | bool | Hop | bytes] = []
@@ -97,7 +98,7 @@ class TraceBook:
         """Keeps a message that belongs to a call, or may come to."""
         start = data.find(_PLAIN) + len(_PLAIN)
         if start >= len(_PLAIN):
-            key = data[start : data.find(b"\r", start)]
+            key = data[start : data.find(b"\r", start)].strip()
         elif len(data) < SHORTEST_MESSAGE_OCTETS:
             return
         else:
@@ -108,9 +109,7 @@ class TraceBook:
                 return
             traced = self._await_join(key)
         messages = traced.messages
-        if len(messages) >= self._places_max or (
-            len(messages) >= 4 * UNJOINED_MESSAGES_MAX and key in self._unjoined
-        ):
+        if len(messages) >= self._places_max or (len(messages) >= 4 * UNJOINED_MESSAGES_MAX and key in self._unjoined):
             traced.left_out += 1
             return
         if len(data) > MESSAGE_OCTETS_MAX:
@@ -129,7 +128,7 @@ class TraceBook:
         if traced is None:
             while len(self) >= self._limits.calls_max:
                 self._evict()
-            traced = self._live[call_id] = _TracedCall()
+            traced = self._live[call_id] = _TracedCall(call_id)
         waiting = self._unjoined.pop(key, None)
         if waiting is not None:
             traced.messages += waiting.messages
@@ -172,20 +171,16 @@ class TraceBook:
         messages.sort(key=lambda message: message.at)
         return Trace(messages, traced.left_out)
 
-    def calls_by_leg(self) -> dict[bytes, str]:
-        """Call-ID → call id, of all calls that are traced."""
-        return {
-            key: call_id
-            for traces in (self._ended, self._live)
-            for call_id, traced in traces.items()
-            for key in traced.legs
-        }
+    def call_of(self, data: bytes) -> str:
+        """The id of the call that a message belongs to, "" for none."""
+        traced = self._legs.get(sip_call_id(data))
+        return traced.call_id if traced is not None else ""
 
     def _await_join(self, key: bytes) -> _TracedCall:
         if len(self._unjoined) >= UNJOINED_MAX:
             _, oldest = self._unjoined.popitem(last=False)
             self._forget(oldest)
-        traced = self._legs[key] = self._unjoined[key] = _TracedCall()
+        traced = self._legs[key] = self._unjoined[key] = _TracedCall("")
         traced.legs.append(key)
         return traced
 

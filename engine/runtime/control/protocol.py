@@ -50,7 +50,17 @@ class Health(msgspec.Struct, tag="health"):
     pass
 
 
-ControlCommand = ListCalls | HangUp | Reload | Health
+class ReadTrace(msgspec.Struct, tag="trace"):
+    """Of a call that runs, or that ended a while ago."""
+
+    call_id: str
+
+
+class ReadMetrics(msgspec.Struct, tag="metrics"):
+    pass
+
+
+ControlCommand = ListCalls | HangUp | Reload | Health | ReadTrace | ReadMetrics
 
 
 class Calls(msgspec.Struct, tag="calls"):
@@ -70,8 +80,35 @@ class HealthReport(msgspec.Struct, tag="health"):
     counters: dict[str, int]
 
 
+class TraceMessage(msgspec.Struct, kw_only=True):
+    """One SIP message: when (microseconds since the epoch), which way, with whom; ``text`` is the whole of it, masked.
+
+    ``leg`` counts the call's SIP dialogs from 0, the caller's.
+    """
+
+    at_us: int
+    sent: bool
+    peer: str
+    leg: int
+    first_line: str
+    text: str
+
+
+class CallTrace(msgspec.Struct, tag="trace"):
+    """``messages`` is None where there is no trace of the call; ``left_out`` are those beyond the limit."""
+
+    messages: list[TraceMessage] | None
+    left_out: int = 0
+
+
+class Metrics(msgspec.Struct, tag="metrics"):
+    """In Prometheus' text format."""
+
+    text: str
+
+
 class Failed(msgspec.Struct, tag="failed"):
     reason: str
 
 
-ControlReply = Calls | Done | HealthReport | Failed
+ControlReply = Calls | Done | HealthReport | CallTrace | Metrics | Failed
