@@ -49,7 +49,12 @@ class Site:
     """Started by ``start``; ``kill_engine`` and ``start_engine`` for those who test that."""
 
     def __init__(
-        self, folder: Path, *, digest_offered_first: str = "SHA-256", rtp_timeout_seconds: float = 30.0
+        self,
+        folder: Path,
+        *,
+        digest_offered_first: str = "SHA-256",
+        rtp_timeout_seconds: float = 30.0,
+        calls_max: int = 100,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -62,7 +67,7 @@ class Site:
             f'[sip]\nhost = "{self.host}"\nhost_ipv6 = "{self.host_ipv6}"\nport = {self.sip_port}\n'
             f'digest_offered_first = "{digest_offered_first}"\n'
             f"t1_seconds = {T1_SECONDS}\nt2_seconds = {T1_SECONDS * 8}\nt4_seconds = 0.5\n"
-            f"[calls]\nring_seconds_max = {RING_SECONDS_MAX}\n"
+            f"[calls]\ncalls_max = {calls_max}\nring_seconds_max = {RING_SECONDS_MAX}\n"
             f'[media]\nworkers = 1\nhost = "{self.host}"\nhost_ipv6 = "{self.host_ipv6}"\n'
             f"port_min = {media_port_min}\nport_max = {media_port_min + MEDIA_PORTS - 1}\nquarantine_seconds = 0.5\n"
             f"rtp_timeout_seconds = {rtp_timeout_seconds}\n"

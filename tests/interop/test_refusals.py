@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.services.bindings import create_binding
 from engine.store.database import writing_session
 from engine.store.scope import TenantScope
-from tests.interop.conftest import MakeLane
+from tests.interop.conftest import MakeLane, check_after, lane_indexes
 from tests.interop.lane import Lane
 from tests.interop.ports import free_udp_port
 from tests.interop.sipp import Sipp
-from tests.interop.site import wait_for
+from tests.interop.site import Site, wait_for
 
 pytestmark = pytest.mark.sipp
 
@@ -127,6 +128,38 @@ def test_full_trunk(make_lane: MakeLane) -> None:
     assert set(by_cause) == {"normal", "capacity"}
     assert by_cause["capacity"]["charge_micro"] == 0
     lane.assert_talked(by_cause["normal"], 1.0)
+
+
+def test_full_engine(tmp_path: Path) -> None:
+    """The whole engine's limit, and not one trunk's: another tenant's call on another trunk is the one too many."""
+    site = Site(tmp_path / "site", calls_max=1)
+    try:
+        site.start()
+        busy = Lane(site, tmp_path / "busy", next(lane_indexes))
+        other = Lane(site, tmp_path / "other", next(lane_indexes))
+        callee = busy.callee("callee_answers")
+        first = busy.caller("caller_hangs_up", duration_ms=1000)
+        first.wait_received("SIP/2.0 200")
+        second = other.caller("caller_refused")
+        second.wait()
+        assert second.received("SIP/2.0 503")[0].header("Retry-After") == "5"
+        first.wait()
+        callee.wait()
+        cdr = other.cdr()
+        assert (cdr["cause"], cdr["sip_status"], cdr["q850_cause"]) == ("capacity", 503, 42)
+        other.assert_never_talked(cdr)
+        busy.assert_talked(busy.cdr(), 1.0)
+        # There is room again.
+        lane_callee = other.callee("callee_busy")
+        third = other.caller("caller_refused")
+        third.wait()
+        lane_callee.wait()
+        assert third.received("SIP/2.0 486")
+        busy.close()
+        other.close()
+        check_after(site, [busy, other])
+    finally:
+        site.stop()
 
 
 def test_no_hops_left(lane: Lane) -> None:
