@@ -7,7 +7,9 @@ from admin_api.common.calls import CdrController, LiveCallController
 from admin_api.common.guards import platform_only, platform_scope
 from admin_api.platform.agents import PlatformAgentController
 from admin_api.platform.carriers import CarrierController, LineController, RateController, TrunkController
+from admin_api.platform.metrics import read_metrics
 from admin_api.platform.tenants import AccountController, TenantController
+from admin_api.platform.traces import read_trace
 from admin_api.platform.users import UserController
 from admin_api.platform.x_numbers import PlatformXNumberController
 
@@ -27,5 +29,7 @@ platform_router = Router(
         PlatformXNumberController,
         LiveCallController,
         CdrController,
+        read_trace,
+        read_metrics,
     ],
 )

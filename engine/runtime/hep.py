@@ -11,6 +11,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from ipaddress import ip_address
+from struct import error as StructError  # noqa: N812  # a bare "error" says nothing
 from struct import pack
 
 from sip.core.hop import Hop
@@ -19,7 +20,8 @@ WAITING_MAX = 8192
 BATCH_MAX = 64
 """Messages in one go, so that a heap of them keeps no call waiting."""
 INTERVAL_SECONDS = 0.05
-DATAGRAM_OCTETS_MAX = 65_000
+PAYLOAD_OCTETS_MAX = 32_768
+"""A UDP datagram holds 65,507 octets, and what is masked may grow: one octet that is no text becomes three."""
 
 Address = tuple[str, int]
 
@@ -125,6 +127,9 @@ class HepExporter:
         self._socket.close()
 
     def _send(self, data: bytes, hop: Hop, at: float, was_sent: bool, correlation_id: str) -> None:
+        if len(data) > PAYLOAD_OCTETS_MAX:
+            self.dropped += 1
+            return
         ours, theirs = self._own_address(hop.host), (hop.host, hop.port)
         try:
             packet = hep_packet(
@@ -136,11 +141,8 @@ class HepExporter:
                 capture_id=self._capture_id,
                 correlation_id=correlation_id,
             )
-            if len(packet) > DATAGRAM_OCTETS_MAX:
-                self.dropped += 1
-                return
             self._socket.send(packet)
-        except (OSError, ValueError):  # a full buffer, no collector at the port; a peer that is a name
+        except (OSError, ValueError, StructError):  # a full buffer, no collector at the port; a peer that is a name
             self.dropped += 1
         else:
             self.sent += 1

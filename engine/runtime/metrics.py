@@ -15,7 +15,8 @@ from prometheus_client.registry import Collector
 
 from engine.runtime.metrics_calls import CallFigures, Histogram, Labels
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = "text/plain; version=0.0.4"
+"""Of the text format; in UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,5 @@ class MetricsServer:
 
 def _response(status: str, text: str, *, with_body: bool = True) -> bytes:
     body = text.encode()
-    head = (
-        f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}; charset=utf-8\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     return head.encode() + (body if with_body else b"")

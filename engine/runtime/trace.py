@@ -124,7 +124,7 @@ class TraceBook:
     def leg_made(self, call_id: str, sip_id: str) -> None:
         """The dialog with this Call-ID is a leg of the call; the first one is the caller's."""
         key = sip_id.encode("utf-8", "surrogateescape")
-        traced = self._live.get(call_id)
+        traced = self._live.get(call_id) or self._ended.get(call_id)
         if traced is None:
             while len(self) >= self._limits.calls_max:
                 self._evict()

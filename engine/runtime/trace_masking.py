@@ -23,6 +23,7 @@ _SDP_PROSE = re.compile(r"(?m)^([siuep]=).+$")
 _SDP_KEY = re.compile(r"(?m)^(a=crypto:.*?inline:|a=ice-pwd:|k=[a-z]+:?)[^\s|;]*")
 _DTMF = re.compile(r"(?im)^(signal[ \t]*=[ \t]*)\S+")
 _SEPARATORS = str.maketrans("", "", "-.() ")
+_MOBILE_WITH_CODE = re.compile(r"(?:\+|00)?86(1[3-9][0-9]{9})")
 _NUMBER = re.compile(r"\+?[0-9]{7,15}")
 
 
@@ -65,10 +66,16 @@ def _masked_numbers(text: str) -> str:
 
 
 def _mask_match(match: re.Match[str]) -> str:
-    return mask(match[0])
+    return _mask(match[0])
+
+
+def _mask(number: str) -> str:
+    """One number has one mask, with country code or without."""
+    mobile = _MOBILE_WITH_CODE.fullmatch(number)
+    return mask(mobile[1] if mobile else number)
 
 
 def _mask_user(match: re.Match[str]) -> str:
     """A number with visual separators (RFC 3966 §5.1.1) or in escapes (RFC 3261 §19.1.2) is a number all the same."""
     plain = unquote(match[2]).translate(_SEPARATORS)
-    return match[1] + mask(plain) if _NUMBER.fullmatch(plain) else match[0]
+    return match[1] + _mask(plain) if _NUMBER.fullmatch(plain) else match[0]

@@ -14,7 +14,20 @@ from admin_api.common.auth import make_token
 from admin_api.common.context import Context
 from admin_api.main import create_app
 from engine.runtime.control.client import EngineUnavailable
-from engine.runtime.control.protocol import Calls, ControlCommand, ControlReply, Done, HangUp, ListCalls, LiveCall
+from engine.runtime.control.protocol import (
+    Calls,
+    CallTrace,
+    ControlCommand,
+    ControlReply,
+    Done,
+    HangUp,
+    ListCalls,
+    LiveCall,
+    Metrics,
+    ReadMetrics,
+    ReadTrace,
+    TraceMessage,
+)
 from engine.services import credentials
 from engine.services.bindings import create_binding
 from engine.settings import Settings
@@ -72,6 +85,26 @@ def live_call(number: int, tenant_id: int, agent_id: int) -> LiveCall:
     )
 
 
+TRACE = [
+    TraceMessage(
+        at_us=1_000_000 * second,
+        sent=sent,
+        peer=f"udp:10.0.0.{leg + 1}:5060",
+        leg=leg,
+        first_line=line,
+        text=f"{line}\r\nCall-ID: {leg}\r\n\r\n",
+    )
+    for second, (sent, leg, line) in enumerate(
+        [
+            (False, 0, "INVITE sip:010****0001@x SIP/2.0"),
+            (True, 1, "INVITE sip:139****9001@x SIP/2.0"),
+            (False, 1, "SIP/2.0 180 Ringing"),
+            (True, 0, "SIP/2.0 180 Ringing"),
+        ]
+    )
+]
+
+
 class FakeControl:
     """An engine with a call of each agent, that does not look at whose calls are asked for."""
 
@@ -92,6 +125,10 @@ class FakeControl:
             owner = {"call1": (1, 1), "call2": (1, 2), "call3": (2, 3)}.get(command.call_id, (0, 0))
             mine = command.tenant_id in (None, owner[0]) and command.agent_id in (None, owner[1])
             return Done(found=mine and owner != (0, 0))
+        if isinstance(command, ReadTrace):
+            return CallTrace(TRACE if command.call_id == "call3" else None, left_out=2)
+        if isinstance(command, ReadMetrics):
+            return Metrics("axbridge_calls 1\n")
         return Done()
 
 
