@@ -70,5 +70,11 @@ class MetricsServer:
 
 def _response(status: str, text: str, *, with_body: bool = True) -> bytes:
     body = text.encode()
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}; charset=utf-8\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + (body if with_body else b"")
+    head = (
+        f"HTTP/1.1 {status}",
+        f"Content-Type: {CONTENT_TYPE}; charset=utf-8",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        "\r\n",
+    )
+    return "\r\n".join(head).encode() + (body if with_body else b"")
