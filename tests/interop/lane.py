@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import wave
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -214,7 +215,10 @@ class Lane:
         rows = self.cdrs()
         assert len(rows) == 1, f"{len(rows)} CDRs for one call"
         row = rows[0]
-        assert row["started_at_ms"] <= row["ended_at_ms"]
+        assert abs(row["ended_at_ms"] / 1000 - time.time()) < 60
+        assert (row["tenant_id"], row["trunk_id"] is not None) == (self.tenant_id, True) or row[
+            "answered_at_ms"
+        ] is None
         moments = [row[name] for name in ("started_at_ms", "ringing_at_ms", "answered_at_ms", "ended_at_ms")]
         known = [moment for moment in moments if moment is not None]
         assert known == sorted(known), f"times out of order: {moments}"
@@ -238,6 +242,7 @@ class Lane:
 
     def assert_talked(self, cdr: dict[str, Any], seconds: float, tolerance_seconds: float = 0.35) -> Recording:
         """Talk time as expected, charged by the second, recorded as long as it was; returns the recording."""
+        assert cdr["sip_status"] == 200
         talk_ms = cdr["ended_at_ms"] - cdr["answered_at_ms"]
         assert abs(talk_ms / 1000 - seconds) <= tolerance_seconds, f"talked {talk_ms} ms"
         assert cdr["billed_seconds"] == -(-talk_ms // 1000)

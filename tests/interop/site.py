@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -61,13 +63,17 @@ class Site:
         self.host, self.host_ipv6 = "127.0.0.1", "::1"
         self.sip_port = free_udp_port(self.host)
         media_port_min = random.randrange(20_000, 32_000, MEDIA_PORTS)
+        # Of its own and short: a Unix socket's path has 107 octets at most (unix(7)), and pytest's folders are deep.
+        self._data = Path(tempfile.mkdtemp(prefix="axb-"))
         config = folder / "axbridge.toml"
         config.write_text(
-            f'data_folder = "{folder}/data"\n'
+            f'data_folder = "{self._data}"\n'
             f'[sip]\nhost = "{self.host}"\nhost_ipv6 = "{self.host_ipv6}"\nport = {self.sip_port}\n'
             f'digest_offered_first = "{digest_offered_first}"\n'
             f"t1_seconds = {T1_SECONDS}\nt2_seconds = {T1_SECONDS * 8}\nt4_seconds = 0.5\n"
             f"[calls]\ncalls_max = {calls_max}\nring_seconds_max = {RING_SECONDS_MAX}\n"
+            # A SIPp that waits for an INVITE takes an OPTIONS for a broken call.
+            "[trunks]\nping_seconds = 0\n"
             f'[media]\nworkers = 1\nhost = "{self.host}"\nhost_ipv6 = "{self.host_ipv6}"\n'
             f"port_min = {media_port_min}\nport_max = {media_port_min + MEDIA_PORTS - 1}\nquarantine_seconds = 0.5\n"
             f"rtp_timeout_seconds = {rtp_timeout_seconds}\n"
@@ -108,7 +114,7 @@ class Site:
         engine.wait()
 
     def stop(self) -> dict[str, int]:
-        """Ends all processes; their exit codes."""
+        """Ends all processes and removes their data, but for the logs; the exit codes."""
         codes = {}
         for name, process in reversed(list(self._processes.items())):
             process.terminate()
@@ -117,6 +123,7 @@ class Site:
             except subprocess.TimeoutExpired:
                 process.kill()
                 codes[name] = process.wait()
+        shutil.rmtree(self._data, ignore_errors=True)
         return codes
 
     def log_files(self) -> list[Path]:
