@@ -57,6 +57,7 @@ class Site:
         digest_offered_first: str = "SHA-256",
         rtp_timeout_seconds: float = 30.0,
         calls_max: int = 100,
+        ping_seconds: float = 0.0,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -73,7 +74,7 @@ class Site:
             f"t1_seconds = {T1_SECONDS}\nt2_seconds = {T1_SECONDS * 8}\nt4_seconds = 0.5\n"
             f"[calls]\ncalls_max = {calls_max}\nring_seconds_max = {RING_SECONDS_MAX}\n"
             # A SIPp that waits for an INVITE takes an OPTIONS for a broken call.
-            "[trunks]\nping_seconds = 0\n"
+            f"[trunks]\nping_seconds = {ping_seconds}\n"
             f'[media]\nworkers = 1\nhost = "{self.host}"\nhost_ipv6 = "{self.host_ipv6}"\n'
             f"port_min = {media_port_min}\nport_max = {media_port_min + MEDIA_PORTS - 1}\nquarantine_seconds = 0.5\n"
             f"rtp_timeout_seconds = {rtp_timeout_seconds}\n"
