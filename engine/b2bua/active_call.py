@@ -23,6 +23,7 @@ class ActiveCall:
         "call_id",
         "callee",
         "caller",
+        "forks",
         "gateway",
         "gateways_left",
         "max_forwards",
@@ -38,6 +39,8 @@ class ActiveCall:
         self.route = route
         self.caller: Session | None = caller
         self.callee: Session | None = None
+        self.forks: list[Session] = []
+        """Where several softphones of an agent ring together: all of them, ``callee`` among them."""
         self.max_forwards = max_forwards
         self.gateway: GatewayFacts | None = None
         self.gateways_left: list[GatewayFacts] = []

@@ -231,7 +231,9 @@ class Controller:
         active = event.session.owner
         if isinstance(active, ActiveCall):
             self._heard_of_callee(active)
-            self._feed(active, call_events.CalleeRinging(event.response.body), now)
+            # Of several phones that ring, none has the floor yet: the caller hears his own ringing tone.
+            media = b"" if active.forks else event.response.body
+            self._feed(active, call_events.CalleeRinging(media), now)
 
     def _answered(self, event: sip_events.InviteAnswered, now: float) -> None:
         session = event.session
@@ -242,6 +244,8 @@ class Controller:
             self._user_agent.bye(session, now)
             return
         self._heard_of_callee(active)
+        active.callee = session
+        self._cancel_forks(active, now, but=session)
         self._feed(active, call_events.CalleeAnswered(event.response.body), now)
 
     def _failed(self, event: sip_events.InviteFailed, now: float) -> None:
@@ -249,11 +253,33 @@ class Controller:
         if not isinstance(active, ActiveCall):
             return
         cause = cause_of_failure(event.status, timed_out=event.response is None and event.status == 408)
-        if self._fails_over(active, cause, now):
+        if self._others_ring_on(active, event) or self._fails_over(active, cause, now):
             event.session.owner = None
             return
+        if active.forks:
+            active.callee = event.session
+        self._cancel_forks(active, now, but=event.session)
         self._feed(active, call_events.CalleeFailed(cause, event.status), now)
         self._session_over(active, event.session)
+
+    def _others_ring_on(self, active: ActiveCall, event: sip_events.InviteFailed) -> bool:
+        """One of several softphones has declined, or is not there; a 6xx speaks for all (RFC 3261 §16.7 step 5)."""
+        if event.session not in active.forks or active.call.state is CallState.ENDED or event.status >= 600:
+            return False
+        active.forks.remove(event.session)
+        if not active.forks:
+            return False
+        if event.session is active.callee:
+            active.callee = active.forks[0]
+        return True
+
+    def _cancel_forks(self, active: ActiveCall, now: float, *, but: Session | None) -> None:
+        """The other softphones stop ringing; what they answer still is no affair of the call."""
+        forks, active.forks = active.forks, []
+        for session in forks:
+            if session is not but:
+                session.owner = None
+                self._user_agent.cancel(session, now)
 
     def _fails_over(self, active: ActiveCall, cause: Cause, now: float) -> bool:
         """Whether another gateway is tried instead of telling the caller."""
@@ -267,8 +293,9 @@ class Controller:
 
     def _dialled(self, active: ActiveCall, now: float) -> None:
         """An INVITE has gone to the callee, or to the next gateway towards him."""
-        if active.callee is not None:
-            self.leg_made(active.call_id, active.callee.call_id)
+        sessions = active.forks or ([active.callee] if active.callee is not None else [])
+        for session in sessions:
+            self.leg_made(active.call_id, session.call_id)
         if active.gateways_left:
             self._timers.set(active, TimerKind.GATEWAY, now + self._settings.gateway_silence_seconds)
 
@@ -395,6 +422,7 @@ class Controller:
             self._dialled(active, now)
 
     def _cancel_dial(self, active: ActiveCall, output: call_events.CancelDial, now: float) -> None:
+        self._cancel_forks(active, now, but=active.callee)
         if active.callee is not None:
             self._user_agent.cancel(active.callee, now)
 

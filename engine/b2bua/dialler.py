@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.masking import OutgoingIdentity, identity_towards_phone, identity_towards_trunk
-from engine.b2bua.registration import Registration
+from engine.b2bua.registration import RegisteredContact, Registration
 from engine.domain.facts import GatewayFacts
 from engine.domain.gateways import GatewayHealth, in_order
 from sip.core.hop import Hop, is_numeric_host
@@ -56,17 +56,28 @@ class Dialler:
         """Calls the callee for the first time. Raises Unreachable."""
         route = active.route
         agent_id = route.callee_agent_id
-        contact = self._registration.contact_of_agent(agent_id, now) if agent_id is not None else None
-        if contact is None:
+        contacts = self._registration.contacts_of_agent(agent_id, now) if agent_id is not None else []
+        if not contacts:
             active.gateways_left = in_order(route.trunk, self.health, now, self._random)
             # Kept only where there is a second gateway to say it to.
             active.offer = media if len(active.gateways_left) > 1 else b""
             self._dial_next_gateway(active, media, now)
             return
+        sessions = [session for contact in contacts if (session := self._ring(active, contact, media, now)) is not None]
+        if not sessions:
+            raise Unreachable("no softphone can be sent to")
+        active.callee = sessions[0]
+        active.forks = sessions if len(sessions) > 1 else []
+
+    def _ring(self, active: ActiveCall, contact: RegisteredContact, media: bytes, now: float) -> Session | None:
         own_host = self._own_hosts.towards(contact.hop.host)
-        identity = identity_towards_phone(route, contact.uri, own_host, contact.username, self._realm)
-        active.callee = self._invite(active, identity, contact.hop, media, now)
-        active.callee.use_source = True
+        identity = identity_towards_phone(active.route, contact.uri, own_host, contact.username, self._realm)
+        try:
+            session = self._invite(active, identity, contact.hop, media, now)
+        except Unreachable:
+            return None
+        session.use_source = True
+        return session
 
     def fail_over(self, active: ActiveCall, now: float) -> bool:
         """The gateway last tried has failed; True if another one is being tried now."""

@@ -11,6 +11,9 @@ from sip.core.message import Request
 from sip.core.registrar import Registrar
 from sip.errors import PeerFault
 
+RINGING_TOGETHER_MAX = 8
+"""Softphones of one agent that one call rings; each costs an INVITE."""
+
 
 @dataclass(frozen=True, slots=True)
 class RegisterAnswer:
@@ -51,14 +54,15 @@ class Registration:
             return RegisterAnswer(fault.status, headers)
         return RegisterAnswer(answer.status, answer.headers)
 
-    def contact_of_agent(self, agent_id: int, now: float) -> RegisteredContact | None:
-        """The contact that the agent's softphones registered last, None where none is registered."""
-        for account in self._directory.sip_accounts_of(agent_id):
-            if account.status != "active":
-                continue
-            for binding in self._registrar.lookup(account.username, now):
-                return RegisteredContact(binding.contact, binding.source, account.username)
-        return None
+    def contacts_of_agent(self, agent_id: int, now: float) -> list[RegisteredContact]:
+        """Where the agent's softphones are, at most RINGING_TOGETHER_MAX; empty where none is registered."""
+        found = [
+            RegisteredContact(binding.contact, binding.source, account.username)
+            for account in self._directory.sip_accounts_of(agent_id)
+            if account.status == "active"
+            for binding in self._registrar.lookup(account.username, now)
+        ]
+        return found[:RINGING_TOGETHER_MAX]
 
     def expire(self, now: float) -> None:
         self._registrar.expire(now)

@@ -136,7 +136,7 @@ def main() -> None:
         sys.exit("scripts/bench call needs SIPp: apt-get install sip-tester")
     rates = [int(text) for text in arguments.rates.split(",")]
     callee_port, engine_port = free_udp_port(CALLEE_HOST), free_udp_port(ENGINE_HOST)
-    configuration = f'[sip]\nhost = "{ENGINE_HOST}"\nport = {engine_port}\n[calls]\ncalls_max = 20000'
+    configuration = f'[sip]\nhost = "{ENGINE_HOST}"\nport = {engine_port}\n[trunks]\nping_seconds = 0\n[calls]\ncalls_max = 20000'
     levels = []
     with installation(configuration, world(callee_port)) as made:
         run_rate(made, 50, 2, callee_port)  # warms caches, which a long-running engine has warm

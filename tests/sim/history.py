@@ -11,7 +11,7 @@ from random import Random
 from engine.b2bua.admission import Admission
 from engine.b2bua.controller import Controller, ControllerSettings
 from engine.b2bua.dialler import OwnHosts
-from engine.b2bua.registration import Registration
+from engine.b2bua.registration import RegisteredContact, Registration
 from engine.b2bua.source_guard import GuardSettings, SourceGuard
 from engine.domain.call import CallPolicy, milliseconds
 from engine.domain.cdr import Cdr
@@ -54,6 +54,20 @@ def a_number(index: int) -> str:
 
 def b_number(index: int) -> str:
     return f"+861390000{index:04d}"
+
+
+class Softphones(Registration):
+    """Agents' registered softphones, without the REGISTERs that brought them."""
+
+    def __init__(self, directory: Directory, admission: Admission, registrar: Registrar) -> None:
+        super().__init__(directory, admission, registrar)
+        self.hops: dict[int, list[Hop]] = {}
+        """By the agent's id."""
+
+    def contacts_of_agent(self, agent_id: int, now: float) -> list[RegisteredContact]:
+        return [
+            RegisteredContact(f"sip:agent@{hop.host}:{hop.port}", hop, "agent") for hop in self.hops.get(agent_id, [])
+        ]
 
 
 @dataclass
@@ -118,6 +132,8 @@ def play(seed: int) -> History:
     for index in range(pairs):
         forbidden = (a_number(index), b_number(index))
         attempts += _add_pair(random, timeline, network, index, numbers_by_hop, forbidden)
+        if random.random() < 0.3:
+            _add_softphones(random, timeline, network, index, numbers_by_hop, engine)
     if random.random() < 0.3:
         _top_up(timeline, engine, random.choice((5.0, 55.0, 90.0)))
     if random.random() < 0.2:
@@ -178,7 +194,7 @@ def _engine(
     node.resumes_at = _pauses(random)
     guard = SourceGuard(GuardSettings(), lambda host, port: True)
     admission = Admission(directory, DigestAuthenticator("sim", b"secret"), lambda: "nonce", guard)
-    registration = Registration(directory, admission, Registrar(RegistrarSettings()))
+    registration = Softphones(directory, admission, Registrar(RegistrarSettings()))
     ids = count(1)
     controller = Controller(
         settings=ControllerSettings(
@@ -290,6 +306,24 @@ def _add_pair(
     numbers_by_hop[caller_hop] = callee_number
     numbers_by_hop[callee_hop] = caller_number
     return 1
+
+
+def _add_softphones(
+    random: Random,
+    timeline: Timeline,
+    network: Network,
+    index: int,
+    numbers_by_hop: dict[Hop, str],
+    engine: Engine,
+) -> None:
+    """One to three phones that ring together when B calls this agent; B's number may not arrive at any."""
+    registration = engine.controller.registration
+    assert isinstance(registration, Softphones)
+    hops = [Hop("udp", _host(index), 5090 + number) for number in range(random.randint(1, 3))]
+    registration.hops[index + 1] = hops
+    for hop in hops:
+        CalleePhone(Node(f"soft{index}x{hop.port}", hop, timeline, network, TIMERS), timeline, random)
+        numbers_by_hop[hop] = b_number(index)
 
 
 def _top_up(timeline: Timeline, engine: Engine, after_seconds: float) -> None:
