@@ -176,7 +176,7 @@ class Controller:
         if isinstance(caller, Refusal):
             # A stranger, or a phone that has not shown its credentials yet: no call, so no record.
             self.counters["invites_challenged_or_refused"] += 1
-            self._user_agent.reject(event.session, caller.status, now, headers=caller.headers)
+            self._user_agent.reject(event.session, caller.status, now, headers=caller.headers, once=True)
             return
         now_ms = milliseconds(now)
         call_id = self._new_call_id(now)

@@ -69,11 +69,20 @@ class UserAgentServer(UserAgentClient):
         now: float,
         headers: HeaderPairs = (),
         reason_phrase: str | None = None,
+        *,
+        once: bool = False,
     ) -> None:
-        """A 3xx-6xx to an incoming call; the session is over. Does nothing once it is answered or cancelled."""
+        """A 3xx-6xx to an incoming call; the session is over. Does nothing once it is answered or cancelled.
+
+        With `once` it is not repeated until its ACK: a stranger with a made-up address would get ten for one, or make
+        us send them to whom he likes (RFC 3261 §26.3.2.4). A copy of the INVITE still brings a copy of the answer.
+        """
         if not 300 <= status < 700:
             raise LocalFault("reject wants 300..699")
+        transaction = session.server
         self._respond_invite(session, status, now, b"", headers, reason_phrase)
+        if once and transaction is not None:
+            transaction.stop_resending()
 
     def respond(
         self,

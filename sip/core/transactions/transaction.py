@@ -116,6 +116,12 @@ class Transaction:
         ground = self._ground
         self._timeout = ground.timers.start(ground.timer_settings.transaction_seconds, self, TIMER_TIMEOUT, now)
 
+    def stop_resending(self) -> None:
+        """What was sent is not repeated by itself any more; the peer's own copies are still answered."""
+        if self._resend is not None:
+            self._resend.cancel()
+            self._resend = None
+
     def _start_resend(self, now: float) -> None:
         # Reliable transports resend by themselves; the 2xx to an INVITE alone is resent on any (RFC 3261 §13.3.1.4).
         if self.hop.is_reliable and self.state is not State.ACCEPTED:
