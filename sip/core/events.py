@@ -70,6 +70,30 @@ class AckMissing:
 
 
 @dataclass(slots=True)
+class ReliableOffer:
+    """A reliable 1xx to an INVITE without offer holds one: call `prack` with the answer (RFC 3262 §5). Only with the
+    extension 100rel; its InviteProgress follows."""
+
+    session: Session
+    response: Response
+
+
+@dataclass(slots=True)
+class PrackMissing:
+    """No PRACK for our reliable 1xx within 64*T1: the INVITE was refused with 504, the session is over."""
+
+    session: Session
+
+
+@dataclass(slots=True)
+class SessionExpired:
+    """The session was not refreshed in time, or is unknown to the peer: the transaction user should `bye` (RFC 4028
+    §10). Only with the extension timer."""
+
+    session: Session
+
+
+@dataclass(slots=True)
 class SessionEnded:
     """BYE received and answered; the session is over."""
 
@@ -122,6 +146,9 @@ Event = (
     | InviteCancelled
     | InviteAcknowledged
     | AckMissing
+    | ReliableOffer
+    | PrackMissing
+    | SessionExpired
     | SessionEnded
     | DialogRequest
     | DialogResponse

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from sip.core.dialog import Dialog
 from sip.core.hop import Hop
 from sip.core.transactions.client_invite import ClientInviteTransaction
 from sip.core.transactions.server_invite import ServerInviteTransaction
+
+if TYPE_CHECKING:
+    from sip.core.reliability import Reliability
+    from sip.core.session_timer import SessionTimer
 
 
 class SessionState(IntEnum):
@@ -24,21 +29,30 @@ class SessionState(IntEnum):
 class Session:
     """`owner` is the transaction user's own and is not touched here. `hop` is where in-dialog requests go, `source`
     where the peer's last message of the dialog's making came from; set `use_source` for a peer behind NAT.
-    `is_secure` for a sips: call, whose Contacts must be sips: as well (RFC 3261 §8.1.1.8)."""
+    `is_secure` for a sips: call, whose Contacts must be sips: as well (RFC 3261 §8.1.1.8).
+
+    `local_sdp` is what was last put in force on our side: a refresh by re-INVITE repeats it (RFC 4028 §7.4). The
+    transaction user may set it.
+    """
 
     __slots__ = (
+        "allows_update",
         "bye_lines",
         "client",
         "contact_user",
         "dialog",
         "hop",
+        "interval_min",
         "is_secure",
+        "local_sdp",
         "outgoing",
         "owner",
         "pending_client",
+        "reliability",
         "server",
         "source",
         "state",
+        "timer",
         "use_source",
     )
 
@@ -58,6 +72,17 @@ class Session:
         self.server: ServerInviteTransaction | None = None
         # A re-INVITE of ours without final response: another one in either direction is glare (RFC 3261 §14).
         self.pending_client = False
+        self.local_sdp = b""
+        self.allows_update = False
+        self.interval_min = 0  # seconds: the Min-SE that a 422 demanded
+        self.timer: SessionTimer | None = None
+        self.reliability: Reliability | None = None
+
+    def stop_timer(self) -> None:
+        """No session timer runs after this. Idempotent."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     @property
     def call_id(self) -> str:
@@ -76,6 +101,15 @@ class Session:
 
     def __repr__(self) -> str:
         return f"Session({self.local_tag}, {self.state.name}, {'outgoing' if self.outgoing else 'incoming'})"
+
+
+class SessionRefresh:
+    """Whom an UPDATE of the session timer works for: the transaction user is not told of its response."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
 
 
 class OutgoingRequest:

@@ -10,7 +10,8 @@ from sip.core.events import AckMissing
 from sip.core.hop import Hop
 from sip.core.message import Request
 from sip.core.parser import parse_message
-from sip.core.session import OutgoingRequest, Session
+from sip.core.reliability import ReliableProvisional
+from sip.core.session import OutgoingRequest, Session, SessionRefresh
 from sip.core.transaction_layer import ClientTransaction
 from sip.core.transactions.client_invite import ClientInviteTransaction
 from sip.core.transactions.client_non_invite import ClientNonInviteTransaction
@@ -80,10 +81,17 @@ class UserAgent(UserAgentServer):
                 self.counters.retransmissions_sent += 1
             elif actions & TIMED_OUT:
                 self._told(transaction, user, 408, now)
+        if self._has_timers:
+            self._fire_session_timers(now)
 
     def next_deadline(self) -> float | None:
         """When `fire_timers` is next due, None when no timer runs."""
-        return self._layer.timers.next_deadline()
+        deadline = self._layer.timers.next_deadline()
+        if self._has_timers:
+            alarm = self._session_timers.next_deadline()
+            if alarm is not None and (deadline is None or alarm < deadline):
+                return alarm
+        return deadline
 
     def transport_failed(self, hop: Hop, now: float) -> None:
         """The transport could not deliver to `hop`: pending client transactions there fail with 503 (§8.1.3.1)."""
@@ -109,7 +117,7 @@ class UserAgent(UserAgentServer):
         """A transaction that ended without an answer tells its user."""
         if isinstance(transaction, ClientInviteTransaction):
             if isinstance(user, Session):
-                self._invite_unanswered(transaction, user, status)
+                self._invite_unanswered(transaction, user, status, now)
         elif isinstance(transaction, ServerTransaction):
             if isinstance(user, Session) and user.server is transaction:
                 user.server = None
@@ -117,5 +125,10 @@ class UserAgent(UserAgentServer):
                     self._send_bye(user, user.bye_lines, now)
                 else:
                     self.events.append(AckMissing(user))
-        elif isinstance(transaction, ClientNonInviteTransaction) and isinstance(user, Session | OutgoingRequest):
-            self._non_invite_completed(user, transaction.method, status, None)
+        elif isinstance(transaction, ReliableProvisional):
+            if isinstance(user, Session):
+                self._prack_missed(user, now)
+        elif isinstance(transaction, ClientNonInviteTransaction) and isinstance(
+            user, Session | OutgoingRequest | SessionRefresh
+        ):
+            self._non_invite_completed(user, transaction.method, status, None, now)

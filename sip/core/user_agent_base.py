@@ -8,6 +8,7 @@ from sip.core.dialog import Dialog
 from sip.core.events import Event
 from sip.core.hop import Hop, bracketed
 from sip.core.session import Session, SessionState
+from sip.core.session_timer import SessionTimerQueue
 from sip.core.transaction_layer import TransactionLayer
 from sip.core.user_agent_settings import Counters, UserAgentSettings
 from sip.errors import LocalFault
@@ -34,11 +35,18 @@ class UserAgentBase:
         }
         # Called with a TLS peer and its own port where its Via asks for connection reuse (RFC 5923).
         self.on_alias: Callable[[Hop, int], None] | None = None
-        self._methods = frozenset(settings.methods)
+        self._has_reliability = "100rel" in settings.extensions
+        self._has_timers = "timer" in settings.extensions
+        self._session_timers = SessionTimerQueue()
+        methods = settings.methods
+        if self._has_reliability and "PRACK" not in methods:
+            methods = (*methods, "PRACK")
+        self._methods = frozenset(methods)
         self._agent_line = f"User-Agent: {settings.user_agent}\r\n"
-        self._allow_line = f"Allow: {', '.join(settings.methods)}\r\n"
-        supported = f"Supported: {', '.join(settings.extensions)}\r\n" if settings.extensions else ""
-        self._capability_lines = f"{self._allow_line}{supported}{self._agent_line}"
+        self._allow_line = f"Allow: {', '.join(methods)}\r\n"
+        extensions = settings.extensions
+        self._supported_line = f"Supported: {', '.join(extensions)}\r\n" if extensions else ""
+        self._capability_lines = f"{self._allow_line}{self._supported_line}{self._agent_line}"
 
     def _via(self, hop: Hop, branch: str) -> str:
         alias = ";alias" if hop.transport == "tls" else ""
@@ -74,6 +82,11 @@ class UserAgentBase:
     def _end(self, session: Session) -> None:
         """The session is over: out of the table, its references to transactions cut. Idempotent."""
         session.state = SessionState.ENDED
+        if session.timer is not None:
+            session.stop_timer()
+        if session.reliability is not None:
+            session.reliability.finish()
+            session.reliability = None
         self.sessions.pop(session.dialog.local_tag, None)
         server = session.server
         if server is not None:

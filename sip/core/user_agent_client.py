@@ -16,11 +16,11 @@ from sip.core.events import (
 )
 from sip.core.hop import Hop
 from sip.core.message import Response
-from sip.core.session import OutgoingRequest, Session, SessionState
-from sip.core.transactions.client_invite import ClientInviteTransaction
+from sip.core.session import OutgoingRequest, Session, SessionRefresh, SessionState
+from sip.core.transactions.client_invite import ClientInviteTransaction, Retry
 from sip.core.transactions.states import Input, State
 from sip.core.transactions.transaction import ACK, PASS, RESEND
-from sip.core.user_agent_sender import UserAgentSender
+from sip.core.user_agent_prack import UserAgentPrack
 from sip.core.via import MAGIC_COOKIE
 from sip.errors import LocalFault
 
@@ -30,7 +30,7 @@ _RECEIVE_FINAL = int(Input.RECEIVE_FINAL)
 HeaderPairs = Iterable[tuple[str, str]]
 
 
-class UserAgentClient(UserAgentSender):
+class UserAgentClient(UserAgentPrack):
     """Requests of ours and what comes back."""
 
     # --- public ---------------------------------------------------------------------------------------------------
@@ -69,7 +69,14 @@ class UserAgentClient(UserAgentSender):
         contact = self._contact_line(hop, contact_user, is_secure=session.is_secure)
         lines = contact + header_lines(pairs) + self._capability_lines
         routes = header_lines((name, value) for name, value in pairs if name.lower() == "route") if pairs else ""
-        self._start_invite(session, hop, target, routes, lines, max_forwards, content_type, body, now)
+        session.local_sdp = body
+        timer_lines = self._timer_lines(session)
+        transaction = self._start_invite(
+            session, hop, target, routes, lines + timer_lines, max_forwards, content_type, body, now
+        )
+        transaction.had_offer = bool(body)
+        if timer_lines:
+            transaction.retry = Retry(lines, max_forwards, content_type, body)
         self.sessions[tag] = session
         return session
 
@@ -104,6 +111,8 @@ class UserAgentClient(UserAgentSender):
             transaction.data = data
             transaction.hop = hop
         self.datagrams.append((data, hop))
+        if body:
+            session.local_sdp = body
         if session.state is SessionState.ANSWERED:
             session.state = SessionState.CONFIRMED
 
@@ -154,22 +163,16 @@ class UserAgentClient(UserAgentSender):
             self.events.append(DialogResponse(session, method, 503, None))
             return
         kind = content_type or "application/sdp"
+        lines = header_lines(headers)
         if method != "INVITE":
-            self._send_in_dialog(session, method, header_lines(headers), kind, body, now)
+            if method == "UPDATE" and session.timer is not None:
+                lines += self._timer_lines(session) + self._supported_line
+            self._send_in_dialog(session, method, lines, kind, body, now, user=session)
             return
         server = session.server
         if session.state is not SessionState.CONFIRMED or session.pending_client or (server and not server.is_answered):
             raise LocalFault("an INVITE is pending in this dialog")
-        dialog = session.dialog
-        dialog.local_cseq += 1
-        hop = self._hop_of(session)
-        contact = self._contact_line(hop, session.contact_user, is_secure=session.is_secure)
-        lines = contact + header_lines(headers) + self._capability_lines
-        uri_text, routes = dialog.request_line_and_routes()
-        transaction = self._start_invite(session, hop, uri_text, routes, routes + lines, 70, kind, body, now)
-        transaction.is_initial = False
-        transaction.had_offer = bool(body)
-        session.pending_client = True
+        self._start_reinvite(session, lines + self._timer_lines(session), kind, body, now)
 
     def send_request(
         self,
@@ -250,8 +253,8 @@ class UserAgentClient(UserAgentSender):
                 self.counters.retransmissions_absorbed += 1
         elif not actions & PASS:
             self.counters.retransmissions_absorbed += 1
-        elif status >= 200 and isinstance(user, Session | OutgoingRequest):
-            self._non_invite_completed(user, transaction.method, status, response)
+        elif status >= 200 and isinstance(user, Session | OutgoingRequest | SessionRefresh):
+            self._non_invite_completed(user, transaction.method, status, response, now)
 
     def _invite_response(
         self, transaction: ClientInviteTransaction, session: Session, response: Response, source: Hop, now: float
@@ -266,17 +269,63 @@ class UserAgentClient(UserAgentSender):
                 if tag and tag != session.dialog.remote_tag:
                     self._adopt(session, response, source)
                 session.state = SessionState.EARLY
-                self.events.append(InviteProgress(session, response))
+                if self._take_reliable(transaction, session, response, now):
+                    self.events.append(InviteProgress(session, response))
+                else:
+                    self.counters.retransmissions_absorbed += 1
         elif status < 300:
             self._invite_succeeded(transaction, session, response, source, now)
         elif transaction.is_initial:
+            if self._tries_again(transaction, session, response, now):
+                return
             self._end(session)
             self.events.append(InviteFailed(session, status, response))
         else:
             session.pending_client = False
             session.client = None
             transaction.user = None
-            self.events.append(DialogResponse(session, "INVITE", status, response))
+            if transaction.is_refresh:
+                self._refreshed(session, status, response, now)
+            else:
+                self.events.append(DialogResponse(session, "INVITE", status, response))
+
+    def _tries_again(
+        self, transaction: ClientInviteTransaction, session: Session, response: Response, now: float
+    ) -> bool:
+        """True when the INVITE goes out once more, as a request of its own in the same call (RFC 4028 §7.3)."""
+        retry = transaction.retry
+        if retry is None or transaction.cancel_lines is not None or self._layer.is_full:
+            return False
+        if response.status != 422 or not self._take_interval_min(session, response):
+            return False
+        self._invite_again(transaction, session, retry, "", now)
+        return True
+
+    def _invite_again(
+        self, transaction: ClientInviteTransaction, session: Session, retry: Retry, more: str, now: float
+    ) -> None:
+        origin, dialog = transaction.origin, session.dialog
+        # What a provisional response made of the dialog was of the INVITE that is over.
+        dialog.remote, dialog.remote_tag, dialog.remote_target = origin.to, "", origin.uri_text
+        dialog.route_set = ()
+        dialog.local_cseq += 1
+        session.state = SessionState.CALLING
+        session.reliability = None
+        transaction.user = None
+        lines = f"{retry.lines}{more}{self._timer_lines(session)}"
+        again = self._start_invite(
+            session,
+            transaction.hop,
+            origin.uri_text,
+            origin.routes,
+            lines,
+            retry.max_forwards,
+            retry.content_type,
+            retry.body,
+            now,
+        )
+        again.retry = retry
+        again.had_offer = bool(retry.body)
 
     def _invite_succeeded(
         self, transaction: ClientInviteTransaction, session: Session, response: Response, source: Hop, now: float
@@ -289,12 +338,19 @@ class UserAgentClient(UserAgentSender):
             if transaction.is_initial:
                 self._adopt(session, response, source)
                 session.state = SessionState.ANSWERED
+                self._take_timer(session, response, now)
                 self.events.append(InviteAnswered(session, response))
                 return
             session.pending_client = False
             self._refresh(session, response)
             if transaction.had_offer:
                 self.acknowledge(session, now)
+            if transaction.is_refresh:
+                self._refreshed(session, response.status, response, now)
+                return
+            if transaction.retry is not None and transaction.retry.body:
+                session.local_sdp = transaction.retry.body
+            self._take_timer(session, response, now)
             self.events.append(DialogResponse(session, "INVITE", response.status, response))
         else:
             self._answered_again(transaction, session.dialog.remote_tag, response, source, now)
@@ -326,7 +382,7 @@ class UserAgentClient(UserAgentSender):
         dialog.local_cseq = origin.cseq_number
         unwanted = Session(dialog, hop, outgoing=True, contact_user="")
         unwanted.state = SessionState.ENDED  # in no table, so that nothing is told of it
-        self._send_in_dialog(unwanted, "BYE", "", "", b"", now)
+        self._send_in_dialog(unwanted, "BYE", "", "", b"", now, user=unwanted)
 
     def _adopt(self, session: Session, response: Response, source: Hop) -> None:
         session.dialog.learn_from_response(response)
@@ -338,10 +394,21 @@ class UserAgentClient(UserAgentSender):
             session.hop = self._next_hop(session.dialog, session.hop)
 
     def _non_invite_completed(
-        self, user: Session | OutgoingRequest, method: str, status: int, response: Response | None
+        self,
+        user: Session | OutgoingRequest | SessionRefresh,
+        method: str,
+        status: int,
+        response: Response | None,
+        now: float,
     ) -> None:
         if isinstance(user, OutgoingRequest):
             self.events.append(RequestCompleted(user, status, response))
+            return
+        if isinstance(user, SessionRefresh):
+            session = user.session
+            if response is not None and status < 300:
+                self._refresh(session, response)
+            self._refreshed(session, status, response, now)
             return
         if user.state is SessionState.ENDED:
             return  # the peer's BYE came first, or an unwanted fork
@@ -349,14 +416,21 @@ class UserAgentClient(UserAgentSender):
             self._end(user)
         elif response is not None and method == "UPDATE" and status < 300:
             self._refresh(user, response)
+            if user.timer is not None:
+                self._take_timer(user, response, now)
         self.events.append(DialogResponse(user, method, status, response))
 
-    def _invite_unanswered(self, transaction: ClientInviteTransaction, session: Session, status: int) -> None:
+    def _invite_unanswered(
+        self, transaction: ClientInviteTransaction, session: Session, status: int, now: float
+    ) -> None:
         """Timer B, the end of the wait after CANCEL, or a transport error."""
         if not transaction.is_initial:
             session.pending_client = False
             session.client = None
-            self.events.append(DialogResponse(session, "INVITE", status, None))
+            if transaction.is_refresh:
+                self._refreshed(session, status, None, now)
+            else:
+                self.events.append(DialogResponse(session, "INVITE", status, None))
         else:
             self._end(session)
             self.events.append(InviteFailed(session, 487 if transaction.is_cancelled else status, None))

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from sip.core.builder import header_lines, one_line, request_octets
 from sip.core.dialog import Dialog
 from sip.core.hop import Hop
-from sip.core.session import OutgoingRequest, Session, SessionState
+from sip.core.session import OutgoingRequest, Session, SessionRefresh, SessionState
 from sip.core.transaction_layer import ClientTransaction, client_key
-from sip.core.transactions.client_invite import ClientInviteTransaction, InviteOrigin
+from sip.core.transactions.client_invite import ClientInviteTransaction, InviteOrigin, Retry
 from sip.core.transactions.client_non_invite import ClientNonInviteTransaction
 from sip.core.user_agent_base import UserAgentBase
 from sip.core.via import MAGIC_COOKIE
@@ -62,7 +62,13 @@ class UserAgentSender(UserAgentBase):
         return transaction
 
     def _start_non_invite(
-        self, branch: str, hop: Hop, method: str, user: Session | OutgoingRequest | None, data: bytes, now: float
+        self,
+        branch: str,
+        hop: Hop,
+        method: str,
+        user: Session | SessionRefresh | OutgoingRequest | None,
+        data: bytes,
+        now: float,
     ) -> None:
         transaction = ClientNonInviteTransaction(self._layer, client_key(branch, method), hop, method, user)
         self._layer.clients[transaction.key] = transaction
@@ -98,8 +104,17 @@ class UserAgentSender(UserAgentBase):
         transaction.start(data, now)
 
     def _send_in_dialog(
-        self, session: Session, method: str, lines: str, content_type: str, body: bytes, now: float
+        self,
+        session: Session,
+        method: str,
+        lines: str,
+        content_type: str,
+        body: bytes,
+        now: float,
+        *,
+        user: Session | SessionRefresh | None,
     ) -> None:
+        """A request in the dialog; its final response goes to `user`."""
         dialog = session.dialog
         dialog.local_cseq += 1
         hop = self._hop_of(session)
@@ -120,12 +135,28 @@ class UserAgentSender(UserAgentBase):
             one_line(content_type, "Content-Type"),
             body,
         )
-        self._start_non_invite(branch, hop, method, session, data, now)
+        self._start_non_invite(branch, hop, method, user, data, now)
+
+    def _start_reinvite(
+        self, session: Session, lines: str, content_type: str, body: bytes, now: float
+    ) -> ClientInviteTransaction:
+        dialog = session.dialog
+        dialog.local_cseq += 1
+        hop = self._hop_of(session)
+        contact = self._contact_line(hop, session.contact_user, is_secure=session.is_secure)
+        uri_text, routes = dialog.request_line_and_routes()
+        own = f"{contact}{lines}{self._capability_lines}"
+        transaction = self._start_invite(session, hop, uri_text, routes, routes + own, 70, content_type, body, now)
+        transaction.is_initial = False
+        transaction.had_offer = bool(body)
+        transaction.retry = Retry(lines, 70, content_type, body)
+        session.pending_client = True
+        return transaction
 
     def _send_bye(self, session: Session, lines: str, now: float) -> None:
         session.state = SessionState.ENDING
         session.bye_lines = None
-        self._send_in_dialog(session, "BYE", lines, "application/sdp", b"", now)
+        self._send_in_dialog(session, "BYE", lines, "application/sdp", b"", now, user=session)
 
     def _send_cancel(self, transaction: ClientInviteTransaction, now: float) -> None:
         origin = transaction.origin

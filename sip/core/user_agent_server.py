@@ -49,10 +49,20 @@ class UserAgentServer(UserAgentClient):
         body: bytes = b"",
         headers: HeaderPairs = (),
         reason_phrase: str | None = None,
+        *,
+        reliable: bool | None = None,
     ) -> None:
-        """A 1xx to an incoming call. Does nothing once it is answered, refused or cancelled."""
+        """A 1xx to an incoming call. Does nothing once it is answered, refused or cancelled.
+
+        With the extension 100rel it is sent until its PRACK where the peer requires that, and with `reliable` where
+        the peer supports it; one at a time, so further ones and the answer may wait. PrackMissing may follow.
+        """
         if not 100 < status < 200:
             raise LocalFault("progress wants 101..199")
+        reliability = session.reliability
+        if reliability is not None and not session.outgoing and (reliable or reliability.is_required):
+            self._progress_reliably(session, status, now, body, headers, reason_phrase)
+            return
         self._respond_invite(session, status, now, body, headers, reason_phrase)
 
     def answer(self, session: Session, now: float, body: bytes, headers: HeaderPairs = ()) -> None:
@@ -60,6 +70,8 @@ class UserAgentServer(UserAgentClient):
 
         Does nothing once the call is answered, refused or cancelled.
         """
+        if session.reliability is not None and not session.outgoing and self._waits_for_prack(session, body, headers):
+            return
         self._respond_invite(session, 200, now, body, headers, None)
 
     def reject(
@@ -103,7 +115,11 @@ class UserAgentServer(UserAgentClient):
         lines = header_lines(headers)
         if session is not None and status < 300 and transaction.method in ("INVITE", "UPDATE"):
             contact = self._contact_line(transaction.hop, session.contact_user, is_secure=session.is_secure)
+            if self._has_timers and status >= 200 and (transaction.method == "INVITE" or session.timer is not None):
+                lines += self._answer_timer(session, transaction.timer_offer, now)
             lines = f"{transaction.extra}{contact}{lines}{self._capability_lines}"
+            if body and status >= 200:
+                session.local_sdp = body
         elif transaction.method == "OPTIONS" and status < 300:
             lines = f"{lines}{self._capability_lines}"  # §11.2
         else:
@@ -135,6 +151,8 @@ class UserAgentServer(UserAgentClient):
         self._respond_invite(session, status, now, b"", headers, None)
 
     def _invite_responded(self, session: Session, status: int) -> None:
+        if session.reliability is not None and status >= 200:
+            session.reliability.finish()
         if session.state > SessionState.EARLY:  # a re-INVITE
             if status >= 300:
                 session.server = None
@@ -262,6 +280,10 @@ class UserAgentServer(UserAgentClient):
             self.counters.refused_overload += 1
             self._refuse(request, source, 503, None, f"Retry-After: {self.settings.retry_after_seconds}\r\n")
             return
+        timer_offer = self._read_timer_offer(request) if is_invite else None
+        if self._is_too_small(timer_offer):
+            self._refuse_interval(request, source)
+            return
         if method in _ONLY_IN_DIALOG:
             self.counters.unknown_dialogs += 1
             self._refuse(request, source, 481)
@@ -292,7 +314,11 @@ class UserAgentServer(UserAgentClient):
             session = Session(dialog, self._next_hop(dialog, source), outgoing=False, contact_user="")
             session.source = source
             session.is_secure = request.uri.scheme == "sips"
+            self._learn_reliability(session, request)
+            if timer_offer is not None:
+                session.allows_update = "UPDATE" in request.headers.elements("allow")
             transaction = self._start_server_invite(session, request, key, hop, head, tagged, to, now)
+            transaction.timer_offer = timer_offer
             self.sessions[tag] = session
             self.events.append(IncomingInvite(session, transaction, request, source))
         else:
@@ -301,6 +327,10 @@ class UserAgentServer(UserAgentClient):
             self.events.append(IncomingRequest(transaction, request, source))
         transaction.merge_key = merge_key
         layer.merge_keys[merge_key] = transaction
+
+    def _refuse_interval(self, request: Request, source: Hop) -> None:
+        self.counters.refused += 1
+        self._refuse(request, source, 422, None, f"Min-SE: {self.settings.session_expires_seconds_min}\r\n")
 
     def _start_server_invite(
         self, session: Session, request: Request, key: str, hop: Hop, head: str, tagged: str, to: str, now: float
@@ -374,32 +404,51 @@ class UserAgentServer(UserAgentClient):
             self.counters.refused_overload += 1
             self._refuse(request, source, 503, None, f"Retry-After: {self.settings.retry_after_seconds}\r\n")
             return
+        timer_offer = self._read_timer_offer(request) if method in ("INVITE", "UPDATE") else None
+        if self._is_too_small(timer_offer):
+            self._refuse_interval(request, source)
+            return
         dialog.remote_cseq = request.cseq_number
+        if method == "PRACK" and not self._acknowledge_reliable(session, request, now):
+            self.counters.unknown_dialogs += 1
+            self._refuse(request, source, 481)
+            return
         via_value, hop = request.via.answered_from(source)
         head = self._head_of(request, via_value)
         to = request.headers.first["to"]
         transaction: ServerTransaction
         if method == "INVITE":
-            if (
-                session.pending_client
-                or session.state <= SessionState.EARLY
-                or (session.server is not None and session.server.is_answered)
-            ):
-                self._refuse(request, source, 491)
-                return
-            if session.server is not None:
-                # §14.2: the first INVITE is not answered yet
-                self._refuse(request, source, 500, None, "Retry-After: 2\r\n")
+            if self._refuses_reinvite(session, request, source):
                 return
             transaction = self._start_server_invite(session, request, key, hop, head, to, to, now)
         else:
             transaction = ServerNonInviteTransaction(self._layer, key, hop, method, request.cseq_number, head, to)
             transaction.user = session
             self._layer.servers[key] = transaction
+        transaction.timer_offer = timer_offer
         if method in ("INVITE", "UPDATE") and dialog.refresh_target(request) and not dialog.route_set:
             session.hop = self._next_hop(dialog, source)
             session.source = source
-        self.events.append(DialogRequest(session, transaction, request))
+        if method == "PRACK" and not request.body:
+            self.respond(transaction, 200, now)
+        else:  # an offer or answer in a PRACK is the transaction user's to answer (RFC 3262 §5)
+            self.events.append(DialogRequest(session, transaction, request))
+        if method == "PRACK":
+            self._go_on_after_prack(session, now)
+
+    def _refuses_reinvite(self, session: Session, request: Request, source: Hop) -> bool:
+        if (
+            session.pending_client
+            or session.state <= SessionState.EARLY
+            or (session.server is not None and session.server.is_answered)
+        ):
+            self._refuse(request, source, 491)
+            return True
+        if session.server is not None:
+            # §14.2: the first INVITE is not answered yet
+            self._refuse(request, source, 500, None, "Retry-After: 2\r\n")
+            return True
+        return False
 
     def _receive_bye(self, session: Session, request: Request, source: Hop, key: str, now: float) -> None:
         via_value, hop = request.via.answered_from(source)

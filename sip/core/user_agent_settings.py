@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sip.core.timers import TimerSettings
 
-# What the user agent itself or its transaction user can answer; PRACK comes with 100rel.
+# What the user agent itself or its transaction user can answer; PRACK comes with the extension 100rel.
 METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "UPDATE", "REFER", "NOTIFY", "MESSAGE", "REGISTER")
 
 
@@ -18,7 +18,8 @@ class UserAgentSettings:
     without brackets; None where the family is not in use. `local_tcp_port` and `local_tls_port` stand for its port
     there, 0 meaning the same. A request of more than `tcp_from_octets` goes by TCP instead of UDP (RFC 3261 §18.1.1),
     and by UDP again where that meets no listener; 0 where there is no TCP. `extensions` are the option tags
-    for Supported and Require.
+    for Supported and Require; "100rel" and "timer" wake up what the user agent does of them by itself (RFC 3262,
+    RFC 4028). `session_expires_seconds` is the interval that we ask for and grant, above the minimum that we take.
     """
 
     local_ipv4: tuple[str, int] | None = None
@@ -35,6 +36,8 @@ class UserAgentSettings:
     extensions: tuple[str, ...] = ()
     content_types: tuple[str, ...] = ("application/sdp",)  # of an INVITE's body; others are refused with 415
     retry_after_seconds: int = 10
+    session_expires_seconds: int = 1800
+    session_expires_seconds_min: int = 90
 
 
 @dataclass(slots=True)
@@ -60,3 +63,5 @@ class Counters:
     transport_failures: int = 0
     moved_to_tcp: int = 0
     fallen_back_to_udp: int = 0
+    refreshes_sent: int = 0
+    sessions_expired: int = 0

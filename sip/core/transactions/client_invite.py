@@ -32,6 +32,19 @@ class InviteOrigin:
         self.routes = routes
 
 
+class Retry:
+    """What it takes to send an INVITE once more, with another interval or with credentials: `lines` are those of the
+    transaction user and of the user agent, without Route where the origin has it."""
+
+    __slots__ = ("body", "content_type", "lines", "max_forwards")
+
+    def __init__(self, lines: str, max_forwards: int, content_type: str, body: bytes) -> None:
+        self.lines = lines
+        self.max_forwards = max_forwards
+        self.content_type = content_type
+        self.body = body
+
+
 class ClientInviteTransaction(Transaction):
     """`data` is the INVITE until the first response, then empty, then the ACK.
 
@@ -45,7 +58,9 @@ class ClientInviteTransaction(Transaction):
         "had_offer",
         "is_cancelled",
         "is_initial",
+        "is_refresh",
         "origin",
+        "retry",
         "user",
     )
 
@@ -59,6 +74,8 @@ class ClientInviteTransaction(Transaction):
         self.fallback = b""  # the same for UDP, of a request that was too large for it
         self.answered_tag = ""  # the To tag of the 2xx that was acknowledged
         self.is_initial = True
+        self.is_refresh = False  # a re-INVITE of the session timer's
+        self.retry: Retry | None = None
         self.had_offer = True
         self.is_cancelled = False
         self.cancel_lines: str | None = None  # of a CANCEL that waits for the first 1xx (RFC 3261 §9.1)
@@ -82,3 +99,4 @@ class ClientInviteTransaction(Transaction):
 
     def detach(self) -> None:
         self.user = None
+        self.retry = None

@@ -9,7 +9,7 @@ from sip.core.transactions.states import CLIENT_NON_INVITE, Compiled, State, com
 from sip.core.transactions.transaction import Ground, Transaction
 
 if TYPE_CHECKING:
-    from sip.core.session import OutgoingRequest, Session
+    from sip.core.session import OutgoingRequest, Session, SessionRefresh
 
 
 class ClientNonInviteTransaction(Transaction):
@@ -19,7 +19,9 @@ class ClientNonInviteTransaction(Transaction):
 
     TABLE: ClassVar[Compiled] = compile_table(CLIENT_NON_INVITE)
 
-    def __init__(self, ground: Ground, key: str, hop: Hop, method: str, user: Session | OutgoingRequest | None) -> None:
+    def __init__(
+        self, ground: Ground, key: str, hop: Hop, method: str, user: Session | SessionRefresh | OutgoingRequest | None
+    ) -> None:
         super().__init__(ground, key, hop, State.TRYING)
         self.fallback = b""  # the same for UDP, of a request that was too large for it
         self.method = method

@@ -10,6 +10,7 @@ from sip.core.transactions.transaction import Ground, Transaction
 
 if TYPE_CHECKING:
     from sip.core.session import Session
+    from sip.core.session_timer import TimerOffer
 
 SEND_1XX = int(Input.SEND_1XX)
 SEND_2XX = int(Input.SEND_2XX)
@@ -20,7 +21,7 @@ class ServerTransaction(Transaction):
     """`head` holds the Via, From, Call-ID and CSeq lines, `to` the To value with our tag, `extra` the Record-Route
     lines of a dialog-making request; `merge_key` is "" inside a dialog (RFC 3261 §8.2.2.2)."""
 
-    __slots__ = ("cseq_number", "extra", "head", "merge_key", "method", "to", "user")
+    __slots__ = ("cseq_number", "extra", "head", "merge_key", "method", "timer_offer", "to", "user")
 
     def __init__(
         self, ground: Ground, key: str, hop: Hop, method: str, cseq_number: int, state: State, head: str, to: str
@@ -32,6 +33,7 @@ class ServerTransaction(Transaction):
         self.to = to
         self.extra = ""
         self.merge_key = ""
+        self.timer_offer: TimerOffer | None = None  # of an INVITE or UPDATE
         self.user: Session | None = None
 
     @property
