@@ -8,6 +8,7 @@ import os
 import random
 import secrets
 import signal
+import time
 from dataclasses import asdict
 
 import structlog
@@ -15,6 +16,7 @@ import structlog
 from engine.b2bua.admission import Admission
 from engine.b2bua.controller import Controller, ControllerSettings
 from engine.b2bua.dialler import OwnHosts
+from engine.b2bua.gateway_locator import GatewayLocator
 from engine.b2bua.registration import Registration
 from engine.b2bua.source_guard import GuardSettings, SourceGuard
 from engine.domain.call import CallPolicy, milliseconds
@@ -25,6 +27,7 @@ from engine.runtime.change_follower import ChangeFollower
 from engine.runtime.clock import SteadyClock
 from engine.runtime.control.server import ControlServer
 from engine.runtime.lease_desk import LeaseDesk
+from engine.runtime.listeners import open_listeners, user_agent_settings
 from engine.runtime.observation import Observation, metrics_server
 from engine.runtime.operator import Operator
 from engine.runtime.record_keeper import RecordKeeper
@@ -38,11 +41,9 @@ from engine.store.migrations import upgrade
 from media.embedded.client import EmbeddedPlane
 from sip.core.digest import ALGORITHMS, DigestAuthenticator
 from sip.core.registrar import Registrar, RegistrarSettings
-from sip.core.timers import TimerSettings
 from sip.core.user_agent import UserAgent
-from sip.core.user_agent_settings import UserAgentSettings
 from sip.endpoint import Endpoint
-from sip.transport.udp import UdpSocket
+from sip.transport.resolver import DnsLookup, Resolver
 
 REGISTRAR_SWEEP_SECONDS = 60.0
 FAREWELL_SECONDS = 2.0
@@ -80,10 +81,11 @@ async def run_engine(settings: Settings) -> None:
     )
     await keeper.adopt(recovered.cdrs)
 
-    sockets = open_sockets(settings)
-    user_agent = UserAgent(settings=_user_agent_settings(settings, sockets), new_token=new_token)
-    controller = make_controller(settings, user_agent, clock)
-    own = {":" in each.address[0]: each.address for each in sockets}
+    listeners = open_listeners(settings)
+    user_agent = UserAgent(settings=user_agent_settings(settings, listeners), new_token=new_token)
+    names = Resolver(DnsLookup(), listeners.served, random=random.random, clock=time.monotonic)
+    controller = make_controller(settings, user_agent, clock, GatewayLocator(names))
+    own = {each.is_ipv6: each.address for each in listeners.sockets}
     observation = Observation(
         settings,
         controller,
@@ -98,7 +100,13 @@ async def run_engine(settings: Settings) -> None:
         watch=observation.watch,
     )
     endpoint = Endpoint(
-        user_agent, sockets, switchboard, clock.now, admit=controller.guard.admit, observe=observation.observe
+        user_agent,
+        listeners.sockets,
+        switchboard,
+        clock.now,
+        admit=controller.guard.admit,
+        observe=observation.observe,
+        streams=listeners.streams,
     )
     # A media worker outlives us. Its calls of an earlier engine are over: their recordings end where their CDRs do.
     ended_at = {cdr.id: cdr.ended_at_ms / 1000 for cdr in recovered.cdrs if cdr.ended_at_ms is not None}
@@ -166,13 +174,14 @@ async def run_engine(settings: Settings) -> None:
             "changes": follower.run(),
             "registrar": _sweep_registrar(controller, clock),
             **observation.jobs(),
-            "trunks": switchboard.watch_trunks(),
+            "trunks": switchboard.watch_trunks(names),
+            "names": names.run(),
         }.items()
     ]
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GARBAGE_COLLECTION_THRESHOLDS)
-    log.info("engine is up", sip=[f"{each.address[0]}:{each.address[1]}" for each in sockets], pid=os.getpid())
+    log.info("engine is up", sip=listeners.names, pid=os.getpid())
     try:
         await _until_told_to_stop(loop, tasks)
     finally:
@@ -194,7 +203,9 @@ async def run_engine(settings: Settings) -> None:
         await database.dispose()
 
 
-def make_controller(settings: Settings, user_agent: UserAgent, clock: SteadyClock) -> Controller:
+def make_controller(
+    settings: Settings, user_agent: UserAgent, clock: SteadyClock, locator: GatewayLocator
+) -> Controller:
     """The calls' controller with its admission and registrar, over an empty directory."""
     directory = Directory()
     # In order of preference (RFC 8760 §2.3); False sorts before True.
@@ -236,6 +247,7 @@ def make_controller(settings: Settings, user_agent: UserAgent, clock: SteadyCloc
         admission=admission,
         registration=Registration(directory, admission, registrar),
         new_call_id=lambda now: call_id(milliseconds(now), os.urandom(10)),
+        locator=locator,
         new_token=new_token,
         random=random.random,
         to_monotonic=clock.to_monotonic,
@@ -256,25 +268,6 @@ def _guard_settings(settings: Settings) -> GuardSettings:
 def new_token() -> str:
     """For tags, branches, Call-IDs and nonces: 64 bits of the kernel's randomness (RFC 3261 §19.3 asks for 32)."""
     return os.urandom(8).hex()
-
-
-def open_sockets(settings: Settings) -> list[UdpSocket]:
-    """The SIP sockets, one for each address family that is configured. Raises OSError."""
-    hosts = [host for host in (settings.sip.host, settings.sip.host_ipv6) if host]
-    return [UdpSocket(host, settings.sip.port) for host in hosts]
-
-
-def _user_agent_settings(settings: Settings, sockets: list[UdpSocket]) -> UserAgentSettings:
-    ipv4 = next((each.address for each in sockets if not each.is_ipv6), None)
-    ipv6 = next((each.address for each in sockets if each.is_ipv6), None)
-    return UserAgentSettings(
-        local_ipv4=(settings.sip.advertised_host or ipv4[0], ipv4[1]) if ipv4 else None,
-        local_ipv6=(settings.sip.advertised_host_ipv6 or ipv6[0], ipv6[1]) if ipv6 else None,
-        timers=TimerSettings(settings.sip.t1_seconds, settings.sip.t2_seconds, settings.sip.t4_seconds),
-        transactions_max=settings.sip.transactions_max,
-        sessions_max=settings.calls.calls_max * 2 + 1000,
-        retry_after_seconds=settings.calls.retry_after_seconds,
-    )
 
 
 async def _sweep_registrar(controller: Controller, clock: SteadyClock) -> None:

@@ -32,6 +32,13 @@ class SipSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     port: Port = 5060
     advertised_host: str = ""
     advertised_host_ipv6: str = ""
+    tcp: bool = True
+    tls_port: Port = 0
+    tls_certificate_file: str = ""
+    tls_key_file: str = ""
+    tls_authorities_file: str = ""
+    tls_verifies_servers: bool = True
+    tls_wants_client_certificates: bool = False
     realm: str = "axbridge"
     digest_offered_first: Literal["SHA-256", "MD5"] = "SHA-256"
     t1_seconds: Annotated[float, Meta(gt=0, le=4)] = 0.5

@@ -63,6 +63,7 @@ class TrunkView(msgspec.Struct):
     name: str
     host: str
     port: int
+    transport: str
     source_addresses: list[str]
     number_format: str
     calls_max: int

@@ -19,7 +19,6 @@ from admin_api.common.fields import (
     IncrementSeconds,
     MinimumSeconds,
     Name,
-    Port,
     RowId,
     Status,
     apply,
@@ -32,9 +31,11 @@ from engine.services.provisioning_file import (
     GATEWAYS_MAX,
     DialPrefix,
     GatewayEntry,
+    GatewayPort,
     LimitOrNone,
     StripDigits,
-    checked_host,
+    Transport,
+    checked_gateway_host,
     checked_source_address,
 )
 from engine.store.listing import read_one, read_page
@@ -125,7 +126,8 @@ class NewTrunk(msgspec.Struct, forbid_unknown_fields=True):
     name: Name
     host: Host
     source_addresses: SourceAddresses
-    port: Port = 5060
+    port: GatewayPort = 5060
+    transport: Transport = "udp"
     number_format: NumberFormat = "e164"
     calls_max: Count = 1000
     calls_per_second_max: LimitOrNone = 0
@@ -138,7 +140,8 @@ class NewTrunk(msgspec.Struct, forbid_unknown_fields=True):
 class TrunkPatch(msgspec.Struct, forbid_unknown_fields=True):
     name: Name | UnsetType = UNSET
     host: Host | UnsetType = UNSET
-    port: Port | UnsetType = UNSET
+    port: GatewayPort | UnsetType = UNSET
+    transport: Transport | UnsetType = UNSET
     source_addresses: SourceAddresses | UnsetType = UNSET
     number_format: NumberFormat | UnsetType = UNSET
     calls_max: Count | UnsetType = UNSET
@@ -153,10 +156,13 @@ class TrunkPatch(msgspec.Struct, forbid_unknown_fields=True):
 def _trunk_values(data: NewTrunk | TrunkPatch) -> dict[str, Any]:
     values = given(data)
     if "host" in values:
-        values["host"] = checked(checked_host, values["host"], "host")
+        values["host"] = checked(checked_gateway_host, values["host"], "host")
     if "gateways" in values:
         values["gateways"] = [
-            {**msgspec.structs.asdict(gateway), "host": checked(checked_host, gateway.host, f"gateways[{index}].host")}
+            {
+                **msgspec.structs.asdict(gateway),
+                "host": checked(checked_gateway_host, gateway.host, f"gateways[{index}].host"),
+            }
             for index, gateway in enumerate(values["gateways"])
         ]
     if "source_addresses" in values:

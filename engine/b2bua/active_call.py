@@ -12,6 +12,7 @@ from engine.domain.routing import Route
 if TYPE_CHECKING:
     from engine.b2bua.call_timers import CallTimer
     from engine.b2bua.renegotiation import Renegotiation
+    from sip.core.hop import Hop
     from sip.core.session import Session
 
 
@@ -43,7 +44,7 @@ class ActiveCall:
         """Where several softphones of an agent ring together: all of them, ``callee`` among them."""
         self.max_forwards = max_forwards
         self.gateway: GatewayFacts | None = None
-        self.gateways_left: list[GatewayFacts] = []
+        self.gateways_left: list[tuple[GatewayFacts, Hop]] = []
         self.offer = b""
         """The callee's offer, for the next gateway; empty once somebody at the far end has spoken."""
         self.renegotiation: Renegotiation | None = None

@@ -15,6 +15,7 @@ from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.admission import Admission, Refusal
 from engine.b2bua.call_timers import CallTimers
 from engine.b2bua.dialler import Dialler, OwnHosts, Unreachable
+from engine.b2bua.gateway_locator import GatewayLocator
 from engine.b2bua.media_desk import MediaDesk
 from engine.b2bua.outcome import REFUSAL_TEXTS, cause_of_failure, reason_header
 from engine.b2bua.registration import Registration
@@ -70,6 +71,7 @@ class Controller:
         admission: Admission,
         registration: Registration,
         new_call_id: Callable[[float], str],
+        locator: GatewayLocator,
         new_token: Callable[[], str],
         random: Callable[[], float],
         to_monotonic: Callable[[float], float],
@@ -93,11 +95,12 @@ class Controller:
         self._timers = CallTimers()
         self._limits = CallLimits()
         self._calls_by_tenant: dict[int, dict[str, ActiveCall]] = {}
-        self._dialler = Dialler(user_agent, registration, settings.own_hosts, settings.realm, random)
+        self._dialler = Dialler(user_agent, registration, settings.own_hosts, settings.realm, locator, random)
         self.trunk_watch = TrunkWatch(
             user_agent=user_agent,
             directory=directory,
             health=self._dialler.health,
+            locator=locator,
             ping_seconds=settings.gateway_ping_seconds,
             own_host=settings.own_hosts.towards,
             new_token=new_token,

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.b2bua.active_call import ActiveCall
+from engine.b2bua.gateway_locator import GatewayLocator
 from engine.b2bua.masking import OutgoingIdentity, identity_towards_phone, identity_towards_trunk
 from engine.b2bua.registration import RegisteredContact, Registration
-from engine.domain.facts import GatewayFacts
 from engine.domain.gateways import GatewayHealth, in_order
-from sip.core.hop import Hop, is_numeric_host
+from sip.core.hop import Hop
 from sip.core.session import Session
 from sip.core.user_agent import UserAgent
 from sip.errors import LocalFault
@@ -43,6 +43,7 @@ class Dialler:
         registration: Registration,
         own_hosts: OwnHosts,
         realm: str,
+        locator: GatewayLocator,
         random: Callable[[], float],
     ) -> None:
         self.health = GatewayHealth()
@@ -50,6 +51,7 @@ class Dialler:
         self._registration = registration
         self._own_hosts = own_hosts
         self._realm = realm
+        self._locator = locator
         self._random = random
 
     def dial(self, active: ActiveCall, media: bytes, now: float) -> None:
@@ -58,7 +60,8 @@ class Dialler:
         agent_id = route.callee_agent_id
         contacts = self._registration.contacts_of_agent(agent_id, now) if agent_id is not None else []
         if not contacts:
-            active.gateways_left = in_order(route.trunk, self.health, now, self._random)
+            ordered = in_order(route.trunk, self.health, now, self._random)
+            active.gateways_left = [(gateway, hop) for gateway in ordered for hop in self._locator.hops(gateway)]
             # Kept only where there is a second gateway to say it to.
             active.offer = media if len(active.gateways_left) > 1 else b""
             self._dial_next_gateway(active, media, now)
@@ -93,12 +96,10 @@ class Dialler:
 
     def _dial_next_gateway(self, active: ActiveCall, media: bytes, now: float) -> None:
         while active.gateways_left:
-            gateway: GatewayFacts = active.gateways_left.pop(0)
-            if not is_numeric_host(gateway.host):
-                continue  # provisioning refuses names; a row made by hand is the operator's fault, not the call's
-            identity = identity_towards_trunk(active.route, gateway, self._own_hosts.towards(gateway.host))
+            gateway, hop = active.gateways_left.pop(0)
+            identity = identity_towards_trunk(active.route, gateway, self._own_hosts.towards(hop.host))
             try:
-                active.callee = self._invite(active, identity, Hop("udp", gateway.host, gateway.port), media, now)
+                active.callee = self._invite(active, identity, hop, media, now)
             except Unreachable:
                 continue
             active.gateway = gateway

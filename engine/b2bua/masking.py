@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.b2bua.gateway_locator import gateway_address
 from engine.domain.facts import GatewayFacts
 from engine.domain.number import dialled_form, to_trunk_format
 from engine.domain.routing import Route, trunk_number_format
@@ -37,13 +38,12 @@ def identity_towards_trunk(route: Route, gateway: GatewayFacts, own_host: str) -
     number_format = trunk_number_format(trunk)
     callee = dialled_form(route.callee_number, number_format, trunk.dial_strip_digits, trunk.dial_prefix)
     shown = to_trunk_format(route.parties.x_number or "", number_format)
-    gateway_host = bracketed(gateway.host)
     shown_address = f"<sip:{shown}@{bracketed(own_host)}>"
     asserted = (("P-Asserted-Identity", shown_address),) if trunk.caller_display in ("pai", "both") else ()
     return OutgoingIdentity(
-        target=f"sip:{callee}@{gateway_host}:{gateway.port}",
+        target=f"sip:{callee}@{gateway_address(gateway)}",
         from_=ANONYMOUS if trunk.caller_display == "pai" else shown_address,
-        to=f"<sip:{callee}@{gateway_host}>",
+        to=f"<sip:{callee}@{bracketed(gateway.host)}>",
         contact_user=shown,
         headers=asserted,
     )

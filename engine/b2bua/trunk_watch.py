@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from engine.b2bua.gateway_locator import GatewayLocator, gateway_address, gateway_uri
 from engine.domain.directory import Directory
 from engine.domain.facts import GatewayFacts, TrunkFacts, TrunkRegistrationFacts
 from engine.domain.gateways import GatewayHealth
@@ -15,6 +16,7 @@ from sip.core.digest import authorize
 from sip.core.events import RequestCompleted
 from sip.core.hop import Hop, bracketed, is_numeric_host
 from sip.core.message import Response
+from sip.core.uri import SipUri
 from sip.core.user_agent import UserAgent
 from sip.errors import LocalFault, PeerFault
 
@@ -56,6 +58,7 @@ class TrunkWatch:
         user_agent: UserAgent,
         directory: Directory,
         health: GatewayHealth,
+        locator: GatewayLocator,
         ping_seconds: float,
         own_host: Callable[[str], str],
         new_token: Callable[[], str],
@@ -65,6 +68,7 @@ class TrunkWatch:
         self._user_agent = user_agent
         self._directory = directory
         self._health = health
+        self._locator = locator
         self._ping_seconds = ping_seconds
         self._own_host = own_host
         self._new_token = new_token
@@ -83,6 +87,15 @@ class TrunkWatch:
             if registration.due_at <= now:
                 registration.has_answered_challenge = False
                 self._send_register(registration, [], now)
+
+    def named_gateways(self) -> list[SipUri]:
+        """The gateways whose names must be looked up before a call needs them."""
+        return [
+            gateway_uri(gateway)
+            for trunk in self._directory.trunks.values()
+            for gateway in trunk.all_gateways
+            if not is_numeric_host(gateway.host)
+        ]
 
     def is_registered(self, trunk_id: int, now: float) -> bool:
         registration = self._registrations.get(trunk_id)
@@ -119,9 +132,13 @@ class TrunkWatch:
                 known.trunk, known.due_at, known.failures = trunk, now, 0
 
     def _send_ping(self, ping: _Ping, now: float) -> None:
-        host, port = ping.gateway.host, ping.gateway.port
-        own = bracketed(self._own_host(host))
-        self._send("OPTIONS", Hop("udp", host, port), f"<sip:ping@{own}>", ping, now, [])
+        hop = self._hop(ping.gateway)
+        if hop is not None:
+            own = bracketed(self._own_host(hop.host))
+            self._send("OPTIONS", ping.gateway, hop, f"<sip:ping@{own}>", ping, now, [])
+
+    def _hop(self, gateway: GatewayFacts) -> Hop | None:
+        return next(iter(self._locator.hops(gateway)), None)
 
     def _ping_completed(self, ping: _Ping, event: RequestCompleted, now: float) -> None:
         name = f"{ping.gateway.host}:{ping.gateway.port}"
@@ -139,12 +156,15 @@ class TrunkWatch:
     def _send_register(self, registration: _TrunkRegistration, headers: list[tuple[str, str]], now: float) -> None:
         account = self._account(registration)
         gateway = registration.trunk.all_gateways[0]
-        hop = Hop("udp", gateway.host, gateway.port)
+        hop = self._hop(gateway)
+        if hop is None:  # a name that DNS has not answered for yet
+            registration.due_at = now + RETRY_SECONDS_MIN
+            return
         registration.cseq_number += 1
         registration.due_at = now + RETRY_SECONDS_MAX  # until the answer says otherwise
         aor = f"<sip:{account.username}@{account.realm}>"
         expires = ("Expires", str(account.expires_seconds))
-        self._send("REGISTER", hop, aor, registration, now, [expires, *headers], account.username)
+        self._send("REGISTER", gateway, hop, aor, registration, now, [expires, *headers], account.username)
 
     def _register_completed(self, registration: _TrunkRegistration, event: RequestCompleted, now: float) -> None:
         response = event.response
@@ -176,7 +196,7 @@ class TrunkWatch:
             else ("proxy-authenticate", "Proxy-Authorization")
         )
         gateway = registration.trunk.all_gateways[0]
-        uri = f"sip:{bracketed(gateway.host)}:{gateway.port}"
+        uri = f"sip:{gateway_address(gateway)}"
         hashes = {"MD5": account.ha1_md5, "SHA-256": account.ha1_sha256}
         try:
             value = authorize(
@@ -196,6 +216,7 @@ class TrunkWatch:
     def _send(
         self,
         method: str,
+        gateway: GatewayFacts,
         hop: Hop,
         address: str,
         owner: _Ping | _TrunkRegistration,
@@ -203,9 +224,7 @@ class TrunkWatch:
         headers: list[tuple[str, str]],
         contact_user: str = "",
     ) -> None:
-        if not is_numeric_host(hop.host):
-            return
-        uri = f"sip:{bracketed(hop.host)}:{hop.port}"
+        uri = f"sip:{gateway_address(gateway)}"
         is_register = isinstance(owner, _TrunkRegistration)
         try:
             outgoing = self._user_agent.send_request(

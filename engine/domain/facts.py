@@ -58,10 +58,11 @@ class SipAccountFacts:
 class GatewayFacts:
     """One place of a trunk. Lower priorities are tried first; within one, weights share the calls."""
 
-    host: str
-    port: int
+    host: str  # an address, or a name
+    port: int  # 0: what DNS says, or the transport's own
     priority: int = 0
     weight: int = 1
+    transport: str = "udp"  # udp | tcp | tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,11 @@ class TrunkFacts:
     dial_strip_digits: int = 0
     dial_prefix: str = ""
     registration: TrunkRegistrationFacts | None = None
+    transport: str = "udp"  # of host and port: udp | tcp | tls
 
     @property
     def all_gateways(self) -> tuple[GatewayFacts, ...]:
-        return (GatewayFacts(self.host, self.port), *self.gateways)
+        return (GatewayFacts(self.host, self.port, transport=self.transport), *self.gateways)
 
 
 @dataclass(frozen=True, slots=True)

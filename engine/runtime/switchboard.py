@@ -19,7 +19,9 @@ from media.embedded.client import EmbeddedPlane
 from media.plane import Event as MediaEvent
 from media.plane import MediaTimedOut, RecordingFinished, Reply
 from sip.core.events import Event
+from sip.core.uri import SipUri
 from sip.errors import LocalFault, PeerFault
+from sip.transport.resolver import Resolver
 
 TRUNK_TICK_SECONDS = 1.0
 
@@ -108,10 +110,17 @@ class Switchboard:
 
     # Trunks -------------------------------------------------------------------------------------------------------
 
-    async def watch_trunks(self) -> None:
-        """Keeps asking gateways and registering, until cancelled."""
+    async def watch_trunks(self, names: Resolver) -> None:
+        """Keeps asking gateways and registering, and their names fresh in ``names``, until cancelled."""
         watch = self.controller.trunk_watch
+        watched: dict[str, SipUri] = {}
         while True:
+            wanted = {str(uri): uri for uri in watch.named_gateways()}
+            for text in watched.keys() - wanted.keys():
+                names.unwatch(watched[text])
+            for text in wanted.keys() - watched.keys():
+                names.watch(wanted[text])
+            watched = wanted
             watch.tick(self._clock.now())
             self._flush()
             for change in watch.changes:

@@ -37,6 +37,10 @@ LimitOrNone = Annotated[int, Meta(ge=0, le=1_000_000)]
 StripDigits = Annotated[int, Meta(ge=0, le=15)]
 DialPrefix = Annotated[str, Meta(pattern=r"^[0-9*#+]*$", max_length=16)]
 GATEWAYS_MAX = 16
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?")
+Transport = Literal["udp", "tcp", "tls"]
+GatewayPort = Annotated[int, Meta(ge=0, le=65535)]
+"""0: what DNS says of the name, or the transport's own."""
 
 
 class Entry(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,7 +93,8 @@ class CarrierEntry(Entry, kw_only=True):
 
 class GatewayEntry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     host: Annotated[str, Meta(max_length=255)]
-    port: Port = 5060
+    port: GatewayPort = 5060
+    transport: Transport = "udp"
     priority: Annotated[int, Meta(ge=0, le=65535)] = 0
     weight: Annotated[int, Meta(ge=1, le=65535)] = 1
 
@@ -111,7 +116,8 @@ class TrunkEntry(Entry, kw_only=True):
     carrier: Code
     name: Name
     host: Annotated[str, Meta(max_length=255)]
-    port: Port | UnsetType = UNSET
+    port: GatewayPort | UnsetType = UNSET
+    transport: Transport | UnsetType = UNSET
     source_addresses: Annotated[list[str], Meta(min_length=1, max_length=100)]
     number_format: Literal["e164", "plain_86", "national"] | UnsetType = UNSET
     calls_max: Count | UnsetType = UNSET
@@ -267,12 +273,17 @@ def checked_number(text: str) -> str:
         raise ValueError(f"is no phone number: {error}") from error
 
 
-def checked_host(text: str) -> str:
-    """An IP address in its canonical form. Raises ValueError."""
+def checked_gateway_host(text: str) -> str:
+    """An IP address in its canonical form, or a DNS name in lower case (RFC 1123 §2.1). Raises ValueError."""
     try:
         return str(ip_address(text))
-    except ValueError as error:
-        raise ValueError("is no IP address") from error
+    except ValueError:
+        name = text.rstrip(".").lower()
+    labels = name.split(".")
+    # All digits in the last label would be a mistyped address and no name.
+    if len(name) > 253 or labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError("is neither an IP address nor a host name")
+    return name
 
 
 def checked_source_address(text: str) -> str:

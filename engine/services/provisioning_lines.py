@@ -19,7 +19,7 @@ from engine.services.provisioning_file import (
     RegistrationEntry,
     TrunkEntry,
     XNumberEntry,
-    checked_host,
+    checked_gateway_host,
     checked_number,
     checked_source_address,
 )
@@ -42,7 +42,7 @@ async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -
     seen: dict[Any, str] = {}
     for place, entry in entries:
         carrier = loading.referred(place, "carrier", carriers, entry.carrier, entry.carrier)
-        host = loading.checked(place, "host", checked_host, entry.host)
+        host = loading.checked(place, "host", checked_gateway_host, entry.host)
         sources = [
             loading.checked(place, f"source_addresses[{index}]", checked_source_address, source)
             for index, source in enumerate(entry.source_addresses)
@@ -55,6 +55,7 @@ async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -
             "code": entry.code,
             "name": entry.name,
             "host": host,
+            "transport": entry.transport,
             "port": entry.port,
             "source_addresses": sources,
             "number_format": entry.number_format,
@@ -76,7 +77,7 @@ def _gateways(loading: Loading, place: str, entry: TrunkEntry) -> tuple[list[dic
     if entry.gateways is UNSET:
         return UNSET, True
     hosts = [
-        loading.checked(place, f"gateways[{index}].host", checked_host, gateway.host)
+        loading.checked(place, f"gateways[{index}].host", checked_gateway_host, gateway.host)
         for index, gateway in enumerate(entry.gateways)
     ]
     gateways = [

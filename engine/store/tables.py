@@ -149,14 +149,15 @@ class Trunk(Table):
     carrier_id: Mapped[int] = mapped_column(ForeignKey("carriers.id"))
     code: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(String(200))
-    host: Mapped[str] = mapped_column(String(255))  # where our requests go; numeric for now
-    port: Mapped[int] = mapped_column(default=5060)
+    host: Mapped[str] = mapped_column(String(255))  # where our requests go: an address, or a name
+    port: Mapped[int] = mapped_column(default=5060)  # 0: what DNS says
+    transport: Mapped[str] = mapped_column(String(8), default="udp", server_default="udp")  # udp | tcp | tls
     source_addresses: Mapped[list[Any]]  # CIDR blocks, or "address:port" where several trunks share an address
     number_format: Mapped[str] = mapped_column(String(16), default="e164")  # e164 | plain_86 | national
     calls_max: Mapped[int] = mapped_column(default=1000)
     calls_per_second_max: Mapped[int] = mapped_column(default=0, server_default="0")  # 0: no limit
     gateways: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
-    """Further places beside host and port: objects with host, port, priority (lower first; theirs is 0) and weight."""
+    """Further places: objects with host, port, transport, priority (lower first; the first place's is 0), weight."""
     caller_display: Mapped[str] = mapped_column(String(8), default="from", server_default="from")  # from | pai | both
     dial_strip_digits: Mapped[int] = mapped_column(default=0, server_default="0")
     dial_prefix: Mapped[str] = mapped_column(String(16), default="", server_default=text("''"))

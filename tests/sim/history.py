@@ -11,6 +11,7 @@ from random import Random
 from engine.b2bua.admission import Admission
 from engine.b2bua.controller import Controller, ControllerSettings
 from engine.b2bua.dialler import OwnHosts
+from engine.b2bua.gateway_locator import GatewayLocator
 from engine.b2bua.registration import RegisteredContact, Registration
 from engine.b2bua.source_guard import GuardSettings, SourceGuard
 from engine.domain.call import CallPolicy, milliseconds
@@ -215,6 +216,7 @@ def _engine(
         admission=admission,
         registration=registration,
         new_call_id=lambda now: call_id(milliseconds(now), next(ids).to_bytes(10, "big")),
+        locator=GatewayLocator(),
         new_token=lambda: "token",
         random=random.random,
         to_monotonic=lambda now: now,

@@ -138,7 +138,7 @@ async def test_references_that_lead_nowhere(database: AsyncEngine, edited: Edit)
     path = edited(
         ('role = "tenant_admin"\ntenant = "demo"', 'role = "tenant_admin"\ntenant = "nobody"'),
         ('trunk = "demo-trunk"', 'trunk = "no-trunk"'),
-        ('host = "127.0.0.1" ', 'host = "carrier.example" '),
+        ('host = "127.0.0.1" ', 'host = "not a host" '),
         ('"127.0.0.1:5090"', '"127.0.0.1:70000"'),
     )
     problems = await _problems(path, database)

@@ -8,6 +8,7 @@ from itertools import count
 
 import pytest
 
+from engine.b2bua.gateway_locator import GatewayLocator
 from engine.b2bua.trunk_watch import REFRESH_SHARE, RETRY_SECONDS_MIN, TrunkWatch
 from engine.domain.facts import TrunkRegistrationFacts
 from engine.domain.gateways import GatewayHealth
@@ -46,6 +47,7 @@ class World:
             user_agent=self.ours,
             directory=self.directory,
             health=self.health,
+            locator=GatewayLocator(),
             ping_seconds=ping_seconds,
             own_host=lambda _: ENGINE.host,
             new_token=lambda: "fixed",
