@@ -25,6 +25,7 @@ PAIRS = 500
 """Bindings that the calls go round on; each has its own A and B on one of ten X numbers."""
 X_NUMBERS = 10
 SOCKET_BUFFER_OCTETS = 4_194_304
+HELD_CALLS, HELD_RATE, HELD_MS = 1000, 100, 16_000
 
 
 def world(callee_port: int) -> str:
@@ -63,9 +64,7 @@ def run_rate(made: Installation, rate: int, seconds: int, callee_port: int) -> d
     folder.mkdir()
     calls = rate * seconds
     data = folder / "pairs.csv"
-    data.write_text(
-        "SEQUENTIAL\n" + "".join(f"{a_number(index)};{x_number(index % X_NUMBERS)};\n" for index in range(PAIRS))
-    )
+    data.write_text(_pairs())
     limit = str(rate * 10 + 100)
     common = ["-buff_size", str(SOCKET_BUFFER_OCTETS), "-nostdin", "-m", str(calls), "-l", limit, "-trace_stat"]
     callee = subprocess.Popen(
@@ -80,7 +79,7 @@ def run_rate(made: Installation, rate: int, seconds: int, callee_port: int) -> d
     try:
         subprocess.run(
             ["sipp", f"{ENGINE_HOST}:{engine_port}", "-sf", str(HERE / "call_caller.xml"), "-inf", str(data),
-             "-i", CALLER_HOST, "-p", str(free_udp_port(CALLER_HOST)), "-r", str(rate), *common,
+             "-i", CALLER_HOST, "-p", str(free_udp_port(CALLER_HOST)), "-r", str(rate), "-d", "1000", *common,
              "-stf", str(statistics), "-fd", "1", "-trace_rtt", "-rtt_freq", "50", "-timeout", str(seconds + 40)],
             cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds + 60, check=False,
         )  # fmt: skip
@@ -106,6 +105,42 @@ def run_rate(made: Installation, rate: int, seconds: int, callee_port: int) -> d
         "setup_p99_ms": round(quantiles(setups_ms, n=100)[98], 2),
         "retransmissions": int(totals["Retransmissions(C)"]),
     }
+
+
+def held_memory(made: Installation, calls: int, callee_port: int) -> float:
+    """Resident kB of engine and media for each of ``calls`` that are up at once, without RTP."""
+    folder = made.folder / "held"
+    folder.mkdir()
+    data = folder / "pairs.csv"
+    data.write_text(_pairs())
+    common = ["-buff_size", str(SOCKET_BUFFER_OCTETS), "-nostdin", "-m", str(calls), "-l", str(calls + 100)]
+    before = sum(made.usage(name).rss_kb for name in made.process_ids)
+    callee = subprocess.Popen(
+        ["sipp", "-sf", str(HERE / "call_callee.xml"), "-i", CALLEE_HOST, "-p", str(callee_port), *common,
+         "-timeout", "60"],
+        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    time.sleep(0.5)
+    caller = subprocess.Popen(
+        ["sipp", f"{ENGINE_HOST}:{made.settings.sip.port}", "-sf", str(HERE / "call_caller.xml"), "-inf", str(data),
+         "-i", CALLER_HOST, "-p", str(free_udp_port(CALLER_HOST)), "-r", str(HELD_RATE), "-d", str(HELD_MS), *common,
+         "-timeout", "60"],
+        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        time.sleep(calls / HELD_RATE + 2)
+        up = int(str(made.status()["calls"]))
+        after = sum(made.usage(name).rss_kb for name in made.process_ids)
+        caller.wait(timeout=60)
+    finally:
+        for process in (caller, callee):
+            process.terminate()
+            process.wait(timeout=10)
+    return (after - before) / max(up, 1)
+
+
+def _pairs() -> str:
+    return "SEQUENTIAL\n" + "".join(f"{a_number(index)};{x_number(index % X_NUMBERS)};\n" for index in range(PAIRS))
 
 
 def _last_row(path: Path) -> dict[str, str]:
@@ -136,7 +171,9 @@ def main() -> None:
         sys.exit("scripts/bench call needs SIPp: apt-get install sip-tester")
     rates = [int(text) for text in arguments.rates.split(",")]
     callee_port, engine_port = free_udp_port(CALLEE_HOST), free_udp_port(ENGINE_HOST)
-    configuration = f'[sip]\nhost = "{ENGINE_HOST}"\nport = {engine_port}\n[trunks]\nping_seconds = 0\n[calls]\ncalls_max = 20000'
+    configuration = (
+        f'[sip]\nhost = "{ENGINE_HOST}"\nport = {engine_port}\n[trunks]\nping_seconds = 0\n[calls]\ncalls_max = 20000'
+    )
     levels = []
     with installation(configuration, world(callee_port)) as made:
         run_rate(made, 50, 2, callee_port)  # warms caches, which a long-running engine has warm
@@ -145,10 +182,11 @@ def main() -> None:
             level = run_rate(made, rate, seconds, callee_port)
             print(level, file=sys.stderr)
             levels.append(level)
+        rss_kb_per_call = round(held_memory(made, HELD_CALLS, callee_port), 1)
         counters = made.status()["counters"]
     print(f"counters: {counters}", file=sys.stderr)
     main_level = next((level for level in levels if level["rate"] == 400), levels[-1])
-    print(json.dumps({**main_level, "levels": levels}))
+    print(json.dumps({**main_level, "rss_kb_per_call": rss_kb_per_call, "levels": levels}))
 
 
 if __name__ == "__main__":
