@@ -11,6 +11,7 @@ from sip.core.transactions.client_invite import ClientInviteTransaction
 from sip.core.transactions.server_invite import ServerInviteTransaction
 
 if TYPE_CHECKING:
+    from sip.core.authorization import Authorization, Tries
     from sip.core.reliability import Reliability
     from sip.core.session_timer import SessionTimer
 
@@ -37,6 +38,7 @@ class Session:
 
     __slots__ = (
         "allows_update",
+        "authorization",
         "bye_lines",
         "client",
         "contact_user",
@@ -73,6 +75,7 @@ class Session:
         # A re-INVITE of ours without final response: another one in either direction is glare (RFC 3261 §14).
         self.pending_client = False
         self.local_sdp = b""
+        self.authorization: Authorization | None = None  # where we have credentials to show
         self.allows_update = False
         self.interval_min = 0  # seconds: the Min-SE that a 422 demanded
         self.timer: SessionTimer | None = None
@@ -112,12 +115,40 @@ class SessionRefresh:
         self.session = session
 
 
-class OutgoingRequest:
-    """A request outside any dialog; `owner` is the transaction user's own."""
+class Resend:
+    """What it takes to send a request other than INVITE once more: `lines` are whole header lines but Via, From, To,
+    Call-ID, CSeq and credentials."""
 
-    __slots__ = ("call_id", "hop", "local_tag", "method", "owner")
+    __slots__ = ("body", "content_type", "lines", "tries")
+
+    def __init__(self, lines: str, content_type: str, body: bytes, tries: Tries) -> None:
+        self.lines = lines
+        self.content_type = content_type
+        self.body = body
+        self.tries = tries
+
+
+class OutgoingRequest:
+    """A request outside any dialog; `owner` is the transaction user's own. `from_`, `to` and `target` as they are on
+    the wire; `cseq_number` is the one last used, which credentials make higher than the one asked for."""
+
+    __slots__ = (
+        "authorization",
+        "call_id",
+        "cseq_number",
+        "from_",
+        "hop",
+        "local_tag",
+        "method",
+        "owner",
+        "target",
+        "to",
+    )
 
     def __init__(self, method: str, hop: Hop, call_id: str, local_tag: str) -> None:
+        self.authorization: Authorization | None = None
+        self.cseq_number = 1
+        self.from_ = self.to = self.target = ""
         self.method = method
         self.hop = hop
         self.call_id = call_id

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sip.core.builder import header_lines, one_line, request_octets
+from sip.core.authorization import Accounts, Authorization, Tries
+from sip.core.builder import header_lines, one_line
 from sip.core.dialog import Dialog
 from sip.core.events import (
     DialogResponse,
@@ -16,12 +17,11 @@ from sip.core.events import (
 )
 from sip.core.hop import Hop
 from sip.core.message import Response
-from sip.core.session import OutgoingRequest, Session, SessionRefresh, SessionState
+from sip.core.session import OutgoingRequest, Resend, Session, SessionRefresh, SessionState
 from sip.core.transactions.client_invite import ClientInviteTransaction, Retry
 from sip.core.transactions.states import Input, State
 from sip.core.transactions.transaction import ACK, PASS, RESEND
 from sip.core.user_agent_prack import UserAgentPrack
-from sip.core.via import MAGIC_COOKIE
 from sip.errors import LocalFault
 
 _RECEIVE_1XX = int(Input.RECEIVE_1XX)
@@ -48,8 +48,11 @@ class UserAgentClient(UserAgentPrack):
         headers: HeaderPairs = (),
         max_forwards: int = 70,
         contact_user: str = "",
+        accounts: Accounts | None = None,
     ) -> Session:
         """Calls `target` (a URI text) through `hop`; `from_` and `to` are name-addrs without tag.
+
+        With `accounts` a 401 or 407 is answered with credentials, in this call and for all requests in its dialog.
 
         At a limit the session comes back ENDED and InviteFailed 503 follows as an event.
         Raises LocalFault for a line break in any argument or a hop of a family without local address.
@@ -70,12 +73,14 @@ class UserAgentClient(UserAgentPrack):
         lines = contact + header_lines(pairs) + self._capability_lines
         routes = header_lines((name, value) for name, value in pairs if name.lower() == "route") if pairs else ""
         session.local_sdp = body
+        if accounts is not None:
+            session.authorization = Authorization(accounts)
         timer_lines = self._timer_lines(session)
         transaction = self._start_invite(
             session, hop, target, routes, lines + timer_lines, max_forwards, content_type, body, now
         )
         transaction.had_offer = bool(body)
-        if timer_lines:
+        if timer_lines or accounts is not None:
             transaction.retry = Retry(lines, max_forwards, content_type, body)
         self.sessions[tag] = session
         return session
@@ -189,11 +194,12 @@ class UserAgentClient(UserAgentPrack):
         call_id: str = "",
         cseq_number: int = 1,
         contact_user: str = "",
+        accounts: Accounts | None = None,
     ) -> OutgoingRequest:
         """A request outside any dialog (OPTIONS, REGISTER, MESSAGE); RequestCompleted follows, 503 at the limit.
 
         REGISTER refreshes pass the same `call_id` and a rising `cseq_number` (§10.2). A Contact among `headers` takes
-        the place of our own.
+        the place of our own. With `accounts` a 401 or 407 is answered with credentials and the next CSeq.
         """
         if method in ("INVITE", "ACK", "CANCEL", "BYE"):
             raise LocalFault(f"{method} has a method of its own")
@@ -203,25 +209,18 @@ class UserAgentClient(UserAgentPrack):
             self.counters.refused_overload += 1
             self.events.append(RequestCompleted(outgoing, 503, None))
             return outgoing
-        branch = MAGIC_COOKIE + self._new_token()
+        outgoing.cseq_number = cseq_number
+        outgoing.target = one_line(target, "Request-URI")
+        outgoing.from_ = f"{one_line(from_, 'From')};tag={tag}"
+        outgoing.to = one_line(to, "To")
+        if accounts is not None:
+            outgoing.authorization = Authorization(accounts)
         pairs = list(headers)
         lines = header_lines(pairs) + self._agent_line
         if all(name.lower() not in ("contact", "m") for name, _ in pairs):
             lines = self._contact_line(hop, one_line(contact_user, "Contact")) + lines
-        data = request_octets(
-            method,
-            one_line(target, "Request-URI"),
-            self._via(hop, branch),
-            70,
-            f"{one_line(from_, 'From')};tag={tag}",
-            one_line(to, "To"),
-            outgoing.call_id,
-            cseq_number,
-            lines,
-            one_line(content_type or "text/plain", "Content-Type"),
-            body,
-        )
-        self._start_non_invite(branch, hop, method, outgoing, data, now)
+        kind = one_line(content_type or "text/plain", "Content-Type")
+        self._send_outside(outgoing, Resend(lines, kind, body, Tries()), now)
         return outgoing
 
     def _reject_pending(self, session: Session, status: int, now: float, headers: HeaderPairs) -> None:
@@ -236,10 +235,12 @@ class UserAgentClient(UserAgentPrack):
             self.counters.unmatched_responses += 1
             return
         status = response.status
-        user = transaction.user
+        # Taken before the step, which on a reliable transport ends the transaction with its final response.
+        user, retry = transaction.user, transaction.retry
         input_ = _RECEIVE_1XX if status < 200 else _RECEIVE_2XX if status < 300 else _RECEIVE_FINAL
         actions = transaction.step(input_, now)
         if isinstance(transaction, ClientInviteTransaction):
+            transaction.retry = retry if isinstance(retry, Retry) else None
             if actions & ACK:
                 data = self._repeat_origin("ACK", transaction.origin, transaction.hop, response.headers.first["to"], "")
                 transaction.data = data
@@ -254,7 +255,35 @@ class UserAgentClient(UserAgentPrack):
         elif not actions & PASS:
             self.counters.retransmissions_absorbed += 1
         elif status >= 200 and isinstance(user, Session | OutgoingRequest | SessionRefresh):
+            if isinstance(retry, Resend) and self._authorizes(user, transaction.method, retry, response, now):
+                return
             self._non_invite_completed(user, transaction.method, status, response, now)
+
+    def _authorizes(
+        self,
+        user: Session | OutgoingRequest | SessionRefresh,
+        method: str,
+        resend: Resend,
+        response: Response,
+        now: float,
+    ) -> bool:
+        """True when the request goes out once more, with credentials."""
+        owner = user.session if isinstance(user, SessionRefresh) else user
+        authorization = owner.authorization
+        if authorization is None or response.status not in (401, 407) or self._layer.is_full:
+            return False
+        if not resend.tries.allows(response) or not authorization.take(response):
+            return False
+        if isinstance(user, OutgoingRequest):
+            user.cseq_number += 1
+            self._send_outside(user, resend, now)
+            return True
+        session = user.session if isinstance(user, SessionRefresh) else user
+        if session.state is SessionState.ENDED:
+            return False
+        lines, kind, body = resend.lines, resend.content_type, resend.body
+        self._send_in_dialog(session, method, lines, kind, body, now, user=user, tries=resend.tries)
+        return True
 
     def _invite_response(
         self, transaction: ClientInviteTransaction, session: Session, response: Response, source: Hop, now: float
@@ -284,6 +313,8 @@ class UserAgentClient(UserAgentPrack):
             session.pending_client = False
             session.client = None
             transaction.user = None
+            if self._reinvites_again(transaction, session, response, now):
+                return
             if transaction.is_refresh:
                 self._refreshed(session, status, response, now)
             else:
@@ -292,18 +323,37 @@ class UserAgentClient(UserAgentPrack):
     def _tries_again(
         self, transaction: ClientInviteTransaction, session: Session, response: Response, now: float
     ) -> bool:
-        """True when the INVITE goes out once more, as a request of its own in the same call (RFC 4028 §7.3)."""
+        """True when the INVITE goes out once more, as a request of its own in the same call (§22.2, RFC 4028 §7.3)."""
         retry = transaction.retry
         if retry is None or transaction.cancel_lines is not None or self._layer.is_full:
             return False
-        if response.status != 422 or not self._take_interval_min(session, response):
+        if response.status == 422:
+            if not self._take_interval_min(session, response):
+                return False
+        elif not self._may_authorize(session, retry, response):
             return False
-        self._invite_again(transaction, session, retry, "", now)
+        self._invite_again(transaction, session, retry, now)
         return True
 
-    def _invite_again(
-        self, transaction: ClientInviteTransaction, session: Session, retry: Retry, more: str, now: float
-    ) -> None:
+    def _may_authorize(self, session: Session, retry: Retry, response: Response) -> bool:
+        authorization = session.authorization
+        return authorization is not None and retry.tries.allows(response) and authorization.take(response)
+
+    def _reinvites_again(
+        self, transaction: ClientInviteTransaction, session: Session, response: Response, now: float
+    ) -> bool:
+        retry = transaction.retry
+        if retry is None or session.state is not SessionState.CONFIRMED or self._layer.is_full:
+            return False
+        if not self._may_authorize(session, retry, response):
+            return False
+        again = self._start_reinvite(session, retry.lines, retry.content_type, retry.body, now)
+        again.is_refresh = transaction.is_refresh
+        if again.retry is not None:
+            again.retry.tries = retry.tries
+        return True
+
+    def _invite_again(self, transaction: ClientInviteTransaction, session: Session, retry: Retry, now: float) -> None:
         origin, dialog = transaction.origin, session.dialog
         # What a provisional response made of the dialog was of the INVITE that is over.
         dialog.remote, dialog.remote_tag, dialog.remote_target = origin.to, "", origin.uri_text
@@ -312,7 +362,10 @@ class UserAgentClient(UserAgentPrack):
         session.state = SessionState.CALLING
         session.reliability = None
         transaction.user = None
-        lines = f"{retry.lines}{more}{self._timer_lines(session)}"
+        credentials = ""
+        if session.authorization is not None:
+            credentials = session.authorization.lines("INVITE", origin.uri_text, self._new_token)
+        lines = f"{retry.lines}{credentials}{self._timer_lines(session)}"
         again = self._start_invite(
             session,
             transaction.hop,

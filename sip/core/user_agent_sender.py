@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sip.core.authorization import Tries
 from sip.core.builder import header_lines, one_line, request_octets
 from sip.core.dialog import Dialog
 from sip.core.hop import Hop
-from sip.core.session import OutgoingRequest, Session, SessionRefresh, SessionState
+from sip.core.session import OutgoingRequest, Resend, Session, SessionRefresh, SessionState
 from sip.core.transaction_layer import ClientTransaction, client_key
 from sip.core.transactions.client_invite import ClientInviteTransaction, InviteOrigin, Retry
 from sip.core.transactions.client_non_invite import ClientNonInviteTransaction
@@ -69,8 +70,10 @@ class UserAgentSender(UserAgentBase):
         user: Session | SessionRefresh | OutgoingRequest | None,
         data: bytes,
         now: float,
+        retry: Resend | None = None,
     ) -> None:
         transaction = ClientNonInviteTransaction(self._layer, client_key(branch, method), hop, method, user)
+        transaction.retry = retry
         self._layer.clients[transaction.key] = transaction
         if self._is_too_large(data, hop):
             self._start_by_tcp(transaction, data, branch, now)
@@ -113,15 +116,22 @@ class UserAgentSender(UserAgentBase):
         now: float,
         *,
         user: Session | SessionRefresh | None,
+        tries: Tries | None = None,
     ) -> None:
-        """A request in the dialog; its final response goes to `user`."""
+        """A request in the dialog; its final response goes to `user`. `tries` when it is sent once more."""
         dialog = session.dialog
         dialog.local_cseq += 1
         hop = self._hop_of(session)
         branch = MAGIC_COOKIE + self._new_token()
         uri_text, routes = dialog.request_line_and_routes()
+        contact = ""
         if method == "UPDATE":  # a target refresh request carries a Contact (RFC 3311 §5.1)
-            lines = self._contact_line(hop, session.contact_user, is_secure=session.is_secure) + lines
+            contact = self._contact_line(hop, session.contact_user, is_secure=session.is_secure)
+        retry = None
+        credentials = ""
+        if session.authorization is not None:
+            retry = Resend(lines, content_type, body, tries or Tries())
+            credentials = session.authorization.lines(method, uri_text, self._new_token)
         data = request_octets(
             method,
             uri_text,
@@ -131,11 +141,33 @@ class UserAgentSender(UserAgentBase):
             dialog.remote,
             dialog.call_id,
             dialog.local_cseq,
-            f"{routes}{lines}{self._agent_line}",
+            f"{routes}{contact}{lines}{credentials}{self._agent_line}",
             one_line(content_type, "Content-Type"),
             body,
         )
-        self._start_non_invite(branch, hop, method, user, data, now)
+        self._start_non_invite(branch, hop, method, user, data, now, retry)
+
+    def _send_outside(self, outgoing: OutgoingRequest, resend: Resend, now: float) -> None:
+        branch = MAGIC_COOKIE + self._new_token()
+        method, hop = outgoing.method, outgoing.hop
+        authorization = outgoing.authorization
+        credentials = ""
+        if authorization is not None:
+            credentials = authorization.lines(method, outgoing.target, self._new_token)
+        data = request_octets(
+            method,
+            outgoing.target,
+            self._via(hop, branch),
+            70,
+            outgoing.from_,
+            outgoing.to,
+            outgoing.call_id,
+            outgoing.cseq_number,
+            resend.lines + credentials,
+            resend.content_type,
+            resend.body,
+        )
+        self._start_non_invite(branch, hop, method, outgoing, data, now, resend if authorization else None)
 
     def _start_reinvite(
         self, session: Session, lines: str, content_type: str, body: bytes, now: float
@@ -145,7 +177,10 @@ class UserAgentSender(UserAgentBase):
         hop = self._hop_of(session)
         contact = self._contact_line(hop, session.contact_user, is_secure=session.is_secure)
         uri_text, routes = dialog.request_line_and_routes()
-        own = f"{contact}{lines}{self._capability_lines}"
+        credentials = ""
+        if session.authorization is not None:
+            credentials = session.authorization.lines("INVITE", uri_text, self._new_token)
+        own = f"{contact}{lines}{credentials}{self._capability_lines}"
         transaction = self._start_invite(session, hop, uri_text, routes, routes + own, 70, content_type, body, now)
         transaction.is_initial = False
         transaction.had_offer = bool(body)

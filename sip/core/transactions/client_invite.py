@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from sip.core.authorization import Tries
 from sip.core.hop import Hop
 from sip.core.transactions.states import CLIENT_INVITE, Compiled, State, compile_table
 from sip.core.transactions.transaction import Ground, Transaction
@@ -36,9 +37,10 @@ class Retry:
     """What it takes to send an INVITE once more, with another interval or with credentials: `lines` are those of the
     transaction user and of the user agent, without Route where the origin has it."""
 
-    __slots__ = ("body", "content_type", "lines", "max_forwards")
+    __slots__ = ("body", "content_type", "lines", "max_forwards", "tries")
 
     def __init__(self, lines: str, max_forwards: int, content_type: str, body: bytes) -> None:
+        self.tries = Tries()
         self.lines = lines
         self.max_forwards = max_forwards
         self.content_type = content_type

@@ -9,13 +9,13 @@ from sip.core.transactions.states import CLIENT_NON_INVITE, Compiled, State, com
 from sip.core.transactions.transaction import Ground, Transaction
 
 if TYPE_CHECKING:
-    from sip.core.session import OutgoingRequest, Session, SessionRefresh
+    from sip.core.session import OutgoingRequest, Resend, Session, SessionRefresh
 
 
 class ClientNonInviteTransaction(Transaction):
     """`user` is None for a CANCEL or a BYE that the user agent sends on its own account."""
 
-    __slots__ = ("fallback", "method", "user")
+    __slots__ = ("fallback", "method", "retry", "user")
 
     TABLE: ClassVar[Compiled] = compile_table(CLIENT_NON_INVITE)
 
@@ -24,6 +24,7 @@ class ClientNonInviteTransaction(Transaction):
     ) -> None:
         super().__init__(ground, key, hop, State.TRYING)
         self.fallback = b""  # the same for UDP, of a request that was too large for it
+        self.retry: Resend | None = None
         self.method = method
         self.user = user
 
@@ -45,3 +46,4 @@ class ClientNonInviteTransaction(Transaction):
 
     def detach(self) -> None:
         self.user = None
+        self.retry = None

@@ -76,6 +76,19 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256())
 
 
+def _sockets(limits: StreamLimits | None, *, tcp: bool) -> tuple[UdpSocket, TcpTransport | None]:
+    """UDP and TCP on one port, which whoever else is on this machine may have taken for one of the two."""
+    for _ in range(50):
+        udp = UdpSocket("127.0.0.1", 0)
+        if not tcp:
+            return udp, None
+        try:
+            return udp, TcpTransport("127.0.0.1", udp.address[1], limits)
+        except OSError:
+            udp.close()
+    raise AssertionError("no port is free for both")
+
+
 class Peer:
     """An endpoint that answers every call and request; a call that it makes itself it ends once answered."""
 
@@ -89,8 +102,7 @@ class Peer:
         **settings: object,
     ) -> None:
         numbers = count(1)
-        self.udp = UdpSocket("127.0.0.1", 0)
-        self.tcp = TcpTransport("127.0.0.1", self.udp.address[1], limits) if tcp else None
+        self.udp, self.tcp = _sockets(limits, tcp=tcp)
         self.tls = TlsTransport("127.0.0.1", 0, tls, limits) if tls else None
         self.events: list[Event] = []
         self.seen: list[tuple[bytes, Hop, bool]] = []
