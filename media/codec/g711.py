@@ -38,6 +38,21 @@ DECODED: Final[dict[str, Pcm]] = {"PCMA": _a_law_decoded(), "PCMU": _mu_law_deco
 _ENCODED: Final[dict[str, Octets]] = {law: _encoded(table) for law, table in DECODED.items()}
 
 
+def _paired(decoded: Pcm) -> npt.NDArray[np.uint32]:
+    """Two samples for each two octets, both in the machine's order: half the look-ups."""
+    octets = np.arange(65_536, dtype=np.uint16).view(np.uint8)
+    return decoded.take(octets).view(np.uint32)
+
+
+_PAIRED: Final = {law: _paired(table) for law, table in DECODED.items()}
+
+
+def decode_pairs(pairs: npt.NDArray[np.uint16], law: str) -> Pcm:
+    """All samples in a row from octets taken two at a time. ``law`` is PCMA or PCMU; KeyError otherwise."""
+    # "wrap" costs nothing on an index of 16 bits, and is spared the search for one that is too large.
+    return _PAIRED[law].take(pairs, mode="wrap").reshape(-1).view(np.int16)
+
+
 def decode(octets: Octets, law: str) -> Pcm:
     """Samples of 16 bits, of the same shape as ``octets``. ``law`` is PCMA or PCMU; KeyError otherwise."""
     return DECODED[law].take(octets)

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from media.codec.g711 import Pcm
+from media.codec.g711 import Pcm, decode_pairs
 from media.errors import PeerFault
 from media.rtp.block import Block
 from media.rtp.packet import parse
@@ -43,6 +43,14 @@ class VoiceTrack:
 
         Payload types that are not in ``laws`` are silence. Samples outside of the channel are dropped.
         """
+        run = block.run
+        if run is not None and run.payload_type in laws:
+            start = self._timeline.place_run(run)
+            if start is not None:
+                end = start + len(block) * run.octets
+                last = (run.sequence + len(block) - 1) % _SEQUENCES
+                self._cover((run.ssrc, run.sequence), (run.ssrc, last), start, end)
+                return _put(channel, start - base, decode_pairs(block.octet_pairs, laws[run.payload_type]))
         if block.payloads is not None:
             law = laws.get(int(block.payload_types[0]))
             if law is None:
@@ -56,7 +64,7 @@ class VoiceTrack:
             reach = 0
             for first, last in pairwise(starts):
                 start, end = int(positions[first]), int(positions[last - 1]) + size
-                self._cover(block, first, last - 1, start, end)
+                self._cover(_arrived(block, first), _arrived(block, last - 1), start, end)
                 reach = max(reach, _put(channel, start - base, samples[first * size : last * size]))
             return reach
         return self._place_singly(block, laws, decoded, channel, base)
@@ -107,7 +115,7 @@ class VoiceTrack:
             except PeerFault:
                 continue
             payload = np.frombuffer(packet.payload, np.uint8)
-            self._cover(block, index, index, position, position + len(payload))
+            self._cover(_arrived(block, index), _arrived(block, index), position, position + len(payload))
             samples = decoded[laws[packet.payload_type]].take(payload)
             reach = max(reach, _put(channel, position - base, samples))
         return reach
@@ -115,16 +123,18 @@ class VoiceTrack:
     def _skip(self, block: Block, first: int, last: int) -> None:
         """Packets that are silence by intent (events, comfort noise) or not for us; they keep the count of numbers."""
         for index in range(first, last + 1):
-            arrived = (int(block.ssrcs[index]), int(block.sequences[index]))
+            arrived = _arrived(block, index)
             if arrived == self._next:
                 self._next = _successor(*arrived)
             else:
                 self._next = None
 
-    def _cover(self, block: Block, first: int, last: int, start: int, end: int) -> None:
-        """Note a run of packets as present. Silence before it is meant, not lost, if no number is missing (DTX)."""
-        arrived = (int(block.ssrcs[first]), int(block.sequences[first]))
-        if arrived == self._next and start > self._end:
+    def _cover(self, first: tuple[int, int], last: tuple[int, int], start: int, end: int) -> None:
+        """Note packets as present, the first and the last given by SSRC and sequence number.
+
+        Silence before them is meant, not lost, if no number is missing (DTX).
+        """
+        if first == self._next and start > self._end:
             start = self._end
             while self._gaps and self._gaps[-1][1] > start:
                 earlier = self._gaps.pop()
@@ -135,13 +145,17 @@ class VoiceTrack:
         else:
             self._covered.append((start, end))
         self._end = end
-        self._next = _successor(int(block.ssrcs[last]), int(block.sequences[last]))
+        self._next = _successor(*last)
 
     def _note(self, start: int, end: int) -> None:
         if self._gaps and self._gaps[-1][1] >= start:
             self._gaps[-1] = (self._gaps[-1][0], end)
         elif len(self._gaps) < GAPS_MAX:
             self._gaps.append((start, end))
+
+
+def _arrived(block: Block, index: int) -> tuple[int, int]:
+    return int(block.ssrcs[index]), int(block.sequences[index])
 
 
 def _successor(ssrc: int, sequence: int) -> tuple[int, int]:

@@ -15,6 +15,9 @@ MISORDER_MAX: Final = 100
 CHANGE_SECONDS_MAX: Final = 1.0
 """A greater change of transit time is a jump of the sender's clock or a wrap of its timestamps, not jitter."""
 
+CLOCK_RATE: Final = 8000
+"""Hz. Of G.711 and G.722; the jitter of other codecs is not told right."""
+
 _SEQUENCES: Final = 1 << 16
 
 # J += (|D| - J) / 16 for each packet (A.8) is a sum with these weights, the last packet's at the end.
@@ -51,20 +54,27 @@ class StreamStatistics:
             return 0
         return self._earlier_lost + max(0, self._highest - self._base + 1 - self._distinct)
 
-    def add(self, block: Block, clock_rate: int = 8000) -> None:
-        """Count a block in. ``clock_rate`` in Hz is that of the timestamps."""
+    def add(self, block: Block) -> None:
+        """Count a block in."""
         self.packets += len(block)
         self.octets += block.octets
+        run = block.run
+        if run is not None and run.ssrc == self._ssrc and run.sequence == (self._highest + 1) % _SEQUENCES:
+            self._highest += len(block)
+            self._distinct += len(block)
+            self._bad = None
+            self._measure(run.delays, run.timestamp / CLOCK_RATE)
+            return
         first_ssrc = int(block.ssrcs[0])
         if block.payloads is not None or bool((block.ssrcs == first_ssrc).all()):
-            self._add_stream(first_ssrc, block.sequences, block.timestamps, block.arrivals, clock_rate)
+            self._add_stream(first_ssrc, block.sequences, block.timestamps, block.arrivals)
             return
         edges = np.flatnonzero(np.diff(block.ssrcs)) + 1
-        for run in np.split(np.arange(len(block)), edges):
-            ssrc = int(block.ssrcs[run[0]])
-            self._add_stream(ssrc, block.sequences[run], block.timestamps[run], block.arrivals[run], clock_rate)
+        for chosen in np.split(np.arange(len(block)), edges):
+            ssrc = int(block.ssrcs[chosen[0]])
+            self._add_stream(ssrc, block.sequences[chosen], block.timestamps[chosen], block.arrivals[chosen])
 
-    def _add_stream(self, ssrc: int, sequences: Int64s, timestamps: Int64s, arrivals: Floats, clock_rate: int) -> None:
+    def _add_stream(self, ssrc: int, sequences: Int64s, timestamps: Int64s, arrivals: Floats) -> None:
         if ssrc != self._ssrc:
             self._restart(ssrc, int(sequences[0]))
         count = len(sequences)
@@ -82,7 +92,7 @@ class StreamStatistics:
         else:
             for sequence in sequences.tolist():
                 self._count(sequence)
-        self._measure(timestamps, arrivals, clock_rate)
+        self._measure(arrivals - timestamps / CLOCK_RATE, 0.0)
 
     def _restart(self, ssrc: int, sequence: int) -> None:
         self._earlier_lost = self.lost
@@ -123,18 +133,21 @@ class StreamStatistics:
             return
         self._bad = None
 
-    def _measure(self, timestamps: Int64s, arrivals: Floats, clock_rate: int) -> None:
-        """Jitter: the smoothed change of transit time from packet to packet, in order of arrival."""
-        transits = arrivals - timestamps / clock_rate
+    def _measure(self, delays: Floats, less: float) -> None:
+        """Jitter: the smoothed change of transit time from packet to packet, in order of arrival.
+
+        Transit times are ``delays`` - ``less``, in seconds.
+        """
         if self._transit is not None:
-            change = abs(float(transits[0]) - self._transit)
+            change = abs(float(delays[0]) - less - self._transit)
             if change <= CHANGE_SECONDS_MAX:
                 self.jitter_seconds += (change - self.jitter_seconds) / 16
-        self._transit = float(transits[-1])
-        changes = np.abs(transits[1:] - transits[:-1])
-        if len(changes) and float(changes.max()) > CHANGE_SECONDS_MAX:
-            changes = changes[changes <= CHANGE_SECONDS_MAX]
+        self._transit = float(delays[-1]) - less
+        changes = np.abs(delays[1:] - delays[:-1])
         count = len(changes)
+        if count and float(np.maximum.reduce(changes)) > CHANGE_SECONDS_MAX:
+            changes = changes[changes <= CHANGE_SECONDS_MAX]
+            count = len(changes)
         if count:
             smoothed = float(changes @ _WEIGHTS[-count:]) / 16
             self.jitter_seconds = smoothed + self.jitter_seconds * (15 / 16) ** count

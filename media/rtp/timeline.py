@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from media.rtp.block import Floats, Int64s
+from media.rtp.block import Floats, Int64s, Run
 
 SAMPLE_RATE: Final = 8000
 
@@ -59,6 +59,24 @@ class Timeline:
             chosen = ssrcs == ssrc
             positions[chosen] = self._place_source(ssrc, timestamps[chosen], arrivals[chosen])
         return positions
+
+    def place_run(self, run: Run) -> int | None:
+        """The position of a run's first sample, its packets lying end to end; None where ``place`` must judge."""
+        clock = self._clocks.get(run.ssrc)
+        if clock is None:
+            return None
+        step = (run.timestamp - clock.reference + _HALF) % _WRAP - _HALF
+        start = step + clock.reference + clock.offset
+        # A packet's lead over its arrival is the start less its delay.
+        if (
+            start - float(np.minimum.reduce(run.delays)) * SAMPLE_RATE > DISAGREEMENT_SAMPLES_MAX
+            or start - float(np.maximum.reduce(run.delays)) * SAMPLE_RATE < -DISAGREEMENT_SAMPLES_MAX
+        ):
+            return None
+        if len(self._clocks) > 1:
+            self._clocks[run.ssrc] = self._clocks.pop(run.ssrc)
+        clock.reference += step
+        return start
 
     def _place_source(self, ssrc: int, timestamps: Int64s, arrivals: Floats) -> Int64s:
         arrived = (arrivals * SAMPLE_RATE).astype(np.int64)

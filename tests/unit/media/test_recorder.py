@@ -14,8 +14,10 @@ from media.codec.g711 import DECODED, encode
 from media.codec.tone import tone
 from media.embedded.recorder import Recorder
 from media.embedded.recording_writer import RecordingWriter
+from media.embedded.voice_track import VoiceTrack
 from media.plane import RecordingFinished, Side
 from media.rtp.block import read_block
+from media.rtp.statistics import StreamStatistics
 from tests.unit.media.phones import read_recording, rtp, share_at
 
 LAWS = {0: "PCMU", 8: "PCMA"}
@@ -94,6 +96,37 @@ def test_every_sample_is_where_it_belongs(tape: Tape) -> None:
     assert caller_gaps(event) == []
     assert not samples[:, 1].any()
     assert [gap for gap in event.gaps_ms if gap[0] is Side.CALLEE] == [(Side.CALLEE, 0, 3000)]
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.03, 0.3])
+@pytest.mark.parametrize("size", [80, 160, 240])
+def test_second_read_as_a_run_is_what_it_is_packet_by_packet(size: int, jitter: float) -> None:
+    tracks, counts = (VoiceTrack(), VoiceTrack()), (StreamStatistics(), StreamStatistics())
+    runs = 0
+    for second in range(4):
+        first = second * 50
+        packets = [
+            rtp(n, VOICE[n % 7 : n % 7 + size], ts=n * size, ssrc=9 if second == 3 else 7)
+            for n in range(first, first + 50)
+        ]
+        arrivals = [START + n * size / 8000 + (jitter if n % 5 == 0 else 0.0) for n in range(first, first + 50)]
+        channels = []
+        for track, count, singly in zip(tracks, counts, (False, True), strict=True):
+            block = read_block(packets, arrivals)
+            runs += block.run is not None
+            if singly:
+                block.run = block.payloads = None
+            count.add(block)
+            channel = np.zeros(40_000, np.int16)
+            reach = track.place(block, LAWS, DECODED, channel, round(START * 8000))
+            channels.append((reach, channel))
+        assert channels[0][0] == channels[1][0]
+        assert np.array_equal(channels[0][1], channels[1][1])
+    assert runs == 8
+    assert (counts[0].packets, counts[0].lost) == (counts[1].packets, counts[1].lost) == (200, 0)
+    assert counts[0].jitter_seconds == pytest.approx(counts[1].jitter_seconds)
+    gaps = [track.gaps(round(START * 8000), round(START * 8000) + 40_000) for track in tracks]
+    assert gaps[0] == gaps[1]
 
 
 def test_mu_law_is_decoded_as_mu_law(tape: Tape) -> None:
