@@ -143,6 +143,7 @@ async def run_engine(settings: Settings) -> None:
 
     metrics = observation.metrics(
         sip=lambda: {**asdict(user_agent.counters), "unsendable": endpoint.unsendable},
+        transactions=lambda: user_agent.transactions,
         gauges=lambda: {
             "sip_sessions": len(user_agent.sessions),
             "media_workers": plane.live_workers,

@@ -97,6 +97,13 @@ class TrunkWatch:
             if not is_numeric_host(gateway.host)
         ]
 
+    def gateway_states(self, now: float) -> Iterator[tuple[TrunkFacts, GatewayFacts, bool]]:
+        """Each gateway of the active trunks, and whether it is taken to be up."""
+        for trunk in self._directory.trunks.values():
+            if trunk.status == "active":
+                for gateway in trunk.all_gateways:
+                    yield trunk, gateway, self._health.is_up(gateway, now)
+
     def is_registered(self, trunk_id: int, now: float) -> bool:
         registration = self._registrations.get(trunk_id)
         return registration is not None and registration.registered_until > now

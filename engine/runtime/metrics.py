@@ -31,6 +31,12 @@ class MetricsSources:
     counters: Callable[[], Mapping[str, float]]
     live_calls: Callable[[], Iterable[Labels]]
     """(trunk, state) of each."""
+    transactions: Callable[[], tuple[int, int]]
+    """As client and as server."""
+    gateways: Callable[[], Iterable[tuple[str, str, bool]]]
+    """(trunk, host and port, whether up) of each."""
+    registrations: Callable[[], Iterable[tuple[str, bool]]]
+    """(trunk, whether registered) of each trunk that registers to its carrier."""
 
 
 class EngineMetrics(Collector):
@@ -60,10 +66,18 @@ class EngineMetrics(Collector):
             counter = CounterMetricFamily(f"axbridge_{name}", "Since the engine's start.")
             counter.add_metric([], value)
             yield counter
-        live = GaugeMetricFamily("axbridge_calls", "Calls that run.", labels=("trunk", "state"))
-        for labels, count in Counter(sources.live_calls()).items():
-            live.add_metric(labels, count)
-        yield live
+        live_calls = Counter(sources.live_calls())
+        yield _standing("calls", "Calls that run.", ("trunk", "state"), live_calls.items())
+        yield _standing(
+            "sip_transactions",
+            "Lingering ones too.",
+            ("side",),
+            zip((("client",), ("server",)), sources.transactions(), strict=True),
+        )
+        gateways = (((trunk, place), is_up) for trunk, place, is_up in sources.gateways())
+        yield _standing("gateway_up", "1: calls are sent there.", ("trunk", "gateway"), gateways)
+        registrations = (((trunk,), is_registered) for trunk, is_registered in sources.registrations())
+        yield _standing("trunk_registered", "1: the carrier has our contact.", ("trunk",), registrations)
         by_trunk = ("trunk", "direction")
         yield _counted("calls_ended", "Ended calls.", (*by_trunk, "cause"), figures.ended_calls)
         yield _counted("calls_answered", "Ended calls that were answered.", by_trunk, figures.answered_calls)
@@ -77,6 +91,14 @@ class EngineMetrics(Collector):
         yield _spread("media_loss_ratio", "Of one side of a call.", by_side, figures.loss_ratio)
         yield _spread("media_mos", "What was heard of one side (E-model, G.107).", by_side, figures.mos)
         yield _spread("event_loop_lag_seconds", "How late the loop wakes up.", (), figures.loop_lag_seconds)
+
+
+def _standing(name: str, help_: str, labels: Labels, values: Iterable[tuple[Labels, float]]) -> Metric:
+    family = GaugeMetricFamily(f"axbridge_{name}", help_, labels=labels)
+    # Two trunks of different carriers may have one code; two samples of one name would spoil the whole scrape.
+    for label_values, value in dict(values).items():
+        family.add_metric(label_values, value)
+    return family
 
 
 def _events(name: str, help_: str, events: Mapping[str, int]) -> Metric:

@@ -100,7 +100,11 @@ class Observation:
         return CallTrace(messages, found.left_out)
 
     def metrics(
-        self, *, sip: Callable[[], Mapping[str, int]], gauges: Callable[[], Mapping[str, float]]
+        self,
+        *,
+        sip: Callable[[], Mapping[str, int]],
+        transactions: Callable[[], tuple[int, int]],
+        gauges: Callable[[], Mapping[str, float]],
     ) -> EngineMetrics:
         """``sip`` are counts of messages, ``gauges`` what stands; the rest is known here."""
         controller = self._controller
@@ -125,12 +129,24 @@ class Observation:
             gauges=all_gauges,
             counters=all_counters,
             live_calls=self._live_calls,
+            transactions=transactions,
+            gateways=self._gateways,
+            registrations=self._registrations,
         )
         return EngineMetrics(self.figures, sources)
 
     def _live_calls(self) -> Iterator[Labels]:
         for active in self._controller.calls.values():
             yield active.route.trunk.code, active.call.state.value
+
+    def _gateways(self) -> Iterator[tuple[str, str, bool]]:
+        for trunk, gateway, is_up in self._controller.trunk_watch.gateway_states(self._now()):
+            yield trunk.code, f"{bracketed(gateway.host)}:{gateway.port}", is_up
+
+    def _registrations(self) -> Iterator[tuple[str, bool]]:
+        for trunk in self._controller.directory.trunks.values():
+            if trunk.registration is not None and trunk.status == "active":
+                yield trunk.code, self._controller.trunk_watch.is_registered(trunk.id, self._now())
 
     def _trunk_code(self, trunk_id: int | None) -> str:
         trunk = self._controller.directory.trunks.get(trunk_id) if trunk_id is not None else None

@@ -35,6 +35,11 @@ class TransactionLayer:
         """True when transactions_max is reached."""
         return len(self.clients) + len(self.servers) >= self._transactions_max
 
+    @property
+    def count(self) -> tuple[int, int]:
+        """Client and server transactions, the lingering ones among them."""
+        return len(self.clients), len(self.servers)
+
     def forget(self, transaction: Transaction) -> None:
         """Takes a terminated transaction out of the tables. Idempotent."""
         if isinstance(transaction, ServerTransaction):

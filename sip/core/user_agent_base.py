@@ -48,6 +48,11 @@ class UserAgentBase:
         self._supported_line = f"Supported: {', '.join(extensions)}\r\n" if extensions else ""
         self._capability_lines = f"{self._allow_line}{self._supported_line}{self._agent_line}"
 
+    @property
+    def transactions(self) -> tuple[int, int]:
+        """Client and server transactions as they stand, for whoever watches."""
+        return self._layer.count
+
     def _via(self, hop: Hop, branch: str) -> str:
         alias = ";alias" if hop.transport == "tls" else ""
         return f"SIP/2.0/{hop.transport.upper()} {self._sent_by(hop)};branch={branch};rport{alias}"

@@ -108,12 +108,17 @@ def samples(figures: CallFigures) -> dict[tuple[str, frozenset[tuple[str, str]]]
         gauges=lambda: {"records_waiting": 5},
         counters=lambda: {"hep_dropped": 6},
         live_calls=lambda: [("trunk4", "talking"), ("trunk4", "talking"), ("trunk4", "ringing")],
+        transactions=lambda: (3, 4),
+        gateways=lambda: [("trunk4", "10.0.0.1:5060", True), ("trunk4", "10.0.0.2:5060", False)] * 2,
+        registrations=lambda: [("trunk4", True)],
     )
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
+    found = [
+        ((sample.name, frozenset(sample.labels.items())), sample.value)
         for family in text_string_to_metric_families(EngineMetrics(figures, sources).text())
         for sample in family.samples
-    }
+    ]
+    assert len(dict(found)) == len(found), "Prometheus refuses a scrape that says one thing twice"
+    return dict(found)
 
 
 def test_metrics_say_what_happened(watch: CallWatch, figures: CallFigures) -> None:
@@ -149,6 +154,10 @@ def test_metrics_say_what_happened(watch: CallWatch, figures: CallFigures) -> No
     assert value("records_waiting") == 5
     assert value("hep_dropped_total") == 6
     assert value("calls", trunk="trunk4", state="talking") == 2
+    assert (value("sip_transactions", side="client"), value("sip_transactions", side="server")) == (3, 4)
+    assert value("gateway_up", trunk="trunk4", gateway="10.0.0.1:5060") == 1
+    assert value("gateway_up", trunk="trunk4", gateway="10.0.0.2:5060") == 0
+    assert value("trunk_registered", trunk="trunk4") == 1
     assert value("event_loop_lag_seconds_bucket", le="0.005") == 1
     assert value("event_loop_lag_seconds_bucket", le="0.002") == 0
 
