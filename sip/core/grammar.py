@@ -13,7 +13,8 @@ HEADER_ELEMENTS_MAX = 64  # comma-separated elements in one header: Via and Rout
 
 def is_token(text: str) -> bool:
     """True when `text` is a token of RFC 3261 §25.1."""
-    return bool(text) and TOKEN_CHARACTERS.issuperset(text)
+    # Most are plain letters, which str itself tells several times as fast as a set does.
+    return (text.isalnum() and text.isascii()) or (bool(text) and TOKEN_CHARACTERS.issuperset(text))
 
 
 def is_digits(text: str) -> bool:
@@ -73,7 +74,7 @@ def parse_parameters(text: str, header: str) -> dict[str, str]:
     are kept off. Raises PeerFault 400 naming `header`.
     """
     parameters: dict[str, str] = {}
-    pieces = split_outside_quotes(text, ";")
+    pieces = text.split(";") if '"' not in text else split_outside_quotes(text, ";")
     if len(pieces) > PARAMETERS_MAX:
         raise PeerFault(400, f"Too Many {header} Parameters")
     for piece in pieces:

@@ -116,7 +116,14 @@ class Request(Message):
         cseq_number: int,
         cseq_method: str,
     ) -> None:
-        super().__init__(headers, body, via, call_id, cseq_number, cseq_method)
+        # Not by way of super: this runs for every request, and the call is a fifth of it.
+        self.headers = headers
+        self.body = body
+        self.via = via
+        self.call_id = call_id
+        self.cseq_number = cseq_number
+        self.cseq_method = cseq_method
+        self._from = self._to = self._contact = None
         self.method = method
         self.uri_text = uri_text
         self._uri: SipUri | None = None

@@ -65,16 +65,20 @@ def parse_message(data: bytes, *, is_stream: bool = False) -> Request | Response
     fault: PeerFault | None = None
     if len(lines) > HEADERS_MAX:
         raise PeerFault(400, "Too Many Headers")
-    for line in lines[1:]:
+    known = _keys
+    add = items.append
+    del lines[0]
+    for line in lines:
         name, colon, value = line.partition(":")
-        key = _keys.get(name)
-        if key is None or not colon:
-            key = _key_of(name) if colon else ""
-            if not key:
-                fault = fault or PeerFault(400, "Malformed Header Line")
-                continue
+        if not colon:
+            fault = fault or PeerFault(400, "Malformed Header Line")
+            continue
+        key = known.get(name) or _key_of(name)
+        if not key:
+            fault = fault or PeerFault(400, "Malformed Header Line")
+            continue
         value = value.strip(" \t")
-        items.append((key, value))
+        add((key, value))
         if key not in first:
             first[key] = value
         elif key in _SINGLE and first[key] != value:
