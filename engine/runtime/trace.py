@@ -129,6 +129,8 @@ class TraceBook:
             while len(self) >= self._limits.calls_max:
                 self._evict()
             traced = self._live[call_id] = _TracedCall(call_id)
+        if self._legs.get(key) is traced:
+            return
         waiting = self._unjoined.pop(key, None)
         if waiting is not None:
             traced.messages += waiting.messages

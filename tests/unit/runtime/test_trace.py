@@ -171,6 +171,22 @@ def test_one_running_call_larger_than_the_memory_does_not_end_the_engine() -> No
     book.observe(invite("call", padding=2000), CALLER, 0.0, False)
 
 
+def test_a_leg_told_twice_is_one_leg() -> None:
+    book = make()
+    for leg in ("a-leg", "b-leg", "b-leg", "c-leg"):
+        book.leg_made("call", leg)
+    book.observe(invite("c-leg"), CALLEE, 0.0, True)
+    assert [leg for leg, _, _ in lines(book, "call")] == [2]
+
+
+def test_a_leg_made_after_the_end_opens_no_second_trace() -> None:
+    book = make(kept_seconds=60)
+    call(book, "call", 0.0)
+    book.leg_made("call", "late leg")
+    book.expire(60.0)
+    assert (len(book), book._legs) == (0, {})
+
+
 def test_a_call_id_used_again_belongs_to_the_later_call() -> None:
     book = make(kept_seconds=60)
     call(book, "one", 0.0)
