@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from engine.b2bua.renegotiation import Renegotiation
     from sip.core.hop import Hop
     from sip.core.session import Session
+    from sip.core.transactions.server_transaction import ServerTransaction
 
 
 class ActiveCall:
@@ -27,6 +28,7 @@ class ActiveCall:
         "forks",
         "gateway",
         "gateways_left",
+        "keys_pending",
         "max_forwards",
         "offer",
         "renegotiation",
@@ -47,6 +49,8 @@ class ActiveCall:
         self.gateways_left: list[tuple[GatewayFacts, Hop]] = []
         self.offer = b""
         """The callee's offer, for the next gateway; empty once somebody at the far end has spoken."""
+        self.keys_pending: list[ServerTransaction] = []
+        """INFOs that wait for the other side's answer."""
         self.renegotiation: Renegotiation | None = None
         self.timers: dict[TimerKind, CallTimer] = {}
 

@@ -16,6 +16,7 @@ from engine.b2bua.admission import Admission, Refusal
 from engine.b2bua.call_timers import CallTimers
 from engine.b2bua.dialler import Dialler, OwnHosts, Unreachable
 from engine.b2bua.gateway_locator import GatewayLocator
+from engine.b2bua.info_relay import InfoRelay
 from engine.b2bua.media_desk import MediaDesk
 from engine.b2bua.outcome import REFUSAL_TEXTS, cause_of_failure, reason_header
 from engine.b2bua.registration import Registration
@@ -106,6 +107,7 @@ class Controller:
             new_token=new_token,
         )
         self._renegotiator = Renegotiator(user_agent, self.media)
+        self._info_relay = InfoRelay(user_agent)
 
     # Inputs -------------------------------------------------------------------------------------------------------
 
@@ -347,11 +349,13 @@ class Controller:
 
     def _dialog_request(self, event: sip_events.DialogRequest, now: float) -> None:
         method = event.request.method
+        active = event.session.owner if isinstance(event.session.owner, ActiveCall) else None
         if method == "OPTIONS":
             self._user_agent.respond(event.transaction, 200, now)
         elif method in RENEGOTIATION_METHODS:
-            owner = event.session.owner
-            self._renegotiator.asked(owner if isinstance(owner, ActiveCall) else None, event, now)
+            self._renegotiator.asked(active, event, now)
+        elif method == "INFO":
+            self._info_relay.asked(active, event, now)
         else:
             self._user_agent.respond(event.transaction, 405, now, headers=[("Allow", ALLOWED)])
 
@@ -364,6 +368,8 @@ class Controller:
             self._session_over(active, event.session)
         elif event.method in RENEGOTIATION_METHODS:
             self._renegotiator.answered(active, event, now)
+        elif event.method == "INFO":
+            self._info_relay.answered(active, event, now)
 
     def _incoming_request(self, event: sip_events.IncomingRequest, now: float) -> None:
         method = event.request.method
@@ -478,7 +484,7 @@ class Controller:
             del self._calls_by_tenant[tenant_id]
 
 
-ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE"
+ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, INFO"
 
 
 def _credit_event(held_micro: int) -> CallEvent:

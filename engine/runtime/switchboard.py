@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import structlog
 
 from engine.b2bua.controller import Controller
 from engine.domain.cause import Cause
+from engine.domain.cdr import Cdr
 from engine.domain.facts import AccountFacts, Facts
 from engine.runtime.call_watch import CallWatch
 from engine.runtime.clock import SteadyClock
 from engine.runtime.control.protocol import HangUp, LiveCall
 from engine.runtime.lease_desk import LeaseDesk
 from engine.runtime.record_keeper import RecordKeeper
+from engine.services.left_recording import measure_left_recording
 from media.embedded.client import EmbeddedPlane
 from media.plane import Event as MediaEvent
 from media.plane import MediaTimedOut, RecordingFinished, Reply
@@ -45,6 +48,7 @@ class Switchboard:
         self._clock = clock
         self._keeper = keeper
         self._recordings_prefix = recordings_folder.rstrip("/") + "/"
+        self._jobs: set[asyncio.Future[None]] = set()
         self._plane: EmbeddedPlane | None = None
         self._lease_desk: LeaseDesk | None = None
         self._flush: Callable[[], None] = lambda: None
@@ -105,8 +109,25 @@ class Switchboard:
                 self._keeper.take_recording(event)
 
     def media_lost(self, call_ids: list[str]) -> None:
+        calls = [self.controller.calls[call_id] for call_id in call_ids if call_id in self.controller.calls]
         self.controller.media_lost(call_ids, self._clock.now())
         self._flush()
+        recorded = [active.call.cdr for active in calls if active.call.cdr.recording_path is not None]
+        if recorded:
+            self._jobs.add(job := asyncio.ensure_future(self._keep_left_recordings(recorded)))
+            job.add_done_callback(self._jobs.discard)
+
+    async def _keep_left_recordings(self, cdrs: list[Cdr]) -> None:
+        for cdr in cdrs:
+            if cdr.recording_path is None:
+                continue
+            left = await asyncio.to_thread(
+                measure_left_recording, Path(self._recordings_prefix), cdr.recording_path, cdr.id, cdr.talk_ms
+            )
+            if left is None:
+                log.error("recording lost with its media worker", call_id=cdr.id)
+            else:
+                self._keeper.take_recording(left)
 
     # Trunks -------------------------------------------------------------------------------------------------------
 

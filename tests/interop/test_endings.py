@@ -92,11 +92,6 @@ def test_media_worker_killed_in_mid_call(own_site: Site, own_lane: Lane) -> None
     wait_for("the second CDR", lambda: [row["cause"] for row in own_lane.cdrs()] == ["media_failure", "normal"])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="engine/runtime/switchboard.py media_lost only hangs up: the dead worker's file is on disk and named in the"
-    " CDR, but nobody measures and hashes it, so it never gets a row in recordings",
-)
 def test_recording_of_a_killed_media_worker_is_on_record(own_site: Site, own_lane: Lane) -> None:
     """What the worker had written by then is a recording, with its length, its hash and the gap at its end."""
     callee = own_lane.callee("callee_answers")

@@ -1,0 +1,189 @@
+"""The controller among user agents in one test: what the simulator draws seldom, or does not look at."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from engine.domain.cause import Cause
+from engine.domain.cdr import CdrState
+from sip.core import events as sip_events
+from sip.core.hop import Hop
+from sip.core.session import Session
+from tests.sim import history
+from tests.sim.network import Network, Weather
+from tests.sim.node import Node
+from tests.sim.phones import SDP
+from tests.sim.timeline import Timeline
+
+
+class Phone:
+    """Does what the test says, and keeps what it hears."""
+
+    def __init__(self, name: str, hop: Hop, timeline: Timeline, network: Network) -> None:
+        self.node = Node(name, hop, timeline, network, history.TIMERS)
+        self.heard: list[sip_events.Event] = []
+        self.session: Session | None = None
+        self.answers = True
+        self.node.put_above(self)
+
+    def receive(self, event: sip_events.Event, now: float) -> None:
+        self.heard.append(event)
+        agent = self.node.user_agent
+        match event:
+            case sip_events.IncomingInvite(session=session):
+                self.session = session
+                if self.answers:
+                    agent.answer(session, now, SDP)
+            case sip_events.InviteAnswered(session=session):
+                agent.acknowledge(session, now)
+            case sip_events.DialogRequest(transaction=transaction, request=request):
+                agent.respond(transaction, 200, now, body=SDP if request.method == "INVITE" else b"")
+            case _:
+                pass
+
+    def fire_timers(self, now: float) -> None:
+        pass
+
+    def next_deadline(self) -> float | None:
+        return None
+
+    def commit(self, now: float) -> None:
+        pass
+
+    def responses(self, method: str) -> list[int]:
+        return [
+            event.status
+            for event in self.heard
+            if isinstance(event, sip_events.DialogResponse) and event.method == method
+        ]
+
+    def requests(self, method: str) -> list[sip_events.DialogRequest]:
+        return [
+            event
+            for event in self.heard
+            if isinstance(event, sip_events.DialogRequest) and event.request.method == method
+        ]
+
+
+class World:
+    """A calls B over X, both on a good network; the world of the simulator's first pair."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.timeline = Timeline()
+        random = Random(0)
+        self.network = Network(self.timeline, random, Weather())
+        monkeypatch.setattr(history, "_trunk", self._trunk)
+        monkeypatch.setattr(history, "_pauses", lambda _: lambda now: now)
+        monkeypatch.setattr(random, "choice", lambda options: options[-1])  # plenty of money, no limits, no deaths
+        monkeypatch.setattr(random, "random", lambda: 0.99)
+        self.engine = history._engine(
+            random, self.timeline, self.network, history.RateFacts(1, 60_000, 60, 60, 0), 1, 500_000
+        )
+        self.engine.media._conduct = history.MediaConduct()
+        self.engine.ledger._conduct = history.LedgerConduct()
+        self.a = Phone("a", Hop("udp", history._host(0), 5070), self.timeline, self.network)
+        self.b = Phone("b", Hop("udp", history._host(0), 5080), self.timeline, self.network)
+
+    @staticmethod
+    def _trunk(_: Random, index: int) -> history.TrunkFacts:
+        return history.TrunkFacts(index + 10, "t", history._host(index), 5080, (), "e164", 1000, "active")
+
+    def call(self) -> Session:
+        session = self.a.node.user_agent.invite(
+            target=f"sip:+861065600000@{history.ENGINE.host}",
+            hop=history.ENGINE,
+            from_=f"<sip:{history.a_number(0)}@{history._host(0)}>",
+            to=f"<sip:x@{history.ENGINE.host}>",
+            now=self.timeline.now,
+            body=SDP,
+        )
+        self.a.node.flush()
+        self.pass_seconds(2)
+        return session
+
+    def pass_seconds(self, seconds: float) -> None:
+        end = self.timeline.now + seconds
+        queue = self.timeline._queue
+        while queue and queue[0][0] <= end:
+            self.timeline.now = queue[0][0]
+            import heapq
+
+            heapq.heappop(queue)[2]()
+        self.timeline.now = end
+
+    def in_dialog(self, session: Session, method: str, body: bytes, content_type: str | None = None) -> None:
+        self.a.node.user_agent.request(session, method, self.timeline.now, body=body, content_type=content_type)
+        self.a.node.flush()
+        self.pass_seconds(1)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def test_a_key_in_info_reaches_the_other_side(world: World) -> None:
+    session = world.call()
+    world.in_dialog(session, "INFO", b"Signal=5\r\nDuration=160\r\n", "application/dtmf-relay")
+    (request,) = world.b.requests("INFO")
+    assert request.request.body == b"Signal=5\r\nDuration=160\r\n"
+    assert world.a.responses("INFO") == [200]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/dtmf-relay", b"Signal=5\r\nFrom=+8613800000000\r\n"),
+        ("application/dtmf", b"13800000000"),
+        ("text/plain", b"+8613800000000"),
+    ],
+)
+def test_an_info_that_could_carry_a_number_goes_no_further(world: World, content_type: str, body: bytes) -> None:
+    session = world.call()
+    world.in_dialog(session, "INFO", body, content_type)
+    assert world.b.requests("INFO") == []
+    assert world.a.responses("INFO") == [415]
+
+
+def test_hold_is_put_through_and_comes_back_rewritten(world: World) -> None:
+    session = world.call()
+    world.in_dialog(session, "INVITE", SDP + b"a=sendonly\r\n")
+    (request,) = world.b.requests("INVITE")
+    assert b"rewritten" in request.request.body
+    assert world.a.responses("INVITE") == [200]
+
+
+def test_an_unknown_method_is_told_what_is_allowed(world: World) -> None:
+    session = world.call()
+    world.in_dialog(session, "NOTIFY", b"")
+    assert world.b.requests("NOTIFY") == []
+    assert world.a.responses("NOTIFY") == [405]
+
+
+def test_the_first_of_two_softphones_to_answer_has_the_call(world: World) -> None:
+    registration = world.engine.controller.registration
+    assert isinstance(registration, history.Softphones)
+    hops = [Hop("udp", history._host(0), 5090), Hop("udp", history._host(0), 5091)]
+    registration.hops[1] = hops
+    slow, quick = (Phone(f"s{hop.port}", hop, world.timeline, world.network) for hop in hops)
+    slow.answers = False
+    world.b.node.user_agent.invite(
+        target=f"sip:+861065600000@{history.ENGINE.host}",
+        hop=history.ENGINE,
+        from_=f"<sip:{history.b_number(0)}@{history._host(0)}>",
+        to=f"<sip:x@{history.ENGINE.host}>",
+        now=world.timeline.now,
+        body=SDP,
+    )
+    world.b.node.flush()
+    world.pass_seconds(2)
+    assert any(isinstance(event, sip_events.InviteCancelled) for event in slow.heard)
+    assert any(isinstance(event, sip_events.InviteAcknowledged) for event in quick.heard)
+    (active,) = world.engine.controller.calls.values()
+    assert active.call.cdr.state is CdrState.ANSWERED
+    world.engine.controller.hang_up(active.call_id, Cause.HUNG_UP_BY_PLATFORM, world.timeline.now)
+    world.engine.node.flush()
+    world.pass_seconds(40)
+    assert not world.engine.controller.calls
