@@ -12,7 +12,7 @@ READ_OCTETS = 1024 * 1024
 
 
 def measure_left_recording(folder: Path, path: str, call_id: str, talk_ms: int) -> RecordingFinished | None:
-    """What is on the disk below ``folder``; None where nothing is, or no whole header. Reads all of it: call in a thread.
+    """What is on the disk below ``folder``; None where nothing is, or no whole header. Reads it all: call in a thread.
 
     What the worker had heard and not written is a gap on both sides, from the file's end to the end of the talk.
     """
