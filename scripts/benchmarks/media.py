@@ -29,6 +29,7 @@ from media.codec.tone import tone  # noqa: E402
 from media.embedded.settings import WorkerSettings  # noqa: E402
 from media.plane import Answer, Delete, Offer, Side, StartRecording  # noqa: E402
 from scripts.benchmarks.media_engine import Engine  # noqa: E402
+from scripts.benchmarks.media_rtpengine import Rtpengine, available  # noqa: E402
 
 HERE = Path(__file__).parent
 TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
@@ -163,6 +164,20 @@ def run_ours(folder: Path, load: Load, calls: int, *, record: bool) -> dict[str,
     return result
 
 
+def run_rtpengine(folder: Path, load: Load, calls: int, *, record: bool) -> dict[str, Any]:
+    daemon = Rtpengine(folder)
+    try:
+        ports: list[int] = []
+        for call in range(calls):
+            caller, callee = load.ports[2 * call], load.ports[2 * call + 1]
+            ports += daemon.call(f"call-{call}", description(caller), description(callee), record=record)
+        result = load.run(ports, daemon.pid)
+        result["recorded_octets"] = daemon.recorded_octets()
+    finally:
+        daemon.close()
+    return result
+
+
 def share_at(samples: np.ndarray[Any, Any], hertz: float) -> float:
     """Goertzel's filter as one product: the share of the energy that is at a frequency."""
     wave_at = np.exp(-2j * np.pi * hertz / 8000 * np.arange(len(samples)))
@@ -191,21 +206,32 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-recording", action="store_true")
+    parser.add_argument("--peer", choices=["rtpengine"], help="measure this too, relaying and recording (pcap)")
     arguments = parser.parse_args()
+    if arguments.peer and not available():
+        raise SystemExit("rtpengine is not installed (Debian: rtpengine-daemon)")
     levels = []
     with tempfile.TemporaryDirectory(prefix="axbridge-media-") as name:
         folder = Path(name)
         floor, generator, tones = compiled(folder, "relay_floor"), compiled(folder, "rtp_load"), write_tones(folder)
         for calls in [int(text) for text in arguments.calls.split(",")]:
-            ours, floors = [], []
+            ours: list[dict[str, Any]] = []
+            floors: list[dict[str, Any]] = []
+            peers: dict[str, list[dict[str, Any]]] = {}
             for _ in range(arguments.rounds):
                 load = Load(generator, calls, arguments.seconds, tones)
                 ours.append(run_ours(folder, load, calls, record=not arguments.no_recording))
                 load = Load(generator, calls, arguments.seconds, tones)
                 floors.append(run_floor(floor, load, calls))
+                for record in (False, True) if arguments.peer else ():
+                    load = Load(generator, calls, arguments.seconds, tones)
+                    name_of = "rtpengine_recording" if record else "rtpengine_relaying"
+                    peers.setdefault(name_of, []).append(run_rtpengine(folder, load, calls, record=record))
+                    if not arguments.json:
+                        print(json.dumps({"calls": calls, name_of: peers[name_of][-1]}), flush=True)
                 if not arguments.json:
                     print(json.dumps({"calls": calls, "ours": ours[-1], "floor": floors[-1]}), flush=True)
-            levels.append(level(calls, ours, floors))
+            levels.append(level(calls, ours, floors) | peer_level(ours, peers))
     print(json.dumps({"levels": levels}))
 
 
@@ -231,6 +257,21 @@ def level(calls: int, ours: list[dict[str, Any]], floors: list[dict[str, Any]]) 
         "rss_kb_per_call": median(ours, "rss_kb_per_call"),
         "pacing_late_worst_ms": max(run["pacing_late_worst_ms"] for run in ours + floors),
     }
+
+
+def peer_level(ours: list[dict[str, Any]], peers: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The peer's figures beside ours: ``ratio_to_…`` is our packet (recorded unless told otherwise) by its packet."""
+    found: dict[str, Any] = {}
+    for name, runs in peers.items():
+        costs = [run["cpu_us_per_packet"] for run in runs]
+        found[f"{name}_us_per_packet"] = round(statistics.median(costs), 3)
+        found[f"{name}_us_per_packet_spread"] = [round(min(costs), 3), round(max(costs), 3)]
+        found[f"{name}_lost"] = sum(run["sent"] - run["received"] for run in runs)
+        found[f"{name}_latency_p99_ms"] = round(statistics.median(run["latency_p99_ms"] for run in runs), 3)
+        found[f"{name}_octets"] = min(run["recorded_octets"] for run in runs)
+        cost = statistics.median(run["cpu_us_per_packet"] for run in ours)
+        found[f"ratio_to_{name}"] = round(cost / statistics.median(costs), 3)
+    return found
 
 
 if __name__ == "__main__":
