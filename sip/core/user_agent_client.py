@@ -248,7 +248,11 @@ class UserAgentClient(UserAgentPrack):
             if actions & PASS:
                 if isinstance(user, Session):
                     self._invite_response(transaction, user, response, source, now)
-                elif 200 <= status < 300:
+                elif status < 200:
+                    # The peer's BYE has ended the session before any response came: nobody else gives the call up.
+                    if transaction.cancel_lines is not None and not transaction.is_cancelled:
+                        self._send_cancel(transaction, now)
+                elif status < 300:
                     self._answered_again(transaction, transaction.answered_tag, response, source, now)
             elif actions & RESEND:
                 self.counters.retransmissions_absorbed += 1

@@ -599,3 +599,22 @@ def test_lossy_doubling_reordering_wire_still_ends_every_call(seed: int) -> None
     finals = {"InviteAnswered", "InviteFailed"}
     assert sum(name in finals for name in wire.told(A_HOP)) <= 1
     assert wire.told(B_HOP).count("IncomingInvite") <= 1
+
+
+def test_bye_before_any_response_cancels_the_invite_when_its_first_response_comes() -> None:
+    wire = Wire()
+    session = wire.call()
+    wire.run(0.001)
+    invite = wire.sent(b"INVITE")[0]
+    bye = (
+        f"BYE sip:a SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKb\r\nFrom: <sip:100@10.0.0.2>\r\n"
+        f"To: {session.dialog.local}\r\nCall-ID: {session.call_id}\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n"
+    )
+    wire.a.receive_datagram(bye.encode(), B_HOP, wire.now)
+    wire.run(0.1)
+    trying = b"SIP/2.0 100 Trying\r\n" + invite.partition(b"\r\n")[2].partition(b"Content-Type")[0]
+    wire.a.receive_datagram(trying + b"Content-Length: 0\r\n\r\n", B_HOP, wire.now)
+    wire.run(0.1)
+    assert len(wire.sent(b"CANCEL")) == 1
+    wire.run(200)
+    assert wire.is_clean()
