@@ -211,6 +211,8 @@ def make_controller(
     directory = Directory()
     # In order of preference (RFC 8760 §2.3); False sorts before True.
     algorithms = tuple(sorted(ALGORITHMS, key=lambda each: each != settings.sip.digest_offered_first))
+    if settings.sip.digest_offered_alone:
+        algorithms = algorithms[:1]
     authenticator = DigestAuthenticator(settings.sip.realm, secrets.token_bytes(32), algorithms=algorithms)
     guard = SourceGuard(_guard_settings(settings), lambda host, port: directory.trunk_by_source(host, port) is not None)
     admission = Admission(directory, authenticator, new_token, guard)

@@ -41,9 +41,11 @@ class SipSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     tls_wants_client_certificates: bool = False
     realm: str = "axbridge"
     digest_offered_first: Literal["SHA-256", "MD5"] = "SHA-256"
+    digest_offered_alone: bool = False
     t1_seconds: Annotated[float, Meta(gt=0, le=4)] = 0.5
     t2_seconds: Annotated[float, Meta(gt=0, le=32)] = 4.0
     t4_seconds: Annotated[float, Meta(gt=0, le=32)] = 5.0
+    session_expires_seconds: Annotated[int, Meta(ge=90, le=86_400)] = 1800
     transactions_max: Positive = 200_000
     registration_seconds_min: Positive = 60
     registration_seconds_max: Positive = 3600
