@@ -26,6 +26,7 @@ STATIC_CODECS: Final[Mapping[int, tuple[str, int]]] = {
     0: ("PCMU", 8000), 3: ("GSM", 8000), 4: ("G723", 8000), 8: ("PCMA", 8000), 9: ("G722", 8000),
     13: ("CN", 8000), 15: ("G728", 8000), 18: ("G729", 8000),
 }  # fmt: skip
+OTHER_LAW: Final[Mapping[str, str]] = {"PCMA": "PCMU", "PCMU": "PCMA"}
 NOT_VOICE: Final = frozenset({"TELEPHONE-EVENT", "CN", "RED"})
 
 # Names are case-insensitive (RFC 4855 §3), but not in every phone.
@@ -186,16 +187,41 @@ def serialise(description: Description, origin: Origin) -> bytes:
     return ("\r\n".join(lines) + "\r\n").encode()
 
 
+Laws = tuple[str, str]
+"""PCMA and PCMU, or the other way round: from, to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """What an answer settles: the description for the side that offered, and payload types that differ.
 
-    ``to_offerer`` and ``to_answerer`` map payload types of packets on their way to that side; mostly empty.
+    ``to_offerer`` and ``to_answerer`` map payload types of packets on their way to that side; the ``laws`` beside them
+    say which of these (by the number they come with) must also be brought to the other law of G.711. Mostly empty.
     """
 
     description: Description
     to_offerer: Mapping[int, int]
     to_answerer: Mapping[int, int]
+    laws_to_offerer: Mapping[int, Laws]
+    laws_to_answerer: Mapping[int, Laws]
+
+
+def with_both_laws(offer: Description) -> Description:
+    """An offer of one law of G.711 made one of both: the relay can bring each to the other."""
+    audio = offer.audio
+    present = {codec.encoding for codec in audio.codecs if codec.kind[1:] == (8000, 1)} & set(OTHER_LAW)
+    if len(present) != 1:
+        return offer
+    missing = OTHER_LAW[present.pop()]
+    payload_type = next(number for number, (encoding, _) in STATIC_CODECS.items() if encoding == missing)
+    if any(codec.payload_type == payload_type for codec in audio.codecs):
+        return offer
+    codecs = list(audio.codecs)
+    voices = [index for index, codec in enumerate(codecs) if codec.encoding not in NOT_VOICE]
+    codecs.insert(voices[-1] + 1, Codec(payload_type, missing, 8000))
+    media = list(offer.media)
+    media[offer.audio_index] = replace(audio, codecs=tuple(codecs))
+    return replace(offer, media=tuple(media))
 
 
 def agree(offer: Description, answer: Description) -> Agreement:
@@ -214,10 +240,22 @@ def agree(offer: Description, answer: Description) -> Agreement:
     codecs: list[Codec] = []
     to_offerer: dict[int, int] = {}
     to_answerer: dict[int, int] = {}
+    laws_to_offerer: dict[int, Laws] = {}
+    laws_to_answerer: dict[int, Laws] = {}
     offered_types = {codec.payload_type for codec in offered.codecs}
+    answered_kinds = {codec.kind for codec in answered.codecs}
     for codec in answered.codecs:
         twin = by_kind.get(codec.kind)
         if twin is None:
+            other = by_kind.get((OTHER_LAW.get(codec.encoding, ""), 8000, 1))
+            if other is None or codec.kind[1:] != (8000, 1):
+                continue
+            to_offerer[codec.payload_type] = other.payload_type
+            laws_to_offerer[codec.payload_type] = (codec.encoding, other.encoding)
+            if other.kind not in answered_kinds:
+                to_answerer[other.payload_type] = codec.payload_type
+                laws_to_answerer[other.payload_type] = (other.encoding, codec.encoding)
+                codecs.append(other)
             continue
         codecs.append(replace(codec, payload_type=twin.payload_type))
         if twin.payload_type != codec.payload_type:
@@ -231,7 +269,9 @@ def agree(offer: Description, answer: Description) -> Agreement:
     media[offer.audio_index] = replace(
         answered, codecs=tuple(codecs), profile=offered.profile, ptime_ms=answered.ptime_ms
     )
-    return Agreement(Description(tuple(media), offer.audio_index), to_offerer, to_answerer)
+    return Agreement(
+        Description(tuple(media), offer.audio_index), to_offerer, to_answerer, laws_to_offerer, laws_to_answerer
+    )
 
 
 def _connection(value: str) -> str:

@@ -61,3 +61,9 @@ def decode(octets: Octets, law: str) -> Pcm:
 def encode(samples: Pcm, law: str) -> bytes:
     """One octet a sample. ``law`` is PCMA or PCMU; KeyError otherwise."""
     return _ENCODED[law].take(samples.astype(np.int16).view(np.uint16)).tobytes()
+
+
+TRANSCODED: Final[dict[tuple[str, str], bytes]] = {
+    (one, other): encode(DECODED[one], other) for one, other in (("PCMA", "PCMU"), ("PCMU", "PCMA"))
+}
+"""(from, to) → for each octet the one whose value is nearest, for ``bytes.translate``."""

@@ -50,8 +50,8 @@ class RelayedCall:
     """State of one call. Times are monotonic seconds."""
 
     __slots__ = (
-        "_board", "_descriptions", "_laws", "_muted", "_offer", "_offerer", "_origins", "advertised", "answered",
-        "call_id", "closed", "last_media", "legs", "on_hold", "recorder", "timed_out",
+        "_board", "_descriptions", "_laws", "_muted", "_noise_types", "_offer", "_offerer", "_origins",
+        "advertised", "answered", "call_id", "closed", "last_media", "legs", "on_hold", "recorder", "timed_out",
     )  # fmt: skip
 
     def __init__(
@@ -81,9 +81,11 @@ class RelayedCall:
         self._offerer = Side.CALLER
         self._muted: set[Side] = set()
         self._laws = {0: "PCMU", 8: "PCMA"}
+        self._noise_types = {13}
         for leg, other in ((caller, callee), (callee, caller)):
             board.watch(leg.rtp.fileno(), partial(self._receive_open, leg, other))
             leg.on_widened = self.wire
+            leg.on_odd = partial(self._receive_odd, leg, other)
             board.watch(leg.rtcp.fileno(), partial(self._receive_rtcp, leg, other))
 
     def offer(self, side: Side, raw: bytes, now: float) -> bytes:
@@ -99,7 +101,7 @@ class RelayedCall:
         if not self.answered:
             self._settle(side, description)
             self.wire()
-        return self._write(side.other, description)
+        return self._write(side.other, sdp.with_both_laws(description))
 
     def answer(self, side: Side, raw: bytes, now: float) -> bytes:
         """Take a side's answer and write it for the one that offered. Raises PeerFault, WrongState."""
@@ -113,6 +115,8 @@ class RelayedCall:
         self._settle(side, description)
         self.legs[self._offerer].payload_types = dict(agreement.to_offerer)
         self.legs[side].payload_types = dict(agreement.to_answerer)
+        self.legs[self._offerer].laws = dict(agreement.laws_to_offerer)
+        self.legs[side].laws = dict(agreement.laws_to_answerer)
         self.on_hold = self._offer.on_hold or description.on_hold
         self.answered = True
         self.timed_out = False
@@ -210,6 +214,9 @@ class RelayedCall:
             if codec.encoding in RECORDED_ENCODINGS and codec.kind[1:] == (8000, 1):
                 self._laws[codec.payload_type] = codec.encoding
         audio, leg = description.audio, self.legs[side]
+        noises = [codec.payload_type for codec in audio.codecs if codec.encoding == "CN"]
+        self._noise_types.update(noises)
+        leg.comfort_noise = bool(noises)
         if leg.connected is not None:
             self._board.forget(leg.connected.fileno())
         if sdp.is_unspecified(audio.address):
@@ -243,12 +250,25 @@ class RelayedCall:
         if verdict is Verdict.REFUSE:
             leg.refused += 1
             return
-        leg.packets.append(data)
-        leg.arrivals.append(now)
-        with suppress(OSError):  # nobody listens there just now
-            self._sender(other.side)(data)
+        self._pass(leg, other, data, now)
         if verdict is Verdict.LATCH:
             self._latched(leg, other, source, now)
+
+    def _receive_odd(self, leg: Leg, other: Leg, data: bytes, now: float) -> None:
+        """A datagram of a latched side that is no packet of voice by its size."""
+        if is_rtp(data):
+            self._pass(leg, other, data, now)
+        else:
+            leg.refused += 1
+
+    def _pass(self, leg: Leg, other: Leg, data: bytes, now: float) -> None:
+        """Keep a packet and send it on, unless it is comfort noise that the other side does not know."""
+        leg.packets.append(data)
+        leg.arrivals.append(now)
+        if data[1] & 0x7F in self._noise_types and not other.comfort_noise:
+            return
+        with suppress(OSError):  # nobody listens there just now
+            self._sender(other.side)(data)
 
     def _latched(self, leg: Leg, other: Leg, source: Address, now: float) -> None:
         if leg.connected is not None:

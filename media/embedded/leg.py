@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from media.embedded.port_pool import PortPool, PortPoolExhausted
+from media.errors import PeerFault
 from media.plane import Side
 from media.rtp.latch import Address, Latch
+from media.rtp.rewriting import marker_table, renumbered, transcoded
 from media.rtp.statistics import StreamStatistics
+from media.sdp import Laws
 
 DATAGRAM_OCTETS_MAX: Final = 2048
 NARROW_OCTETS: Final = 479
@@ -46,23 +49,29 @@ def sender_to(open_socket: socket.socket, address: Address) -> Send:
     return lambda data: sendto(data, address)
 
 
-def renumbering(send: Send, payload_types: dict[int, int]) -> Send:
-    """A ``send`` that changes payload types on the way, marker bit kept."""
-    table = bytes(payload_types.get(octet & 0x7F, octet & 0x7F) | octet & 0x80 for octet in range(256))
+def rewriting(send: Send, payload_types: Mapping[int, int], laws: Mapping[int, Laws]) -> Send:
+    """A ``send`` that changes payload types on the way, marker bit kept, and the law of G.711 where ``laws`` says."""
+    table = marker_table(payload_types)
 
-    def renumber(data: bytes) -> object:
-        changed = bytearray(data)
-        changed[1] = table[changed[1]]
-        return send(bytes(changed))
+    def rewrite(data: bytes) -> object:
+        payload_type = data[1] & 0x7F
+        if payload_type not in laws:
+            return send(renumbered(data, table))
+        try:
+            changed = transcoded(data, payload_types[payload_type], laws[payload_type])
+        except PeerFault:  # its header lies about its length: there is no voice in it
+            return 0
+        return send(changed)
 
-    return renumber
+    return rewrite
 
 
 class Leg:
     """State of one side. ``arrivals`` (monotonic seconds) and ``packets`` run in step."""
 
     __slots__ = (
-        "address", "arrivals", "connected", "last_packet", "latch", "on_widened", "packets", "payload_types", "port",
+        "address", "arrivals", "comfort_noise", "connected", "last_packet", "latch",
+        "laws", "on_odd", "on_widened", "packets", "payload_types", "port",
         "receive_octets", "refused", "rtcp", "rtcp_target", "rtp", "side", "statistics", "target",
     )  # fmt: skip
 
@@ -79,6 +88,12 @@ class Leg:
         self.rtcp_target: Address | None = None
         self.payload_types: dict[int, int] = {}
         """Payload types to change in packets to this side."""
+        self.laws: dict[int, Laws] = {}
+        """Of these, by the number they come with, the ones to be brought from one law to the other."""
+        self.comfort_noise = False
+        """Whether the side takes comfort noise (RFC 3389)."""
+        self.on_odd: Callable[[bytes, float], None] = self.refuse
+        """Given what is no voice by its size, or no RTP: events, comfort noise, garbage."""
         self.arrivals: deque[float] = deque(maxlen=PACKETS_PER_FLUSH_MAX)
         self.packets: deque[bytes] = deque(maxlen=PACKETS_PER_FLUSH_MAX)
         self.last_packet = b""
@@ -133,13 +148,17 @@ class Leg:
         self.receive_octets = DATAGRAM_OCTETS_MAX
         self.on_widened()
 
+    def refuse(self, _data: bytes, _now: float) -> None:
+        """Count a datagram that goes nowhere."""
+        self.refused += 1
+
     def disconnect(self) -> None:
         """Give the connected socket up; the open one sees everything again."""
         if self.connected is not None:
             self.connected.close()
             self.connected = None
 
-    def sender(self, *, renumbered: bool = True) -> Send:
+    def sender(self, *, rewritten: bool = True) -> Send:
         """How a packet gets to this side as things stand; our own packets need no other payload type."""
         if self.connected is not None:
             send: Send = self.connected.send
@@ -147,7 +166,7 @@ class Leg:
             send = sender_to(self.rtp, self.target)
         else:
             return discard
-        return renumbering(send, self.payload_types) if renumbered and self.payload_types else send
+        return rewriting(send, self.payload_types, self.laws) if rewritten and self.payload_types else send
 
     def close(self) -> None:
         """Close all sockets of the side."""

@@ -25,6 +25,9 @@ FLUSHES_AT_ONCE_MAX: Final = 16
 """Calls flushed before packets have their turn again: about 1 ms."""
 
 POLL_SECONDS_MAX: Final = 0.5
+ODD_OCTETS: Final = 24
+"""Shorter datagrams are looked at one by one: telephone events (16 octets), comfort noise, and what has no header."""
+
 GARBAGE_SECONDS: Final = 120.0
 """Reference cycles are rare here (a call's handlers); the collector runs at rest, not in mid-batch."""
 
@@ -109,8 +112,8 @@ class Relay:
                 except OSError:  # an ICMP error of an earlier send, or closed earlier in this batch
                     self.receive_errors += 1
                     continue
-                if len(data) < 12 or data[0] >> 6 != 2:  # media.rtp.packet.is_rtp, without the call
-                    leg.refused += 1
+                if len(data) < ODD_OCTETS or data[0] >> 6 != 2:
+                    leg.on_odd(data, now)
                     continue
                 if len(data) == size:  # it may have been longer: not to be passed on in part
                     leg.widen()

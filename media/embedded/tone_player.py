@@ -73,7 +73,7 @@ class TonePlayer:
             self._octets[place : place + FRAME_SAMPLES],
         )
         with suppress(OSError):  # nobody listens there just now
-            self._call.legs[self._side].sender(renumbered=False)(build(packet))
+            self._call.legs[self._side].sender(rewritten=False)(build(packet))
         self._played += 1
         self._schedule(self._start + self._played * FRAME_SECONDS, self._play)
 

@@ -31,7 +31,14 @@ def parse(data: bytes) -> Packet:
     """Read a packet. Raises MalformedPacket."""
     if not is_rtp(data):
         raise MalformedPacket("not RTP version 2")
-    first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
+    _, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
+    start, end = span(data)
+    return Packet(second & 0x7F, second >= 0x80, sequence, timestamp, ssrc, data[start:end])
+
+
+def span(data: bytes) -> tuple[int, int]:
+    """Where the payload of a packet that ``is_rtp`` begins and ends. Raises MalformedPacket."""
+    first = data[0]
     start, end = HEADER_OCTETS + 4 * (first & 0x0F), len(data)
     if first & 0x10:
         if start + 4 > end:
@@ -43,7 +50,7 @@ def parse(data: bytes) -> Packet:
         end -= data[-1]
     if start > end:
         raise MalformedPacket("shorter than its header says")
-    return Packet(second & 0x7F, second >= 0x80, sequence, timestamp, ssrc, data[start:end])
+    return start, end
 
 
 def build(packet: Packet) -> bytes:

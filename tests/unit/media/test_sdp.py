@@ -133,3 +133,29 @@ def test_answer_that_rejects_the_voice_is_refused() -> None:
 def test_answer_of_another_shape_than_the_offer_is_refused() -> None:
     with pytest.raises(MalformedSdp):
         sdp.agree(sdp.parse(TELLING), sdp.parse(description(5000)))
+
+
+def test_offer_of_one_law_asks_for_either() -> None:
+    offered = sdp.with_both_laws(sdp.parse(description(4000, formats="8 101")))
+    assert [codec.payload_type for codec in offered.audio.codecs] == [8, 0, 101]
+    both = sdp.parse(description(4000, formats="0 8 101"))
+    assert sdp.with_both_laws(both) == both
+    neither = sdp.parse(description(4000, formats="9 101"))
+    assert sdp.with_both_laws(neither) == neither
+
+
+def test_answer_in_the_other_law_is_brought_to_the_offers() -> None:
+    offer = sdp.parse(description(4000, formats="8 101"))
+    agreement = sdp.agree(offer, sdp.parse(description(5000, formats="0 101")))
+    assert [codec.payload_type for codec in agreement.description.audio.codecs] == [8, 101]
+    assert (agreement.to_offerer, agreement.to_answerer) == ({0: 8}, {8: 0})
+    assert agreement.laws_to_offerer == {0: ("PCMU", "PCMA")}
+    assert agreement.laws_to_answerer == {8: ("PCMA", "PCMU")}
+
+
+def test_answer_in_both_laws_is_changed_only_where_it_must_be() -> None:
+    offer = sdp.parse(description(4000, formats="8 101"))
+    agreement = sdp.agree(offer, sdp.parse(description(5000, formats="0 8 101")))
+    assert [codec.payload_type for codec in agreement.description.audio.codecs] == [8, 101]
+    assert (agreement.to_offerer, agreement.to_answerer) == ({0: 8}, {})
+    assert agreement.laws_to_offerer == {0: ("PCMU", "PCMA")}
