@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tests.interop.baresip import Baresip
-from tests.interop.conftest import MakeLane
+from tests.interop.conftest import MakeLane, has_failed
 from tests.interop.lane import CALLEE_HZ, CALLER_HZ, Lane
 from tests.interop.rtp_phone import power_at
 from tests.interop.site import Site, wait_for
+from tests.interop.wire import Message
 
 pytestmark = pytest.mark.peer
 
@@ -40,7 +41,7 @@ def lane(make_lane: MakeLane) -> Lane:
 
 
 @pytest.fixture
-def phones(lane: Lane, tmp_path: Path) -> Iterator[MakeBaresip]:
+def phones(lane: Lane, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeBaresip]:
     """Makes phones: A's, registered, or with ``is_customer`` B's, at the trunk. Neither may see the other's number."""
     made: list[tuple[Baresip, str]] = []
 
@@ -59,7 +60,7 @@ def phones(lane: Lane, tmp_path: Path) -> Iterator[MakeBaresip]:
     yield make
     for phone, _ in made:
         phone.end()
-    for phone, hidden_digits in made:
+    for phone, hidden_digits in [] if has_failed(request.node) else made:
         assert phone.received(), "a phone received nothing, so nothing was checked"
         for message in phone.received():
             assert hidden_digits.encode() not in message.octets, f"shown in {message.start_line}"
@@ -178,3 +179,42 @@ def test_digits_reach_the_customer(lane: Lane, phones: MakeBaresip) -> None:
     agent.command("hangup")
     customer.wait_event("CALL_CLOSED")
     assert lane.cdr()["cause"] == "normal"
+
+
+@pytest.mark.parametrize(
+    "media_encryption",
+    [
+        "srtp",  # offered within RTP/AVP: the other side may take it or leave it
+        pytest.param(
+            "srtp-mand",
+            marks=pytest.mark.xfail(reason="the media plane speaks no SRTP yet (RFC 4568), and RTP/SAVP is refused"),
+        ),
+    ],
+)
+def test_softphone_that_wants_srtp_is_heard(lane: Lane, phones: MakeBaresip, media_encryption: str) -> None:
+    customer, agent = phones(is_customer=True, answers=True), phones(media_encryption=media_encryption)
+    agent.wait_registered()
+    dial_x(agent, lane)
+    agent.wait_event("CALL_ESTABLISHED")
+    time.sleep(0.7)
+    agent.command("hangup")
+    customer.wait_event("CALL_CLOSED")
+    recording = lane.assert_talked(lane.cdr(), 0.7)
+    assert power_at(recording.caller[-3200:], CALLER_HZ) > 0.9
+    assert power_at(agent.heard()[-3200:], CALLEE_HZ) > 0.9
+    assert power_at(customer.heard()[-3200:], CALLER_HZ) > 0.9
+
+
+@pytest.mark.xfail(reason="REFER is not built yet (RFC 3515): 405, and baresip hangs up by itself")
+def test_softphone_transfers_the_customer(lane: Lane, phones: MakeBaresip) -> None:
+    customer, agent = phones(is_customer=True, answers=True), phones()
+    agent.wait_registered()
+    dial_x(agent, lane)
+    agent.wait_event("CALL_ESTABLISHED")
+    agent.command("transfer", f"sip:{lane.x}@{lane.engine_host}")
+    wait_for("the transfer is answered", lambda: [each for each in agent.received("SIP/2.0") if _is_refer(each)])
+    assert agent.received("SIP/2.0 202")
+
+
+def _is_refer(response: Message) -> bool:
+    return response.header("CSeq").endswith("REFER")
