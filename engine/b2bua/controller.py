@@ -37,7 +37,7 @@ from engine.domain.gateways import FAILOVER_CAUSES
 from engine.domain.routing import Direction, NoRoute, Parties, Route, route_axb
 from media import plane
 from sip.core import events as sip_events
-from sip.core.session import Session
+from sip.core.session import Session, SessionState
 from sip.core.transactions.states import State as TransactionState
 from sip.core.user_agent import UserAgent
 
@@ -336,6 +336,24 @@ class Controller:
         else:
             self._user_agent.bye(event.session, now)
 
+    def _prack_missing(self, event: sip_events.PrackMissing, now: float) -> None:
+        """The caller does not hear us; its INVITE has been refused already (RFC 3262 §3)."""
+        active = event.session.owner
+        if isinstance(active, ActiveCall):
+            self._session_over(active, event.session)
+            self._feed(active, call_events.PlatformHangUp(Cause.ACK_MISSING), now)
+
+    def _session_expired(self, event: sip_events.SessionExpired, now: float) -> None:
+        """One leg has died without a word (RFC 4028 §10)."""
+        active = event.session.owner
+        if isinstance(active, ActiveCall) and active.call.state is not CallState.ENDED:
+            self._feed(active, call_events.PlatformHangUp(Cause.SESSION_EXPIRED), now)
+        else:
+            self._user_agent.bye(event.session, now)
+
+    def _reliable_offer(self, event: sip_events.ReliableOffer, now: float) -> None:
+        pass  # it answers an INVITE without an offer, and ours have one
+
     def _session_ended(self, event: sip_events.SessionEnded, now: float) -> None:
         active = event.session.owner
         if not isinstance(active, ActiveCall):
@@ -457,6 +475,9 @@ class Controller:
         session = active.session(output.leg)
         if session is not None:
             self._user_agent.bye(session, now, headers=[reason_header(output.cause)])
+            if session.state is SessionState.ENDED:
+                # Our answer waited for a PRACK, so that the end was a refusal, and no BYE's answer will come.
+                self._session_over(active, session)
 
     def _set_timer(self, active: ActiveCall, output: call_events.SetTimer, now: float) -> None:
         self._timers.set(active, output.kind, output.at)
@@ -512,6 +533,9 @@ SIP_HANDLERS: dict[type, Callable[..., None]] = {
     sip_events.InviteAcknowledged: Controller._acknowledged,
     sip_events.AckMissing: Controller._ack_missing,
     sip_events.SessionEnded: Controller._session_ended,
+    sip_events.PrackMissing: Controller._prack_missing,
+    sip_events.SessionExpired: Controller._session_expired,
+    sip_events.ReliableOffer: Controller._reliable_offer,
     sip_events.DialogRequest: Controller._dialog_request,
     sip_events.DialogResponse: Controller._dialog_response,
     sip_events.IncomingRequest: Controller._incoming_request,

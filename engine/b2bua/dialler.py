@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.b2bua.active_call import ActiveCall
+from engine.b2bua.carrier_account import accounts_of
 from engine.b2bua.gateway_locator import GatewayLocator
 from engine.b2bua.masking import OutgoingIdentity, identity_towards_phone, identity_towards_trunk
 from engine.b2bua.registration import RegisteredContact, Registration
 from engine.domain.gateways import GatewayHealth, in_order
+from sip.core.authorization import Accounts
 from sip.core.hop import Hop
 from sip.core.session import Session
 from sip.core.user_agent import UserAgent
@@ -95,18 +97,27 @@ class Dialler:
         return True
 
     def _dial_next_gateway(self, active: ActiveCall, media: bytes, now: float) -> None:
+        accounts = accounts_of(active.route.trunk)
         while active.gateways_left:
             gateway, hop = active.gateways_left.pop(0)
             identity = identity_towards_trunk(active.route, gateway, self._own_hosts.towards(hop.host))
             try:
-                active.callee = self._invite(active, identity, hop, media, now)
+                active.callee = self._invite(active, identity, hop, media, now, accounts)
             except Unreachable:
                 continue
             active.gateway = gateway
             return
         raise Unreachable("no gateway is left")
 
-    def _invite(self, active: ActiveCall, identity: OutgoingIdentity, hop: Hop, media: bytes, now: float) -> Session:
+    def _invite(
+        self,
+        active: ActiveCall,
+        identity: OutgoingIdentity,
+        hop: Hop,
+        media: bytes,
+        now: float,
+        accounts: Accounts | None = None,
+    ) -> Session:
         try:
             session = self._user_agent.invite(
                 target=identity.target,
@@ -117,6 +128,7 @@ class Dialler:
                 headers=identity.headers,
                 body=media,
                 max_forwards=active.max_forwards,
+                accounts=accounts,
                 now=now,
             )
         except LocalFault as error:  # no address of the hop's family is configured

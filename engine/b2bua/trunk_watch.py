@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from engine.b2bua.carrier_account import accounts_of
 from engine.b2bua.gateway_locator import GatewayLocator, gateway_address, gateway_uri
 from engine.domain.directory import Directory
 from engine.domain.facts import GatewayFacts, TrunkFacts, TrunkRegistrationFacts
 from engine.domain.gateways import GatewayHealth
-from sip.core.digest import authorize
 from sip.core.events import RequestCompleted
 from sip.core.hop import Hop, bracketed, is_numeric_host
 from sip.core.message import Response
@@ -27,6 +27,8 @@ RETRY_SECONDS_MAX = 600.0
 PINGS_MISSED_MAX = 2
 """One lost OPTIONS is the network's; at the second the gateway is down."""
 REGISTRATION_SECONDS_MIN = 30
+CSEQ_STEP = 8
+"""CSeq rises within a Call-ID (RFC 3261 §10.2); the user agent takes the numbers between for answers to challenges."""
 
 
 @dataclass(slots=True)
@@ -46,7 +48,6 @@ class _TrunkRegistration:
     cseq_number: int = 0
     registered_until: float = 0.0
     failures: int = 0
-    has_answered_challenge: bool = False
 
 
 class TrunkWatch:
@@ -85,8 +86,7 @@ class TrunkWatch:
                 self._send_ping(ping, now)
         for registration in self._registrations.values():
             if registration.due_at <= now:
-                registration.has_answered_challenge = False
-                self._send_register(registration, [], now)
+                self._send_register(registration, now)
 
     def named_gateways(self) -> list[SipUri]:
         """The gateways whose names must be looked up before a call needs them."""
@@ -160,27 +160,21 @@ class TrunkWatch:
 
     # Registrations ------------------------------------------------------------------------------------------------
 
-    def _send_register(self, registration: _TrunkRegistration, headers: list[tuple[str, str]], now: float) -> None:
+    def _send_register(self, registration: _TrunkRegistration, now: float) -> None:
         account = self._account(registration)
         gateway = registration.trunk.all_gateways[0]
         hop = self._hop(gateway)
         if hop is None:  # a name that DNS has not answered for yet
             registration.due_at = now + RETRY_SECONDS_MIN
             return
-        registration.cseq_number += 1
+        registration.cseq_number += CSEQ_STEP
         registration.due_at = now + RETRY_SECONDS_MAX  # until the answer says otherwise
         aor = f"<sip:{account.username}@{account.realm}>"
         expires = ("Expires", str(account.expires_seconds))
-        self._send("REGISTER", gateway, hop, aor, registration, now, [expires, *headers], account.username)
+        self._send("REGISTER", gateway, hop, aor, registration, now, [expires], account.username)
 
     def _register_completed(self, registration: _TrunkRegistration, event: RequestCompleted, now: float) -> None:
         response = event.response
-        if event.status in (401, 407) and response is not None and not registration.has_answered_challenge:
-            credentials = list(self._credentials(registration, response))
-            if credentials:
-                registration.has_answered_challenge = True
-                self._send_register(registration, credentials, now)
-                return
         code = registration.trunk.code
         if 200 <= event.status < 300 and response is not None:
             seconds = max(_granted_seconds(response, self._account(registration)), REGISTRATION_SECONDS_MIN)
@@ -194,25 +188,6 @@ class TrunkWatch:
         wait = min(RETRY_SECONDS_MIN * 2 ** (registration.failures - 1), RETRY_SECONDS_MAX)
         registration.due_at = now + wait
         self.changes.append(f"trunk {code} is not registered: {event.status}; next try in {wait:.0f} s")
-
-    def _credentials(self, registration: _TrunkRegistration, response: Response) -> Iterator[tuple[str, str]]:
-        account = self._account(registration)
-        header, answer = (
-            ("www-authenticate", "Authorization")
-            if response.status == 401
-            else ("proxy-authenticate", "Proxy-Authorization")
-        )
-        gateway = registration.trunk.all_gateways[0]
-        uri = f"sip:{gateway_address(gateway)}"
-        hashes = {"MD5": account.ha1_md5, "SHA-256": account.ha1_sha256}
-        try:
-            value = authorize(
-                response.headers.get_all(header), hashes, account.username, "REGISTER", uri, self._new_token()
-            )
-        except PeerFault:
-            return
-        if value is not None:
-            yield answer, value
 
     @staticmethod
     def _account(registration: _TrunkRegistration) -> TrunkRegistrationFacts:
@@ -245,6 +220,7 @@ class TrunkWatch:
                 contact_user=contact_user,
                 call_id=owner.call_id if isinstance(owner, _TrunkRegistration) else "",
                 cseq_number=owner.cseq_number if isinstance(owner, _TrunkRegistration) else 1,
+                accounts=accounts_of(owner.trunk) if isinstance(owner, _TrunkRegistration) else None,
             )
         except LocalFault:  # no address of the gateway's family is configured: its calls say so, too
             return

@@ -37,6 +37,7 @@ class Cause(StrEnum):
     DURATION_LIMIT = "duration_limit"
     HUNG_UP_BY_PLATFORM = "hung_up_by_platform"
     ACK_MISSING = "ack_missing"
+    SESSION_EXPIRED = "session_expired"
     ENGINE_RESTART = "engine_restart"
     UNKNOWN = "unknown"
 
@@ -74,6 +75,7 @@ CODES = MappingProxyType(
         Cause.DURATION_LIMIT: Codes(480, 31),
         Cause.HUNG_UP_BY_PLATFORM: Codes(480, 31),
         Cause.ACK_MISSING: Codes(408, 102),
+        Cause.SESSION_EXPIRED: Codes(408, 102),
         Cause.ENGINE_RESTART: Codes(500, 41),
         Cause.UNKNOWN: Codes(500, 31),
     }

@@ -16,6 +16,10 @@ LARGE_REQUEST_OCTETS = 1300
 """A request above it goes by TCP (RFC 3261 §18.1.1: within 200 octets of a path MTU that nobody knows)."""
 
 
+EXTENSIONS = ("100rel", "timer")
+"""Reliable provisional responses (RFC 3262) and session timers (RFC 4028), each leg by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listeners:
     """Bound, and not yet read from."""
@@ -69,4 +73,6 @@ def user_agent_settings(settings: Settings, listeners: Listeners) -> UserAgentSe
         transactions_max=sip.transactions_max,
         sessions_max=settings.calls.calls_max * 2 + 1000,
         retry_after_seconds=settings.calls.retry_after_seconds,
+        extensions=EXTENSIONS,
+        session_expires_seconds=sip.session_expires_seconds,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from random import Random
 
@@ -47,6 +48,8 @@ TIMERS = TimerSettings()
 WARNING_SECONDS = 10.0
 LEASE_MICRO = 1_000_000
 PAUSE_PERIOD_SECONDS = 10.0
+LEG_END_SECONDS_MAX = 80.0
+"""A BYE that waits for the ACK of our 200 and is then never answered takes twice 64*T1, and a pause or two."""
 
 
 def a_number(index: int) -> str:
@@ -79,7 +82,10 @@ class Engine:
     controller: Controller
     media: SimulatedPlane
     ledger: SimulatedLedger
+    timeline: Timeline
     records: list[Cdr] = field(default_factory=list)
+    lingering: list[str] = field(default_factory=list)
+    """Calls with a leg that was still there long after their end."""
 
     def receive(self, event: Event, now: float) -> None:
         self.controller.receive(event, now)
@@ -96,6 +102,7 @@ class Engine:
             self.records.append(copy(cdr))
             if cdr.ended_at_ms is not None:
                 self.ledger.settle(cdr.charge_micro)
+                self.timeline.after(LEG_END_SECONDS_MAX, partial(self._look_for_legs, cdr.id))
         self.controller.records = []
         commands, self.controller.media.commands = self.controller.media.commands, []
         for command in commands:
@@ -103,6 +110,10 @@ class Engine:
         requests, self.controller.credit.lease_requests = self.controller.credit.lease_requests, []
         for tenant_id, wanted_micro in requests:
             self.ledger.request(tenant_id, wanted_micro)
+
+    def _look_for_legs(self, ended_call_id: str) -> None:
+        if ended_call_id in self.controller.calls:
+            self.lingering.append(ended_call_id)
 
 
 @dataclass
@@ -191,7 +202,15 @@ def _engine(
                 ),
             ]
         )
-    node = Node("engine", ENGINE, timeline, network, TIMERS)
+    node = Node(
+        "engine",
+        ENGINE,
+        timeline,
+        network,
+        TIMERS,
+        extensions=("100rel", "timer"),
+        session_expires_seconds=random.choice((90, 1800)),
+    )
     node.resumes_at = _pauses(random)
     guard = SourceGuard(GuardSettings(), lambda host, port: True)
     admission = Admission(directory, DigestAuthenticator("sim", b"secret"), lambda: "nonce", guard)
@@ -238,7 +257,7 @@ def _engine(
         balance_micro=random.choice((0, 60_000, 125_000, 250_000, 370_000, 1_000_000, 100_000_000)),
         overdraft_limit_micro=overdraft_limit_micro,
     )
-    engine = Engine(node, controller, media, ledger)
+    engine = Engine(node, controller, media, ledger, timeline)
     node.put_above(engine)
 
     def then_flush(happen: object) -> None:
@@ -283,6 +302,10 @@ def _pauses(random: Random) -> Callable[[float], float]:
     return resumes_at
 
 
+def _extensions(random: Random) -> tuple[str, ...]:
+    return random.choice(((), (), ("100rel",), ("timer",), ("100rel", "timer")))
+
+
 def _host(index: int) -> str:
     return f"192.0.2.{index + 10}"
 
@@ -299,9 +322,9 @@ def _add_pair(
     caller_hop, callee_hop = Hop("udp", _host(index), 5070), Hop("udp", _host(index), 5080)
     a, b = forbidden
     caller_number, callee_number = (a, b) if random.random() < 0.5 else (b, a)
-    callee_node = Node(f"callee{index}", callee_hop, timeline, network, TIMERS)
+    callee_node = Node(f"callee{index}", callee_hop, timeline, network, TIMERS, extensions=_extensions(random))
     CalleePhone(callee_node, timeline, random)
-    caller_node = Node(f"caller{index}", caller_hop, timeline, network, TIMERS)
+    caller_node = Node(f"caller{index}", caller_hop, timeline, network, TIMERS, extensions=_extensions(random))
     caller = CallerPhone(caller_node, timeline, CallerConduct.draw(random))
     dialled = f"+86106560{index:04d}" if random.random() < 0.95 else X
     timeline.after(random.uniform(0.0, 5.0), lambda: caller.call(caller_number, dialled, ENGINE))

@@ -17,11 +17,27 @@ from tests.sim.timeline import Timeline
 class Node:
     """What ``sip.endpoint.Endpoint`` is on real sockets and time."""
 
-    def __init__(self, name: str, hop: Hop, timeline: Timeline, network: Network, timers: TimerSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        hop: Hop,
+        timeline: Timeline,
+        network: Network,
+        timers: TimerSettings,
+        *,
+        extensions: tuple[str, ...] = (),
+        session_expires_seconds: int = 1800,
+    ) -> None:
         numbers = count(1)
         self.hop = hop
         self.user_agent = UserAgent(
-            settings=UserAgentSettings(local_ipv4=(hop.host, hop.port), timers=timers, user_agent=name),
+            settings=UserAgentSettings(
+                local_ipv4=(hop.host, hop.port),
+                timers=timers,
+                user_agent=name,
+                extensions=extensions,
+                session_expires_seconds=session_expires_seconds,
+            ),
             new_token=lambda: f"{name}{next(numbers)}",
         )
         self.outgoing_filter: Callable[[bytes], bool] = lambda data: True

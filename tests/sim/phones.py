@@ -91,6 +91,7 @@ class CallerPhone:
             to=f"<sip:{number}@{engine.host}>",
             now=now,
             body=SDP,
+            headers=[("Require", "100rel")] if "100rel" in self.node.user_agent.settings.extensions else [],
         )
         self.node.flush()
         if conduct.cancel_after is not None:
@@ -176,7 +177,8 @@ class CalleePhone:
 
         def ring() -> None:
             body = SDP if conduct.early_media else b""
-            agent.progress(session, 183 if conduct.early_media else 180, timeline.now, body=body)
+            status = 183 if conduct.early_media else 180
+            agent.progress(session, status, timeline.now, body=body, reliable="100rel" in agent.settings.extensions)
             self.node.flush()
 
         def answer() -> None:
