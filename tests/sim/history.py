@@ -128,6 +128,7 @@ class History:
     overdraft_limit_micro: int
     numbers_by_hop: dict[Hop, str]
     """Whose number may not arrive at which phone: the other party's."""
+    is_at_rest: bool
 
 
 def play(seed: int) -> History:
@@ -150,8 +151,8 @@ def play(seed: int) -> History:
         _top_up(timeline, engine, random.choice((5.0, 55.0, 90.0)))
     if random.random() < 0.2:
         timeline.after(random.uniform(0.5, 20.0), lambda: _hang_up_one(engine, timeline))
-    timeline.run()
-    return History(seed, engine, network, rate, attempts, overdraft_limit_micro, numbers_by_hop)
+    is_at_rest = timeline.run()
+    return History(seed, engine, network, rate, attempts, overdraft_limit_micro, numbers_by_hop, is_at_rest)
 
 
 def _weather(random: Random) -> Weather:

@@ -90,6 +90,8 @@ def _nothing_is_left(history: History) -> Iterator[str]:
         yield f"{len(engine.controller.calls)} calls left"
     if engine.controller.next_deadline() is not None:
         yield "a call's timer is left"
+    if not history.is_at_rest:
+        yield "it never comes to rest"
     for call_id in engine.lingering:
         yield f"call {call_id} lingers: a leg was there long after its end"
     if agent.sessions:
