@@ -62,6 +62,7 @@ class Endpoint:
         self._ipv4 = next((each for each in self.sockets if not each.is_ipv6), None)
         self._ipv6 = next((each for each in self.sockets if each.is_ipv6), None)
         self._by_transport = {(each.name, each.is_ipv6): each for each in self.streams}
+        user_agent.serve_streams(self._by_transport)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = 0.0

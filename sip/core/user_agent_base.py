@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from sip.core.dialog import Dialog
 from sip.core.events import Event
@@ -53,18 +53,26 @@ class UserAgentBase:
         """Client and server transactions as they stand, for whoever watches."""
         return self._layer.count
 
+    def serve_streams(self, served: Collection[tuple[str, bool]]) -> None:
+        """Says which stream transports there are, as (transport, is IPv6): a peer's Contact that asks for another is
+        met where the peer was seen. All until this is called."""
+        self._sent_by_stream = {key: value for key, value in self._sent_by_stream.items() if key in served}
+
     def _via(self, hop: Hop, branch: str) -> str:
         alias = ";alias" if hop.transport == "tls" else ""
         return f"SIP/2.0/{hop.transport.upper()} {self._sent_by(hop)};branch={branch};rport{alias}"
 
     def _sent_by(self, hop: Hop) -> str:
-        if hop.transport == "udp":
-            sent_by = self._sent_by_ipv6 if ":" in hop.host else self._sent_by_ipv4
-        else:
-            sent_by = self._sent_by_stream.get((hop.transport, ":" in hop.host), "")
+        sent_by = self._sent_by_of(hop)
         if not sent_by:
             raise LocalFault("no local address of the hop's family and transport")
         return sent_by
+
+    def _sent_by_of(self, hop: Hop) -> str:
+        """Our address towards `hop`, "" where we have none of its family or transport."""
+        if hop.transport == "udp":
+            return self._sent_by_ipv6 if ":" in hop.host else self._sent_by_ipv4
+        return self._sent_by_stream.get((hop.transport, ":" in hop.host), "")
 
     def _contact_line(self, hop: Hop, user: str, *, is_secure: bool = False) -> str:
         at = f"{user}@" if user else ""
@@ -79,9 +87,12 @@ class UserAgentBase:
     def _next_hop(self, dialog: Dialog, known: Hop) -> Hop:
         """Where requests in `dialog` go; `known` is where the peer has been met, and stands in for a host name.
 
-        A TLS peer that was verified by a name is held to that name at its Contact's address too.
+        It stands in for an address as well that we have no way to: a peer may write anything into its Contact. A TLS
+        peer that was verified by a name is held to that name at its Contact's address too.
         """
         hop = dialog.next_hop(known.transport) or known
+        if not self._sent_by_of(hop):
+            return known
         return hop._replace(name=known.name) if known.name and hop.transport == "tls" else hop
 
     def _end(self, session: Session) -> None:

@@ -261,3 +261,18 @@ async def test_closed_endpoint_leaves_no_connection(peer: Callable[..., Peer]) -
     a.endpoint.close()
     await until(lambda: b.tcp.connections == 0)
     assert a.tcp.connections == 0
+
+
+async def test_contact_by_a_transport_that_is_not_served_is_met_where_the_call_came_from(
+    peer: Callable[..., Peer],
+) -> None:
+    a, b = peer(tcp=False), peer()
+    invite = (
+        "INVITE sip:b@x SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK1;rport\r\nFrom: <sip:a@x>;tag=1\r\n"
+        "To: <sip:b@x>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nContact: <sip:127.0.0.1:9;transport=tcp>\r\n"
+        "Content-Length: 0\r\n\r\n"
+    )
+    now = asyncio.get_running_loop().time()
+    a.agent.receive_datagram(invite.encode(), b.hop("udp"), now)
+    (session,) = a.agent.sessions.values()
+    assert session.hop == b.hop("udp")

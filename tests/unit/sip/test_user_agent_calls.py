@@ -618,3 +618,21 @@ def test_bye_before_any_response_cancels_the_invite_when_its_first_response_come
     assert len(wire.sent(b"CANCEL")) == 1
     wire.run(200)
     assert wire.is_clean()
+
+
+@pytest.mark.parametrize("contact", ["sip:[2001:db8::1]", "sip:10.0.0.9;transport=sctp", "sip:[::1];transport=tls"])
+def test_contact_at_an_address_that_we_cannot_send_to_is_met_where_the_call_came_from(contact: str) -> None:
+    wire = Wire()
+    invite = (
+        "INVITE sip:b@10.0.0.2 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1\r\nFrom: <sip:a@x>;tag=1\r\n"
+        f"To: <sip:b@x>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nContact: <{contact}>\r\nContent-Length: 0\r\n\r\n"
+    )
+    wire.react = lambda hop, event: (
+        wire.b.answer(event.session, wire.now, SDP) if isinstance(event, IncomingInvite) else None
+    )
+    wire.b.receive_datagram(invite.encode(), A_HOP, wire.now)
+    wire.run(1)
+    wire.b.bye(incoming(wire), wire.now)
+    wire.run(200)  # without ACK the BYE goes out by timer, where nobody could catch a LocalFault
+    assert wire.sent(b"BYE")
+    assert wire.is_clean()
