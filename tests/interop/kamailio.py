@@ -1,0 +1,172 @@
+"""Kamailio as a carrier's edge: a proxy that stays in the path, a registrar, UDP or TLS towards the engine."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.interop.site import wait_for
+
+END_SECONDS_MAX = 5.0
+SHARED_MEMORY_MB, PRIVATE_MEMORY_MB = 32, 4
+
+_SCRIPT = """
+debug=2
+log_stderror=yes
+children=2
+tcp_children=1
+dns=no
+rev_dns=no
+auto_aliases=no
+{listens}
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "siputils.so"
+loadmodule "textops.so"
+loadmodule "xlog.so"
+loadmodule "usrloc.so"
+loadmodule "registrar.so"
+loadmodule "auth.so"
+{tls}
+modparam("auth", "algorithm", "{algorithm}")
+modparam("registrar", "max_expires", {expires_seconds_max})
+
+request_route {{
+    xlog("L_WARN", "axbridge-test: $rm from $proto, Route: $hdr(Route)\\n");
+    if (!mf_process_maxfwd_header("10")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
+    if (is_method("OPTIONS") && $rU == $null) {{ sl_send_reply("200", "OK"); exit; }}
+    if (is_method("REGISTER")) {{ route(REGISTER); exit; }}
+    if (is_method("CANCEL")) {{ if (t_check_trans()) {{ t_relay(); }} exit; }}
+    if (has_totag()) {{
+        # Nothing but the route set brings a request of a dialog to its end.
+        if (loose_route()) {{ t_relay(); exit; }}
+        if (is_method("ACK") && t_check_trans()) {{ t_relay(); exit; }}
+        if (!is_method("ACK")) {{ sl_send_reply("404", "No Route"); }}
+        exit;
+    }}
+    record_route();
+{destinations}
+    if (!lookup("location")) {{ sl_send_reply("404", "Not Found"); exit; }}
+    t_relay();
+}}
+
+route[REGISTER] {{
+    if (!pv_www_authenticate("{realm}", "{password}", "0") || $au != $tU) {{
+        www_challenge("{realm}", "1");
+        exit;
+    }}
+    save("location");
+    xlog("L_WARN", "axbridge-test: saved $tU, CSeq $cs, $hdr(Expires) seconds\\n");
+}}
+"""
+
+
+@dataclass(frozen=True)
+class ServerCertificate:
+    """PEM files."""
+
+    certificate_file: Path
+    key_file: Path
+
+
+class Kamailio:
+    """``destinations`` says to which URI requests for a user go; any other user's go to whoever
+    has registered that name, or, with ``dialled_numbers_at_contact_of``, all calls that name no such user go to that
+    contact with the dialled number in To alone.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        host: str,
+        port: int,
+        destinations: dict[str, str],
+        tls_port: int = 0,
+        certificate: ServerCertificate | None = None,
+        authorities_file: Path | None = None,
+        realm: str = "carrier.example",
+        password: str = "a-password",
+        algorithm: str = "MD5",
+        expires_seconds_max: int = 600,
+        dialled_numbers_at_contact_of: str = "",
+    ) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self.host, self.port, self.tls_port, self.realm = host, port, tls_port, realm
+        listens = [f"listen=udp:{host}:{port}"]
+        tls = ""
+        if certificate is not None:
+            listens += [f"listen=tls:{host}:{tls_port}", "enable_tls=yes"]
+            tls = f'loadmodule "tls.so"\nmodparam("tls", "config", "{folder / "tls.cfg"}")'
+            (folder / "tls.cfg").write_text(
+                "[server:default]\nmethod = TLSv1.2+\nverify_certificate = no\nrequire_certificate = no\n"
+                f"private_key = {certificate.key_file}\ncertificate = {certificate.certificate_file}\n"
+                "[client:default]\nmethod = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\n"
+                f"ca_list = {authorities_file}\n"
+                f"private_key = {certificate.key_file}\ncertificate = {certificate.certificate_file}\n"
+            )
+        rules = [
+            f'    if ($rU == "{user}") {{ $du = "{uri}"; t_relay(); exit; }}' for user, uri in destinations.items()
+        ]
+        if dialled_numbers_at_contact_of:
+            rules.append(f'    $rU = "{dialled_numbers_at_contact_of}";')
+        config = folder / "kamailio.cfg"
+        config.write_text(
+            _SCRIPT.format(
+                listens="\n".join(listens),
+                tls=tls,
+                algorithm="" if algorithm == "MD5" else algorithm,
+                expires_seconds_max=expires_seconds_max,
+                destinations="\n".join(rules),
+                realm=realm,
+                password=password,
+            )
+        )
+        with (folder / "log.txt").open("wb") as log:
+            # -DD: in the foreground, with its workers as children, which end when it does.
+            self.process = subprocess.Popen(
+                ["kamailio", "-DD", "-E", "-f", str(config), "-Y", str(folder), "-w", str(folder),
+                 "-m", str(SHARED_MEMORY_MB), "-M", str(PRIVATE_MEMORY_MB)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        wait_for("Kamailio answers", self._answers, 10.0)
+
+    def seen(self, pattern: str) -> list[str]:
+        """Lines of its own script's log in which the pattern is found."""
+        return [line for line in self.log().splitlines() if "axbridge-test: " in line and re.search(pattern, line)]
+
+    def log(self) -> str:
+        return (self.folder / "log.txt").read_text(errors="replace")
+
+    def end(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(END_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log()[-3000:]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((self.host, 0))
+            probe.settimeout(0.2)
+            port = probe.getsockname()[1]
+            head = (
+                f"OPTIONS sip:{self.host}:{self.port} SIP/2.0\r\n"
+                f"Via: SIP/2.0/UDP {self.host}:{port};branch=z9hG4bKprobe{port}\r\n"
+                f"From: <sip:probe@{self.host}>;tag=1\r\nTo: <sip:{self.host}>\r\nCall-ID: probe-{port}\r\n"
+                "CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+            )
+            try:
+                probe.sendto(head.encode(), (self.host, self.port))
+                return probe.recv(2048).startswith(b"SIP/2.0 200")
+            except OSError:  # nothing listens there yet, or nothing came
+                return False
