@@ -109,6 +109,8 @@ class CallerPhone:
                     self._timeline.after(self._conduct.holds_after, self._hold)
             case sip_events.InviteFailed() | sip_events.SessionEnded():
                 self.over = True
+            case sip_events.SessionExpired(session=session):
+                agent.bye(session, now)
             case sip_events.DialogRequest(transaction=transaction):
                 agent.respond(transaction, 200, now, body=SDP)
             case _:
@@ -158,7 +160,7 @@ class CalleePhone:
             case sip_events.DialogRequest(transaction=transaction, request=request):
                 status = 491 if self._random.random() < 0.2 else 200
                 self.node.user_agent.respond(transaction, status, now, body=request.body and SDP)
-            case sip_events.AckMissing(session=session):
+            case sip_events.AckMissing(session=session) | sip_events.SessionExpired(session=session):
                 self.node.user_agent.bye(session, now)
             case _:
                 pass

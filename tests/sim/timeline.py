@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 
 START = 1_800_000_000.0
-SECONDS_MAX = 3600.0
+SECONDS_MAX = 7200.0
 """Longer than any history takes; one that is not at rest by then, never will be."""
 
 
