@@ -154,4 +154,14 @@ class RecordingFinished(msgspec.Struct, tag="recorded", array_like=True):
     """Where packets were missing: (side, start, end), in milliseconds from the recording's start; bounded."""
 
 
-Event = MediaTimedOut | RecordingFinished
+class Dtmf(msgspec.Struct, tag="dtmf", array_like=True):
+    """A side pressed a key and let it go (RFC 4733). The packets themselves are relayed as they come."""
+
+    call_id: str
+    side: Side
+    digit: str
+    """One of 0-9, *, #, A-D. It may be part of a secret: it belongs in no log."""
+    duration_ms: int
+
+
+Event = MediaTimedOut | RecordingFinished | Dtmf

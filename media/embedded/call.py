@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,14 +10,18 @@ from functools import partial
 from typing import Final, Protocol
 
 from media import sdp
-from media.embedded.leg import DATAGRAM_OCTETS_MAX, Leg, Send, discard
+from media.codec.wav import SAMPLE_RATE
+from media.embedded.leg import DATAGRAM_OCTETS_MAX, KEYS_PER_FLUSH_MAX, Leg, Send, discard
 from media.embedded.recorder import Recorder
 from media.errors import MalformedSdp, NoCommonCodec, PeerFault
 from media.plane import Side, SideStatistics
 from media.rtp import rtcp
 from media.rtp.block import Block, read_block
+from media.rtp.dtmf import KeyPress, read_event
 from media.rtp.latch import Address, Verdict
-from media.rtp.packet import is_rtp
+from media.rtp.packet import is_rtp, parse
+
+log = logging.getLogger("media.calls")
 
 Flow = tuple[Callable[[int], bytes], int, Send, Callable[[bytes], None], Callable[[float], None], Leg]
 """What the loop needs for a packet of a latched side: recv and its size, send to the other, keep packet, keep arrival,
@@ -29,6 +34,8 @@ RECORDED_ENCODINGS: Final = frozenset({"PCMU", "PCMA"})
 
 class Switchboard(Protocol):
     """The loop, as a call sees it: where it says which sockets to watch and how."""
+
+    flush_failures: int
 
     def watch(self, descriptor: int, handler: Handler) -> None: ...
     def connect_through(self, descriptor: int, flow: Flow) -> None: ...
@@ -50,8 +57,26 @@ class RelayedCall:
     """State of one call. Times are monotonic seconds."""
 
     __slots__ = (
-        "_board", "_descriptions", "_laws", "_muted", "_noise_types", "_offer", "_offerer", "_origins",
-        "advertised", "answered", "call_id", "closed", "last_media", "legs", "on_hold", "recorder", "timed_out",
+        "_board",
+        "_descriptions",
+        "_event_types",
+        "_laws",
+        "_muted",
+        "_noise_types",
+        "_offer",
+        "_offerer",
+        "_origins",
+        "advertised",
+        "answered",
+        "call_id",
+        "closed",
+        "failed",
+        "last_media",
+        "legs",
+        "on_hold",
+        "on_key",
+        "recorder",
+        "timed_out",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +107,11 @@ class RelayedCall:
         self._muted: set[Side] = set()
         self._laws = {0: "PCMU", 8: "PCMA"}
         self._noise_types = {13}
+        self._event_types: set[int] = set()
+        self.on_key: Callable[[Side, str, int, float], None] = lambda _side, _digit, _duration_ms, _now: None
+        """Told of each key: side, digit, duration in ms, time."""
+        self.failed = False
+        """A fault of ours in its flush ended its recording."""
         for leg, other in ((caller, callee), (callee, caller)):
             board.watch(leg.rtp.fileno(), partial(self._receive_open, leg, other))
             leg.on_widened = self.wire
@@ -148,15 +178,41 @@ class RelayedCall:
                 self._board.connect_through(leg.connected.fileno(), flow)
 
     def flush(self, now: float) -> None:
-        """Once a second: count, place and write what came since the last time."""
-        blocks = self._take(now)
-        if self.recorder is not None:
-            self.recorder.flush(now, blocks, self._laws)
+        """Once a second: count, place and write what came since the last time.
+
+        Never raises: a fault of ours ends this call's recording, not the worker with all its calls.
+        """
+        try:
+            blocks = self._take(now)
+            if self.recorder is not None:
+                self.recorder.flush(now, blocks, self._laws)
+        except Exception:  # noqa: BLE001 - logged with its traceback; one call must not end all
+            self._give_recording_up()
+        for leg in self.legs.values():
+            leg.keys_left = KEYS_PER_FLUSH_MAX
+            self._tell(leg, leg.keys.expire(now), now)
 
     def finish_recording(self, now: float, at: float) -> None:
-        """End the recording, if there is one, at the time ``at``."""
-        if self.recorder is not None:
+        """End the recording, if there is one, at the time ``at``. Never raises, as ``flush``."""
+        if self.recorder is None:
+            return
+        try:
             self.recorder.finish(now, self._take(now), self._laws, at)
+        except Exception:  # noqa: BLE001 - logged with its traceback; one call must not end all
+            self._give_recording_up()
+        self.recorder = None
+
+    def _give_recording_up(self) -> None:
+        """After a fault of ours in a flush: what is written stays, and is reported as a recording that ended early."""
+        self._board.flush_failures += 1
+        if not self.failed:
+            log.exception("a flush failed; the call goes on without its recording")
+        self.failed = True
+        for leg in self.legs.values():
+            leg.packets.clear()
+            leg.arrivals.clear()
+        if self.recorder is not None:
+            self.recorder.abandon()
             self.recorder = None
 
     def _take(self, now: float) -> dict[Side, Block]:
@@ -217,6 +273,11 @@ class RelayedCall:
         noises = [codec.payload_type for codec in audio.codecs if codec.encoding == "CN"]
         self._noise_types.update(noises)
         leg.comfort_noise = bool(noises)
+        self._event_types.update(
+            codec.payload_type
+            for codec in audio.codecs
+            if codec.encoding == "TELEPHONE-EVENT" and codec.clock_rate == SAMPLE_RATE
+        )
         if leg.connected is not None:
             self._board.forget(leg.connected.fileno())
         if sdp.is_unspecified(audio.address):
@@ -265,10 +326,27 @@ class RelayedCall:
         """Keep a packet and send it on, unless it is comfort noise that the other side does not know."""
         leg.packets.append(data)
         leg.arrivals.append(now)
-        if data[1] & 0x7F in self._noise_types and not other.comfort_noise:
+        payload_type = data[1] & 0x7F
+        if payload_type in self._noise_types and not other.comfort_noise:
             return
+        if payload_type in self._event_types:
+            self._take_key(leg, data, now)
         with suppress(OSError):  # nobody listens there just now
             self._sender(other.side)(data)
+
+    def _take_key(self, leg: Leg, data: bytes, now: float) -> None:
+        """A packet of a telephone event: tell of the keys that were let go."""
+        try:
+            packet = parse(data)
+            event = read_event(packet.payload)
+        except PeerFault:  # relayed like the rest; there is no key in it
+            return
+        self._tell(leg, leg.keys.receive(packet.timestamp, event, now), now)
+
+    def _tell(self, leg: Leg, pressed: list[KeyPress], now: float) -> None:
+        for key in pressed[: leg.keys_left]:
+            leg.keys_left -= 1
+            self.on_key(leg.side, key.digit, key.duration * 1000 // SAMPLE_RATE, now)
 
     def _latched(self, leg: Leg, other: Leg, source: Address, now: float) -> None:
         if leg.connected is not None:

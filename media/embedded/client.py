@@ -25,9 +25,7 @@ from media.plane import (
     Delete,
     Event,
     ListCalls,
-    MediaTimedOut,
     Offer,
-    RecordingFinished,
     Refusal,
     Refused,
     Reply,
@@ -49,7 +47,7 @@ RECONNECT_SECONDS_MIN: Final = 0.05
 RECONNECT_SECONDS_MAX: Final = 2.0
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(Accepted | Refused | MediaTimedOut | RecordingFinished)
+_decoder: Final = msgspec.msgpack.Decoder(Accepted | Refused | Event)
 
 
 class EmbeddedPlane:

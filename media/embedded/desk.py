@@ -21,6 +21,7 @@ from media.plane import (
     Answer,
     Command,
     Delete,
+    Dtmf,
     Event,
     ListCalls,
     MediaTimedOut,
@@ -158,6 +159,9 @@ class Desk:
         except PeerFault:
             self._pool.give_back(call.close(), now)
             raise
+        call.on_key = lambda side, digit, duration_ms, at: self._emit(
+            Dtmf(command.call_id, side, digit, duration_ms), at
+        )
         self.calls[command.call_id] = call
         self._relay.flush_each_second(call, now)
         return Accepted(command.cookie, sdp=body)

@@ -16,6 +16,7 @@ from typing import Final
 from media.embedded.port_pool import PortPool, PortPoolExhausted
 from media.errors import PeerFault
 from media.plane import Side
+from media.rtp.dtmf import DigitCollector
 from media.rtp.latch import Address, Latch
 from media.rtp.rewriting import marker_table, renumbered, transcoded
 from media.rtp.statistics import StreamStatistics
@@ -35,6 +36,10 @@ PACKETS_PER_FLUSH_MAX: Final = 1024
 from recording and statistics, not from the relay."""
 
 DRAIN_MAX: Final = 8
+
+KEYS_PER_FLUSH_MAX: Final = 30
+"""Key presses of one side told between two flushes (a second); nobody is faster, and a flood must not fill the queue
+of events. More are relayed all the same."""
 
 Send = Callable[[bytes], object]
 
@@ -70,9 +75,28 @@ class Leg:
     """State of one side. ``arrivals`` (monotonic seconds) and ``packets`` run in step."""
 
     __slots__ = (
-        "address", "arrivals", "comfort_noise", "connected", "last_packet", "latch",
-        "laws", "on_odd", "on_widened", "packets", "payload_types", "port",
-        "receive_octets", "refused", "rtcp", "rtcp_target", "rtp", "side", "statistics", "target",
+        "address",
+        "arrivals",
+        "comfort_noise",
+        "connected",
+        "keys",
+        "keys_left",
+        "last_packet",
+        "latch",
+        "laws",
+        "on_odd",
+        "on_widened",
+        "packets",
+        "payload_types",
+        "port",
+        "receive_octets",
+        "refused",
+        "rtcp",
+        "rtcp_target",
+        "rtp",
+        "side",
+        "statistics",
+        "target",
     )  # fmt: skip
 
     def __init__(self, side: Side, address: str, port: int, rtp: socket.socket, rtcp: socket.socket) -> None:
@@ -92,6 +116,8 @@ class Leg:
         """Of these, by the number they come with, the ones to be brought from one law to the other."""
         self.comfort_noise = False
         """Whether the side takes comfort noise (RFC 3389)."""
+        self.keys = DigitCollector()
+        self.keys_left = KEYS_PER_FLUSH_MAX
         self.on_odd: Callable[[bytes, float], None] = self.refuse
         """Given what is no voice by its size, or no RTP: events, comfort noise, garbage."""
         self.arrivals: deque[float] = deque(maxlen=PACKETS_PER_FLUSH_MAX)

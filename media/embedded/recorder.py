@@ -69,6 +69,10 @@ class Recorder:
         self._written = base + ready
         self._tail = frames[ready : max(ready, extent)].copy()
 
+    def abandon(self) -> None:
+        """End with what is written, after a fault in ``flush``."""
+        self._writer.finish(self._file, self._written, [])
+
     def finish(self, now: float, blocks: Mapping[Side, Block], laws: Mapping[int, str], at: float) -> None:
         """End at ``at``, with the last packets; the file is closed and reported by the writer."""
         at = max(at, self._start / SAMPLE_RATE)

@@ -47,6 +47,7 @@ class Relay:
         self._flushed: Callable[[RelayedCall, float], None] = lambda _call, _now: None
         self.stopping = False
         self.send_errors = 0
+        self.flush_failures = 0
         self.receive_errors = 0
 
     def watch(self, descriptor: int, handler: Handler) -> None:

@@ -68,8 +68,8 @@ def run(settings: WorkerSettings) -> None:
         control.emit(event, time.monotonic())
     control.close()
     log.info(
-        "worker %d: ended; %d sends and %d receives failed",
-        settings.index, relay.send_errors, relay.receive_errors,
+        "worker %d: ended; %d sends, %d receives and %d flushes failed",
+        settings.index, relay.send_errors, relay.receive_errors, relay.flush_failures,
     )  # fmt: skip
 
 

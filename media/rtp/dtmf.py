@@ -11,6 +11,10 @@ DIGITS: Final = "0123456789*#ABCD"
 """RFC 4733 §3.2 table 3: event codes 0 to 15; 16 is a hook flash."""
 
 
+EVENT_SECONDS_MAX: Final = 0.5
+"""Without a packet for so long an event is over: a sender repeats every 50 ms (§2.5.1.1)."""
+
+
 class TelephoneEvent(NamedTuple):
     """One packet's report of an event: it goes on until a packet says ``end``. ``duration`` in timestamp units."""
 
@@ -33,21 +37,47 @@ def read_event(payload: bytes) -> TelephoneEvent:
     return TelephoneEvent(code, flags >= 0x80, -(flags & 0x3F), duration)
 
 
+class KeyPress(NamedTuple):
+    """A key that was pressed and let go."""
+
+    digit: str
+    duration: int
+    """In timestamp units; what the sender had told by the last packet that came."""
+
+
 class DigitCollector:
-    """Digits from a stream of event packets: each once, though its end is sent three times (§2.5.1.4).
+    """Key presses from a stream of event packets: each once, though its end is sent three times (§2.5.1.4).
 
     An event is told apart from the next by its timestamp. The last packet may be lost with its copies: a packet of
-    another event ends the one before.
+    another event, or time, ends the one before. An event longer than 8 seconds is several (§2.5.1.3) and told so.
     """
 
-    __slots__ = ("_told",)
+    __slots__ = ("_arrived", "_earlier", "_pressed", "_timestamp")
 
     def __init__(self) -> None:
-        self._told: int | None = None
+        self._timestamp: int | None = None
+        self._earlier: int | None = None
+        self._pressed: KeyPress | None = None
+        self._arrived = 0.0
 
-    def receive(self, timestamp: int, event: TelephoneEvent) -> str:
-        """The digit that begins with this packet, or an empty string; ``timestamp`` is the RTP packet's."""
-        if timestamp == self._told:
-            return ""
-        self._told = timestamp
-        return event.digit
+    def receive(self, timestamp: int, event: TelephoneEvent, now: float) -> list[KeyPress]:
+        """The key presses that end with this packet, of RTP timestamp ``timestamp``; ``now`` in monotonic seconds."""
+        ended: list[KeyPress] = []
+        if timestamp == self._earlier:
+            return ended  # overtaken by the next event
+        if timestamp != self._timestamp:
+            ended += self._end()
+            self._earlier, self._timestamp = self._timestamp, timestamp
+            self._pressed = KeyPress(event.digit, event.duration) if event.digit else None
+        elif self._pressed is not None:
+            self._pressed = KeyPress(self._pressed.digit, max(self._pressed.duration, event.duration))
+        self._arrived = now
+        return ended + self._end() if event.end else ended
+
+    def expire(self, now: float) -> list[KeyPress]:
+        """The key press whose packets have ceased EVENT_SECONDS_MAX ago, if there is one."""
+        return self._end() if now - self._arrived > EVENT_SECONDS_MAX else []
+
+    def _end(self) -> list[KeyPress]:
+        pressed, self._pressed = self._pressed, None
+        return [] if pressed is None else [pressed]

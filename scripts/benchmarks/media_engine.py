@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from media.plane import Accepted, Command, MediaTimedOut, RecordingFinished, Refused
+from media.plane import Accepted, Command, Event, RecordingFinished, Refused
 
 START_SECONDS_MAX = 10.0
 REPLY_SECONDS_MAX = 30.0
@@ -22,7 +22,7 @@ class Engine:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(REPLY_SECONDS_MAX)
         self._cookies = itertools.count(1)
-        self._decoder = msgspec.msgpack.Decoder(Accepted | Refused | MediaTimedOut | RecordingFinished)
+        self._decoder = msgspec.msgpack.Decoder(Accepted | Refused | Event)
         self.recordings: list[RecordingFinished] = []
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:
@@ -55,7 +55,7 @@ class Engine:
         while len(self.recordings) < count:
             self._receive()
 
-    def _receive(self) -> Accepted | Refused | MediaTimedOut | RecordingFinished:
+    def _receive(self) -> Accepted | Refused | Event:
         message = self._decoder.decode(self._socket.recv(1 << 18))
         if isinstance(message, RecordingFinished):
             self.recordings.append(message)

@@ -23,16 +23,14 @@ from media.plane import (
     Answer,
     Command,
     Event,
-    MediaTimedOut,
     Offer,
-    RecordingFinished,
     Refused,
     Side,
     StartRecording,
 )
 
 WAIT_SECONDS = 10.0
-_decoder = msgspec.msgpack.Decoder(Accepted | Refused | MediaTimedOut | RecordingFinished)
+_decoder = msgspec.msgpack.Decoder(Accepted | Refused | Event)
 
 
 def rtp(
@@ -140,7 +138,7 @@ class Engine:
     def event(self) -> Event:
         while not self.events:
             message = _decoder.decode(self.socket.recv(1 << 18))
-            assert isinstance(message, MediaTimedOut | RecordingFinished)
+            assert isinstance(message, Event)
             self.events.append(message)
         return self.events.pop(0)
 
