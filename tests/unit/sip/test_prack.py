@@ -229,3 +229,23 @@ def test_bad_wire_makes_one_call_of_it(seed: int) -> None:
     wire.run(300)
     assert wire.is_clean()
     assert wire.told(B_HOP).count("IncomingInvite") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "by"), [("RSeq", b"%d 1 INVITE"), ("CSeq", b"%d 9 INVITE"), ("method", b"%d 1 UPDATE")]
+)
+def test_prack_of_another_response_is_481_and_the_right_one_still_counts(name: str, by: bytes) -> None:
+    wire = reliable_wire()
+    wire.drop = lambda data, hop: data.startswith(b"PRACK")
+    on_invite(wire, then="answer")
+    wire.call()
+    wire.run(0.1)
+    prack = wire.sent(b"PRACK")[0]
+    rseq = int(re.findall(rb"RAck: (\d+)", prack)[0])
+    rack = by % (rseq + 1 if name == "RSeq" else rseq)
+    wrong = re.sub(rb"RAck: [^\r]*", b"RAck: " + rack, re.sub(rb"branch=\w+", b"branch=z9hG4bKother", prack))
+    wire.b.receive_datagram(wrong, A_HOP, wire.now)
+    assert wire.b.datagrams[-1][0].startswith(b"SIP/2.0 481")
+    wire.b.receive_datagram(prack, A_HOP, wire.now)
+    wire.run(0.1)
+    assert "InviteAnswered" in wire.told(A_HOP)

@@ -258,3 +258,15 @@ def test_alarms_of_ended_sessions_do_not_pile_up() -> None:
         queue.set(float(number), session, is_expiry=False).session = None
     assert len(queue) <= COMPACT_FROM
     assert queue.next_deadline() is None
+
+
+def test_refresh_waits_for_a_renegotiation_under_way() -> None:
+    wire = timed_wire(b={"methods": NO_UPDATE})
+    plain = wire.react
+    wire.react = lambda hop, event: None if isinstance(event, DialogRequest) else plain(hop, event)
+    session = wire.call()
+    wire.run(895)
+    wire.a.request(session, "INVITE", wire.now, b"v=0 new")
+    wire.run(10)
+    assert refreshes(wire, A_HOP)[-1] in ((895, "INVITE"), (896, "INVITE"), (898, "INVITE"), (902, "INVITE"))
+    assert all(data.endswith(b"v=0 new") for data in wire.sent(b"INVITE")[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from stream_lane import Authority, Peer, call_through
 
-from sip.core.events import InviteAnswered, InviteFailed, SessionEnded
+from sip.core.events import InviteAnswered, InviteFailed, InviteProgress, SessionEnded
 from sip.core.hop import Hop
 from sip.transport.tcp import StreamLimits
 
@@ -276,3 +277,54 @@ async def test_contact_by_a_transport_that_is_not_served_is_met_where_the_call_c
     a.agent.receive_datagram(invite.encode(), b.hop("udp"), now)
     (session,) = a.agent.sessions.values()
     assert session.hop == b.hop("udp")
+
+
+async def test_call_that_rings_outlives_its_connection(peer: Callable[..., Peer]) -> None:
+    a = peer()
+
+    async def ring(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+        kept = [line for line in lines if line.startswith((b"Via", b"From", b"To", b"Call-ID", b"CSeq"))]
+        head = b"\r\n".join([b"SIP/2.0 180 Ringing", *kept, b"Content-Length: 0", b"", b""])
+        writer.write(head.replace(b"To: <sip:b@x>", b"To: <sip:b@x>;tag=b"))
+        writer.close()
+
+    server = await asyncio.start_server(ring, "127.0.0.1", 0)
+    a.call(Hop("tcp", *server.sockets[0].getsockname()))
+    await a.told(InviteProgress)
+    await until(lambda: a.tcp.connections == 0)
+    assert not any(isinstance(event, InviteFailed) for event in a.events)
+    server.close()
+
+
+def _without_certificate(authority: Authority) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=authority.file)
+    context.check_hostname = False
+    return context
+
+
+async def test_client_without_certificate_is_sent_away_where_one_is_wanted(
+    peer: Callable[..., Peer], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    b = peer(tls=authority.settings("127.0.0.1", wants_client_certificates=True))
+    async with asyncio.timeout(5):
+        with suppress(OSError):
+            reader, writer = await asyncio.open_connection(*b.tls.address, ssl=_without_certificate(authority))
+            writer.write(OPTIONS % (1, 1))
+            assert await reader.read() == b""
+    assert not b.events
+
+
+async def test_client_without_certificate_cannot_take_the_calls_of_a_port(
+    peer: Callable[..., Peer], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    b = peer(tls=authority.settings("127.0.0.1"))
+    reader, writer = await asyncio.open_connection(*b.tls.address, ssl=_without_certificate(authority))
+    writer.write((OPTIONS % (1, 1)).replace(b"127.0.0.1:9;", b"127.0.0.1:5061;alias;"))
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(b"SIP/2.0 200 ")
+    assert Hop("tls", "127.0.0.1", 5061) not in b.tls._connections
+    assert b.tls.connections == 1
+    writer.close()
