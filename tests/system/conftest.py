@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,14 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.ports import free_udp_port
+
 ROOT = Path(__file__).parents[2]
 STOP_SECONDS_MAX = 20.0
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -28,8 +23,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {
         **os.environ,
         "AXBRIDGE_DATA_FOLDER": str(tmp_path / "data"),
-        "AXBRIDGE_SIP__PORT": str(free_port(socket.SOCK_DGRAM)),
-        "AXBRIDGE_API__PORT": str(free_port(socket.SOCK_STREAM)),
+        "AXBRIDGE_SIP__PORT": str(free_udp_port("127.0.0.1")),
+        "AXBRIDGE_API__PORT": str(free_udp_port("127.0.0.1")),
         "AXBRIDGE_MEDIA__PORT_MIN": "28000",
         "AXBRIDGE_MEDIA__PORT_MAX": "28999",
         "COLUMNS": "200",
@@ -41,7 +36,7 @@ def demo(tmp_path: Path) -> Path:
     """The demo's provisioning with a trunk port that is free here."""
     text = (ROOT / "conf/demo.toml").read_text()
     path = tmp_path / "demo.toml"
-    path.write_text(text.replace("5090", str(free_port(socket.SOCK_DGRAM))))
+    path.write_text(text.replace("5090", str(free_udp_port("127.0.0.1"))))
     return path
 
 
