@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from engine.b2bua.source_guard import SourceGuard
 from engine.domain.directory import Directory
-from engine.domain.facts import SipAccountFacts
+from engine.domain.facts import SipAccountFacts, TrunkFacts
 from engine.domain.number import InvalidNumber, NumberFormat, from_trunk_format
 from engine.domain.routing import trunk_number_format
 from sip.core.digest import DigestAuthenticator, Verdict, parse_credentials
@@ -56,7 +56,7 @@ class Admission:
             number_format = trunk_number_format(trunk)
             return Caller(
                 number=_number(_calling_user(request), number_format),
-                dialled=_number(_user(request.uri_text), number_format),
+                dialled=_number(_dialled_user(request, trunk), number_format),
                 behind_nat=False,
             )
         account = self.authenticate(request, source, now)
@@ -89,6 +89,17 @@ class Admission:
         # The same answer for an unknown user as for a wrong password: it tells nobody which users there are.
         self._guard.authentication_failed(source, now)
         return Refusal(403)
+
+
+def _dialled_user(request: Request, trunk: TrunkFacts) -> str:
+    """A carrier at which we are registered may call our contact itself; what was dialled then stands in To.
+
+    A registrar's proxy puts the contact into the Request-URI and leaves To as it was (RFC 3261 §16.5, §8.1.1.2).
+    """
+    user = _user(request.uri_text)
+    if trunk.registration is not None and user == trunk.registration.username:
+        return _user(request.to.uri_text)
+    return user
 
 
 def _calling_user(request: Request) -> str:
