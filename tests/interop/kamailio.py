@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
+from sip.transport.tls import TlsSettings
 from tests.interop.site import wait_for
 
 END_SECONDS_MAX = 5.0
@@ -50,6 +50,7 @@ request_route {{
         if (!is_method("ACK")) {{ sl_send_reply("404", "No Route"); }}
         exit;
     }}
+{challenge}
     record_route();
 {destinations}
     if (!lookup("location")) {{ sl_send_reply("404", "Not Found"); exit; }}
@@ -62,23 +63,15 @@ route[REGISTER] {{
         exit;
     }}
     save("location");
-    xlog("L_WARN", "axbridge-test: saved $tU, CSeq $cs, $hdr(Expires) seconds\\n");
+    xlog("L_WARN", "axbridge-test: saved $tU, CSeq $cs, Call-ID $ci, $hdr(Expires) seconds\\n");
 }}
 """
-
-
-@dataclass(frozen=True)
-class ServerCertificate:
-    """PEM files."""
-
-    certificate_file: Path
-    key_file: Path
 
 
 class Kamailio:
     """``destinations`` says to which URI requests for a user go; any other user's go to whoever
     has registered that name, or, with ``dialled_numbers_at_contact_of``, all calls that name no such user go to that
-    contact with the dialled number in To alone.
+    contact with the dialled number in To alone. ``challenges_calls_from`` is a host whose calls must show credentials.
     """
 
     def __init__(
@@ -89,34 +82,39 @@ class Kamailio:
         port: int,
         destinations: dict[str, str],
         tls_port: int = 0,
-        certificate: ServerCertificate | None = None,
-        authorities_file: Path | None = None,
+        tls_settings: TlsSettings | None = None,
         realm: str = "carrier.example",
         password: str = "a-password",
         algorithm: str = "MD5",
         expires_seconds_max: int = 600,
         dialled_numbers_at_contact_of: str = "",
+        challenges_calls_from: str = "",
     ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
         self.host, self.port, self.tls_port, self.realm = host, port, tls_port, realm
         listens = [f"listen=udp:{host}:{port}"]
         tls = ""
-        if certificate is not None:
+        if tls_settings is not None:
             listens += [f"listen=tls:{host}:{tls_port}", "enable_tls=yes"]
             tls = f'loadmodule "tls.so"\nmodparam("tls", "config", "{folder / "tls.cfg"}")'
+            own = f"private_key = {tls_settings.key_file}\ncertificate = {tls_settings.certificate_file}\n"
             (folder / "tls.cfg").write_text(
-                "[server:default]\nmethod = TLSv1.2+\nverify_certificate = no\nrequire_certificate = no\n"
-                f"private_key = {certificate.key_file}\ncertificate = {certificate.certificate_file}\n"
-                "[client:default]\nmethod = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\n"
-                f"ca_list = {authorities_file}\n"
-                f"private_key = {certificate.key_file}\ncertificate = {certificate.certificate_file}\n"
+                f"[server:default]\nmethod = TLSv1.2+\nverify_certificate = no\nrequire_certificate = no\n{own}"
+                f"[client:default]\nmethod = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\n{own}"
+                f"ca_list = {tls_settings.authorities_file}\n"
             )
         rules = [
             f'    if ($rU == "{user}") {{ $du = "{uri}"; t_relay(); exit; }}' for user, uri in destinations.items()
         ]
         if dialled_numbers_at_contact_of:
             rules.append(f'    $rU = "{dialled_numbers_at_contact_of}";')
+        challenge = ""
+        if challenges_calls_from:
+            challenge = (
+                f'    if ($si == "{challenges_calls_from}" && !pv_proxy_authenticate("{realm}", "{password}", "0"))'
+                f' {{ proxy_challenge("{realm}", "1"); exit; }}\n    consume_credentials();'
+            )
         config = folder / "kamailio.cfg"
         config.write_text(
             _SCRIPT.format(
@@ -125,6 +123,7 @@ class Kamailio:
                 algorithm="" if algorithm == "MD5" else algorithm,
                 expires_seconds_max=expires_seconds_max,
                 destinations="\n".join(rules),
+                challenge=challenge,
                 realm=realm,
                 password=password,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.interop.lane import CALLEE_HZ, Lane
 from tests.interop.ports import free_udp_port
 from tests.interop.rtp_phone import power_at
 from tests.interop.sipp import Sipp
+from tests.interop.site import wait_for
 
 pytestmark = pytest.mark.peer
 
@@ -45,6 +47,20 @@ class Edge:
         arguments = {"destinations": destinations} | arguments
         self.kamailio = Kamailio(self.folder / "kamailio", host=lane.callee_host, port=lane.callee_port, **arguments)
         return self.kamailio
+
+    def load_trunk(self, *lines: str) -> None:
+        """The lane's trunk once more, with further keys or other values."""
+        lane = self.lane
+        values = {"host": f'"{lane.callee_host}"', "port": str(lane.callee_port)}
+        values |= {key: value for key, _, value in (line.partition(" = ") for line in lines)}
+        sources = [f"{lane.caller_host}:{lane.caller_port}", lane.callee_host]
+        lane.site.load(
+            f'[[trunks]]\ncode = "{lane.code}"\ncarrier = "{lane.code}"\nname = "Lane"\nsource_addresses = {sources}\n'
+            + "\n".join(f"{key} = {value}" for key, value in values.items())
+        )
+
+    def engine_says(self, sentence: str) -> bool:
+        return sentence in (self.lane.site.folder / "engine.log").read_text()
 
     def customer_phone(self, **arguments: Any) -> Baresip:
         self.customer = Baresip(
@@ -151,3 +167,72 @@ def test_customer_calls_through_the_proxy(edge: Edge) -> None:
     assert (cdr["direction"], cdr["cause"], cdr["release_side"]) == ("b_to_a", "normal", "callee")
     recording = lane.assert_talked(cdr, 0.5)
     assert power_at(recording.caller[-2400:], CALLEE_HZ) > 0.9
+
+
+# The registrar --------------------------------------------------------------------------------------------------------
+
+USERNAME, PASSWORD = "shop-4711", "what-the-carrier-gave-us"
+
+
+def registration(realm: str, expires_seconds: int = 600, password: str = PASSWORD) -> str:
+    return (
+        f'registration = {{ username = "{USERNAME}", password = "{password}", realm = "{realm}", '
+        f"expires_seconds = {expires_seconds} }}"
+    )
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
+def test_engine_registers_to_the_carrier_and_refreshes(edge: Edge, algorithm: str) -> None:
+    kamailio = edge.start(password=PASSWORD, algorithm=algorithm)
+    edge.load_trunk(registration(kamailio.realm))
+    wait_for("registration", lambda: edge.engine_says(f"trunk {edge.lane.code} is registered"))
+    assert len(kamailio.seen(f"saved {USERNAME}, CSeq .*600 seconds")) == 1
+    edge.load_trunk(registration(kamailio.realm, expires_seconds=300))  # what changes is registered anew, at once
+    second = wait_for("the refresh", lambda: kamailio.seen(f"saved {USERNAME}, CSeq .*300 seconds"))
+    first = kamailio.seen(f"saved {USERNAME}, CSeq .*600 seconds")
+    assert call_id_and_cseq(second[0])[0] == call_id_and_cseq(first[0])[0]
+    assert call_id_and_cseq(second[0])[1] > call_id_and_cseq(first[0])[1]
+    assert not edge.engine_says(f"trunk {edge.lane.code} is not registered")
+
+
+def call_id_and_cseq(line: str) -> tuple[str, int]:
+    found = re.search(r"CSeq (\d+), Call-ID (\S+),", line)
+    assert found is not None, line
+    return found[2], int(found[1])
+
+
+def test_wrong_password_at_the_carrier_is_told_and_not_tried_at_once_again(edge: Edge) -> None:
+    kamailio = edge.start(password=PASSWORD)
+    edge.load_trunk(registration(kamailio.realm, password="another"))
+    wait_for("refusal", lambda: edge.engine_says(f"trunk {edge.lane.code} is not registered: 401"))
+    asked = len(kamailio.seen("REGISTER"))
+    time.sleep(1.5)
+    assert len(kamailio.seen("REGISTER")) == asked == 2  # without credentials, and with
+    assert not kamailio.seen("saved")
+
+
+def test_carrier_calls_the_registered_contact(edge: Edge) -> None:
+    """The Request-URI is the contact that we registered (RFC 3261 §16.5), and the dialled number stands in To alone."""
+    lane = edge.lane
+    places = {lane.a: f"sip:{CUSTOMER_HOST}:{edge.agent_port}"}
+    kamailio = edge.start(password=PASSWORD, destinations=places, dialled_numbers_at_contact_of=USERNAME)
+    edge.load_trunk(registration(kamailio.realm))
+    wait_for("registration", lambda: kamailio.seen("saved"))
+    customer, agent = edge.customer_phone(), edge.agent_phone("callee_hangs_up", duration_ms=300)
+    customer.command("dial", f"sip:{lane.x}@{lane.callee_host}:{lane.callee_port}")
+    customer.wait_event("CALL_ESTABLISHED")
+    agent.wait()
+    customer.wait_event("CALL_CLOSED")
+    lane.assert_talked(lane.cdr(), 0.3)
+
+
+def test_carrier_asks_for_credentials_of_a_call(edge: Edge) -> None:
+    """407 to INVITE, which is sent again with what the trunk's registration says."""
+    lane = edge.lane
+    kamailio = edge.start(password=PASSWORD, challenges_calls_from=lane.engine_host)
+    edge.load_trunk(registration(kamailio.realm))
+    customer = edge.customer_phone(answers=True)
+    lane.caller("caller_hangs_up", duration_ms=300).wait()
+    customer.wait_event("CALL_CLOSED")
+    assert len(kamailio.seen("INVITE")) == 2
+    lane.assert_talked(lane.cdr(), 0.3)
