@@ -58,7 +58,7 @@ class Baresip:
         self.events: list[dict[str, Any]] = []
         self._own = f"{host}:{self.port}"
         self._waiting = b""
-        control = _free_tcp_port(host)
+        control = free_tcp_port(host)
         _write_tone(folder / "microphone.wav", frequency_hz)
         account = [
             f"<sip:{username}@{registrar or host}>", "audio_codecs=PCMA", f"regint={60 if registrar else 0}",
@@ -194,7 +194,7 @@ def _write_tone(path: Path, frequency_hz: float) -> None:
         file.writeframes(tone(TONE_SECONDS * 8000, frequency_hz).tobytes())
 
 
-def _free_tcp_port(host: str) -> int:
+def free_tcp_port(host: str) -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])

@@ -96,7 +96,8 @@ class Kamailio:
         listens = [f"listen=udp:{host}:{port}"]
         tls = ""
         if tls_settings is not None:
-            listens += [f"listen=tls:{host}:{tls_port}", "enable_tls=yes"]
+            # Without a source address its connections come from wherever the route to the engine begins.
+            listens += [f"listen=tls:{host}:{tls_port}", "enable_tls=yes", f"tcp_source_ipv4={host}"]
             tls = f'loadmodule "tls.so"\nmodparam("tls", "config", "{folder / "tls.cfg"}")'
             own = f"private_key = {tls_settings.key_file}\ncertificate = {tls_settings.certificate_file}\n"
             (folder / "tls.cfg").write_text(

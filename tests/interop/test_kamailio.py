@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from tests.interop.baresip import Baresip
-from tests.interop.conftest import has_failed
+from sip.transport.tls import TlsSettings
+from tests.interop.baresip import Baresip, free_tcp_port
+from tests.interop.conftest import check_after, end_calls_of, has_failed, lane_indexes
 from tests.interop.kamailio import Kamailio
 from tests.interop.lane import CALLEE_HZ, Lane
 from tests.interop.ports import free_udp_port
 from tests.interop.rtp_phone import power_at
 from tests.interop.sipp import Sipp
-from tests.interop.site import wait_for
+from tests.interop.site import Site, wait_for
+from tests.unit.sip.stream_lane import Authority
 
 pytestmark = pytest.mark.peer
 
@@ -236,3 +238,102 @@ def test_carrier_asks_for_credentials_of_a_call(edge: Edge) -> None:
     customer.wait_event("CALL_CLOSED")
     assert len(kamailio.seen("INVITE")) == 2
     lane.assert_talked(lane.cdr(), 0.3)
+
+
+# TLS ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def tls_site(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Site]:
+    """An engine with a certificate of its own, which verifies the servers that it connects to."""
+    own = authority.settings("127.0.0.1")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AXBRIDGE_SIP__TLS_PORT", str(free_tcp_port("127.0.0.1")))
+        environment.setenv("AXBRIDGE_SIP__TLS_CERTIFICATE_FILE", own.certificate_file)
+        environment.setenv("AXBRIDGE_SIP__TLS_KEY_FILE", own.key_file)
+        environment.setenv("AXBRIDGE_SIP__TLS_AUTHORITIES_FILE", own.authorities_file)
+        made = TlsSite(tmp_path_factory.mktemp("tls-site"))
+    try:
+        made.start()
+        yield made
+    finally:
+        codes = made.stop()
+    assert codes == {"engine": 0, "media": 0}
+
+
+class TlsSite(Site):
+    @property
+    def tls_port(self) -> int:
+        return int(self._environment["AXBRIDGE_SIP__TLS_PORT"])
+
+
+@pytest.fixture
+def tls_edge(tls_site: TlsSite, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Edge]:
+    lane = Lane(tls_site, tmp_path / "lane", next(lane_indexes))
+    made = Edge(lane, tmp_path)
+    yield made
+    made.close()
+    lane.close()
+    if has_failed(request.node):
+        end_calls_of(tls_site, [lane])
+    else:
+        check_after(tls_site, [lane])
+
+
+def start_tls(edge: Edge, shown: TlsSettings) -> Kamailio:
+    """Kamailio that takes calls by TLS, shows that certificate and brings the customer's calls by TLS."""
+    site = edge.lane.site
+    assert isinstance(site, TlsSite)
+    port = free_tcp_port(edge.lane.callee_host)
+    kamailio = edge.start(
+        tls_port=port, tls_settings=shown, engine_uri=f"sip:{site.host}:{site.tls_port};transport=tls"
+    )
+    edge.load_trunk('transport = "tls"', f"port = {port}")
+    return kamailio
+
+
+def test_calls_go_by_tls_and_the_customer_by_udp(tls_edge: Edge, authority: Authority) -> None:
+    """Kamailio names itself twice in the route set, once for each side (RFC 5658), and our requests take both."""
+    lane = tls_edge.lane
+    kamailio = start_tls(tls_edge, authority.settings(lane.callee_host))
+    customer = tls_edge.customer_phone(answers=True)
+    lane.caller("caller_hangs_up", duration_ms=400).wait()
+    customer.wait_event("CALL_CLOSED")
+    assert kamailio.seen("INVITE from tls")
+    assert kamailio.seen(f"BYE from tls, Route: <sip:{lane.callee_host}:{kamailio.tls_port};transport=tls;.*r2=on")
+    lane.assert_talked(lane.cdr(), 0.4)
+
+
+def test_customer_calls_and_hangs_up_by_tls(tls_edge: Edge, authority: Authority) -> None:
+    lane = tls_edge.lane
+    kamailio = start_tls(tls_edge, authority.settings(lane.callee_host))
+    customer, agent = tls_edge.customer_phone(), tls_edge.agent_phone("callee_answers")
+    customer.command("dial", f"sip:{lane.x}@{lane.callee_host}:{lane.callee_port}")
+    customer.wait_event("CALL_ESTABLISHED")
+    time.sleep(0.4)
+    customer.command("hangup")
+    agent.wait()
+    assert kamailio.seen("BYE from tls")
+    cdr = lane.cdr()
+    assert (cdr["direction"], cdr["cause"], cdr["release_side"]) == ("b_to_a", "normal", "caller")
+    lane.assert_talked(cdr, 0.4)
+
+
+@pytest.mark.parametrize("fault", ["another name", "another authority"])
+def test_wrong_certificate_gets_no_call(tls_edge: Edge, authority: Authority, tmp_path: Path, fault: str) -> None:
+    lane = tls_edge.lane
+    if fault == "another name":
+        shown = authority.settings("127.0.0.99")
+    else:
+        shown = Authority(tmp_path, "impostor").settings(lane.callee_host, trusts=authority)
+    kamailio = start_tls(tls_edge, shown)
+    lane.caller("caller_refused").wait()
+    assert not kamailio.seen("INVITE")
+    cdr = lane.cdr()
+    assert cdr["cause"] != "normal"
+    lane.assert_never_talked(cdr)
