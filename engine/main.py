@@ -137,6 +137,7 @@ async def run_engine(settings: Settings) -> None:
             **asdict(user_agent.counters),
             **controller.counters,
             **controller.guard.counters,
+            "gateway_failovers": controller.gateway_failovers,
             "unsendable": endpoint.unsendable,
             "records_waiting": keeper.waiting,
         }

@@ -32,6 +32,8 @@ class Refusal:
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
+    reason: str | None = None
+    """The reason phrase, where it is not the status's own."""
 
 
 class Admission:

@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.admission import Admission, Refusal
 from engine.b2bua.call_timers import CallTimers
+from engine.b2bua.callee_leg import CalleeLeg
 from engine.b2bua.dialler import Dialler, OwnHosts, Unreachable
 from engine.b2bua.gateway_locator import GatewayLocator
 from engine.b2bua.info_relay import InfoRelay
 from engine.b2bua.media_desk import MediaDesk
 from engine.b2bua.outcome import REFUSAL_TEXTS, cause_of_failure, reason_header
+from engine.b2bua.reception import Admitted, Reception, TurnedAway
 from engine.b2bua.registration import Registration
 from engine.b2bua.renegotiation import METHODS as RENEGOTIATION_METHODS
 from engine.b2bua.renegotiation import Renegotiator
@@ -26,19 +28,16 @@ from engine.b2bua.source_guard import SourceGuard
 from engine.b2bua.trunk_watch import TrunkWatch
 from engine.domain import events as call_events
 from engine.domain.call import Call, CallPolicy, CallState, milliseconds
-from engine.domain.call_limits import CallLimits
 from engine.domain.cause import CODES, Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
 from engine.domain.charging import Rate
 from engine.domain.credit_book import REFUSED, CreditBook
 from engine.domain.directory import Directory
 from engine.domain.events import CallEvent, CallOutput, Leg, TimerKind
-from engine.domain.gateways import FAILOVER_CAUSES
-from engine.domain.routing import Direction, NoRoute, Parties, Route, route_axb
+from engine.domain.routing import Direction, Route
 from media import plane
 from sip.core import events as sip_events
 from sip.core.session import Session, SessionState
-from sip.core.transactions.states import State as TransactionState
 from sip.core.user_agent import UserAgent
 
 
@@ -89,18 +88,24 @@ class Controller:
         self._settings = settings
         self._user_agent = user_agent
         self.guard = guard
-        self._admission = admission
         self.registration = registration
         self._new_call_id = new_call_id
         self._to_monotonic = to_monotonic
         self._timers = CallTimers()
-        self._limits = CallLimits()
+        self._reception = Reception(directory, admission, settings.calls_max)
         self._calls_by_tenant: dict[int, dict[str, ActiveCall]] = {}
-        self._dialler = Dialler(user_agent, registration, settings.own_hosts, settings.realm, locator, random)
+        dialler = Dialler(user_agent, registration, settings.own_hosts, settings.realm, locator, random)
+        self._callee_leg = CalleeLeg(
+            user_agent,
+            dialler,
+            self._timers,
+            settings.gateway_silence_seconds,
+            dialled=lambda active, session: self.leg_made(active.call_id, session.call_id),
+        )
         self.trunk_watch = TrunkWatch(
             user_agent=user_agent,
             directory=directory,
-            health=self._dialler.health,
+            health=dialler.health,
             locator=locator,
             ping_seconds=settings.gateway_ping_seconds,
             own_host=settings.own_hosts.towards,
@@ -167,9 +172,14 @@ class Controller:
         while (due := self._timers.pop_due(now)) is not None:
             active, kind = due
             if kind is TimerKind.GATEWAY:
-                self._gateway_silent(active, now)
+                self._callee_leg.gateway_silent(active, now)
             else:
                 self._feed(active, call_events.TimerFired(kind), now)
+
+    @property
+    def gateway_failovers(self) -> int:
+        """Calls that went on to another gateway."""
+        return self._callee_leg.failovers
 
     def next_deadline(self) -> float | None:
         return self._timers.next_deadline()
@@ -177,29 +187,21 @@ class Controller:
     # SIP events ---------------------------------------------------------------------------------------------------
 
     def _incoming_invite(self, event: sip_events.IncomingInvite, now: float) -> None:
-        caller = self._admission.identify(event.request, event.source, now)
-        if isinstance(caller, Refusal):
-            # A stranger, or a phone that has not shown its credentials yet: no call, so no record.
-            self.counters["invites_challenged_or_refused"] += 1
-            self._user_agent.reject(event.session, caller.status, now, headers=caller.headers, once=True)
-            return
-        now_ms = milliseconds(now)
-        call_id = self._new_call_id(now)
-        route = route_axb(self.directory, caller=caller.number, dialled=caller.dialled, now_ms=now_ms)
-        if isinstance(route, NoRoute):
-            self._refuse(event.session, call_id, route.parties, route.cause, now)
-            return
-        if not event.request.body:
-            # An INVITE without an offer: we have none to make until the callee's is known (RFC 3261 §13.2.1).
-            self._refuse(event.session, call_id, route.parties, Cause.INCOMPATIBLE_MEDIA, now)
-            return
-        limited = "engine" if len(self.calls) >= self._settings.calls_max else self._limits.begin(route.limits, now)
-        if limited is not None:
-            self.counters[f"limited_by_{limited}"] += 1
-            self._refuse(event.session, call_id, route.parties, Cause.CAPACITY, now)
-            return
-        event.session.use_source = caller.behind_nat
-        self._start(event, call_id, route, now)
+        session = event.session
+        match self._reception.receive(event, len(self.calls), now):
+            case Refusal() as refusal:
+                # A stranger, or a phone that has not shown its credentials yet: no call, so no record.
+                self.counters["invites_challenged_or_refused"] += 1
+                self._user_agent.reject(
+                    session, refusal.status, now, headers=refusal.headers, reason_phrase=refusal.reason, once=True
+                )
+            case TurnedAway() as turned_away:
+                if turned_away.limited_by is not None:
+                    self.counters[f"limited_by_{turned_away.limited_by}"] += 1
+                self._turn_away(session, turned_away, now)
+            case Admitted(route=route, behind_nat=behind_nat):
+                session.use_source = behind_nat
+                self._start(event, self._new_call_id(now), route, now)
 
     def _start(self, event: sip_events.IncomingInvite, call_id: str, route: Route, now: float) -> None:
         cdr = Cdr.started(call_id, route.parties, milliseconds(now))
@@ -215,10 +217,11 @@ class Controller:
         self._calls_by_tenant.setdefault(route.tenant_id, {})[call_id] = active
         self._perform(active, call.start(now), now)
 
-    def _refuse(self, session: Session, call_id: str, parties: Parties, cause: Cause, now: float) -> None:
-        """Turns a call away before it has begun, and records that."""
+    def _turn_away(self, session: Session, turned_away: TurnedAway, now: float) -> None:
+        """Refuses a call before it has begun, and records that."""
+        call_id, cause = self._new_call_id(now), turned_away.cause
         self.leg_made(call_id, session.call_id)
-        cdr = Cdr.started(call_id, parties, milliseconds(now))
+        cdr = Cdr.started(call_id, turned_away.parties, milliseconds(now))
         cdr.state = CdrState.ENDED
         cdr.ended_at_ms = cdr.started_at_ms
         cdr.cause, cdr.release_side = cause, ReleaseSide.PLATFORM
@@ -235,7 +238,7 @@ class Controller:
     def _progress(self, event: sip_events.InviteProgress, now: float) -> None:
         active = event.session.owner
         if isinstance(active, ActiveCall):
-            self._heard_of_callee(active)
+            self._callee_leg.heard(active)
             # Of several phones that ring, none has the floor yet: the caller hears his own ringing tone.
             media = b"" if active.forks else event.response.body
             self._feed(active, call_events.CalleeRinging(media), now)
@@ -248,9 +251,7 @@ class Controller:
             # It crossed our CANCEL (RFC 3261 §9.1), or is a gateway's that we had given up.
             self._user_agent.bye(session, now)
             return
-        self._heard_of_callee(active)
-        active.callee = session
-        self._cancel_forks(active, now, but=session)
+        self._callee_leg.answered(active, session, now)
         self._feed(active, call_events.CalleeAnswered(event.response.body), now)
 
     def _failed(self, event: sip_events.InviteFailed, now: float) -> None:
@@ -258,67 +259,9 @@ class Controller:
         if not isinstance(active, ActiveCall):
             return
         cause = cause_of_failure(event.status, timed_out=event.response is None and event.status == 408)
-        if self._others_ring_on(active, event) or self._fails_over(active, cause, now):
-            event.session.owner = None
-            return
-        if active.forks:
-            active.callee = event.session
-        self._cancel_forks(active, now, but=event.session)
-        self._feed(active, call_events.CalleeFailed(cause, event.status), now)
-        self._session_over(active, event.session)
-
-    def _others_ring_on(self, active: ActiveCall, event: sip_events.InviteFailed) -> bool:
-        """One of several softphones has declined, or is not there; a 6xx speaks for all (RFC 3261 §16.7 step 5)."""
-        if event.session not in active.forks or active.call.state is CallState.ENDED or event.status >= 600:
-            return False
-        active.forks.remove(event.session)
-        if not active.forks:
-            return False
-        if event.session is active.callee:
-            active.callee = active.forks[0]
-        return True
-
-    def _cancel_forks(self, active: ActiveCall, now: float, *, but: Session | None) -> None:
-        """The other softphones stop ringing; what they answer still is no affair of the call."""
-        forks, active.forks = active.forks, []
-        for session in forks:
-            if session is not but:
-                session.owner = None
-                self._user_agent.cancel(session, now)
-
-    def _fails_over(self, active: ActiveCall, cause: Cause, now: float) -> bool:
-        """Whether another gateway is tried instead of telling the caller."""
-        if cause not in FAILOVER_CAUSES or active.call.state is not CallState.DIALLING:
-            return False
-        if not self._dialler.fail_over(active, now):
-            return False
-        self.counters["gateway_failovers"] += 1
-        self._dialled(active, now)
-        return True
-
-    def _dialled(self, active: ActiveCall, now: float) -> None:
-        """An INVITE has gone to the callee, or to the next gateway towards him."""
-        sessions = active.forks or ([active.callee] if active.callee is not None else [])
-        for session in sessions:
-            self.leg_made(active.call_id, session.call_id)
-        if active.gateways_left:
-            self._timers.set(active, TimerKind.GATEWAY, now + self._settings.gateway_silence_seconds)
-
-    def _gateway_silent(self, active: ActiveCall, now: float) -> None:
-        """Not even a 100: the next gateway gets the call long before timer B would say so (RFC 3261 §17.1.1.2)."""
-        session = active.callee
-        if session is None or session.client is None or session.client.state is not TransactionState.CALLING:
-            return
-        if self._fails_over(active, Cause.TIMEOUT, now):
-            session.owner = None
-            self._user_agent.cancel(session, now)
-
-    def _heard_of_callee(self, active: ActiveCall) -> None:
-        """From here on another gateway could only disturb."""
-        if active.gateway is not None:
-            self._dialler.health.answered(active.gateway)
-            active.offer = b""
-            active.gateways_left = []
+        if self._callee_leg.failed(active, event.session, event.status, cause, now):
+            self._feed(active, call_events.CalleeFailed(cause, event.status), now)
+            self._session_over(active, event.session)
 
     def _cancelled(self, event: sip_events.InviteCancelled, now: float) -> None:
         active = event.session.owner
@@ -442,16 +385,12 @@ class Controller:
 
     def _dial(self, active: ActiveCall, output: call_events.Dial, now: float) -> None:
         try:
-            self._dialler.dial(active, output.media, now)
+            self._callee_leg.dial(active, output.media, now)
         except Unreachable:
             self._feed(active, call_events.CalleeFailed(Cause.TRUNK_FAILURE), now)
-        else:
-            self._dialled(active, now)
 
     def _cancel_dial(self, active: ActiveCall, output: call_events.CancelDial, now: float) -> None:
-        self._cancel_forks(active, now, but=active.callee)
-        if active.callee is not None:
-            self._user_agent.cancel(active.callee, now)
+        self._callee_leg.cancel(active, now)
 
     def _ring(self, active: ActiveCall, output: call_events.Ring, now: float) -> None:
         if active.caller is None:
@@ -498,7 +437,7 @@ class Controller:
         if self.calls.pop(active.call_id, None) is None:
             return
         tenant_id = active.route.tenant_id
-        self._limits.end(limit.key for limit in active.route.limits)
+        self._reception.leave(active.route)
         tenant_calls = self._calls_by_tenant[tenant_id]
         del tenant_calls[active.call_id]
         if not tenant_calls:

@@ -162,6 +162,25 @@ def test_an_unknown_method_is_told_what_is_allowed(world: World) -> None:
     assert world.a.responses("NOTIFY") == [405]
 
 
+def test_a_malformed_identity_is_refused_with_a_reason_and_leaves_nothing(world: World) -> None:
+    world.a.node.user_agent.invite(
+        target=f"sip:+861065600000@{history.ENGINE.host}",
+        hop=history.ENGINE,
+        from_=f"<sip:{history.a_number(0)}@{history._host(0)}>",
+        to=f"<sip:x@{history.ENGINE.host}>",
+        now=world.timeline.now,
+        body=SDP,
+        headers=[("P-Asserted-Identity", '"unclosed <sip:1@x>')],
+    )
+    world.a.node.flush()
+    world.pass_seconds(70)
+    (failure,) = [event for event in world.a.heard if isinstance(event, sip_events.InviteFailed)]
+    assert failure.status == 400
+    assert failure.response is not None
+    assert "P-Asserted-Identity" in failure.response.reason
+    assert not world.engine.node.user_agent.sessions
+
+
 def test_the_first_of_two_softphones_to_answer_has_the_call(world: World) -> None:
     registration = world.engine.controller.registration
     assert isinstance(registration, history.Softphones)
