@@ -20,7 +20,7 @@ from sip.core.message import Response
 from sip.core.session import OutgoingRequest, Resend, Session, SessionRefresh, SessionState
 from sip.core.transactions.client_invite import ClientInviteTransaction, Retry
 from sip.core.transactions.states import Input, State
-from sip.core.transactions.transaction import ACK, PASS, RESEND
+from sip.core.transactions.transaction import ACK, PASS, RESEND, STOP
 from sip.core.user_agent_prack import UserAgentPrack
 from sip.errors import LocalFault
 
@@ -252,6 +252,8 @@ class UserAgentClient(UserAgentPrack):
                     # The peer's BYE has ended the session before any response came: nobody else gives the call up.
                     if transaction.cancel_lines is not None and not transaction.is_cancelled:
                         self._send_cancel(transaction, now)
+                    elif actions & STOP:  # a re-INVITE whose session is over: it need not be answered any more
+                        transaction.start_timeout(now)
                 elif status < 300:
                     self._answered_again(transaction, transaction.answered_tag, response, source, now)
             elif actions & RESEND:

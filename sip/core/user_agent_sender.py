@@ -12,6 +12,7 @@ from sip.core.session import OutgoingRequest, Resend, Session, SessionRefresh, S
 from sip.core.transaction_layer import ClientTransaction, client_key
 from sip.core.transactions.client_invite import ClientInviteTransaction, InviteOrigin, Retry
 from sip.core.transactions.client_non_invite import ClientNonInviteTransaction
+from sip.core.transactions.states import State
 from sip.core.user_agent_base import UserAgentBase
 from sip.core.via import MAGIC_COOKIE
 
@@ -191,7 +192,13 @@ class UserAgentSender(UserAgentBase):
     def _send_bye(self, session: Session, lines: str, now: float) -> None:
         session.state = SessionState.ENDING
         session.bye_lines = None
+        self._let_go_of_reinvite(session, now)
         self._send_in_dialog(session, "BYE", lines, "application/sdp", b"", now, user=session)
+
+    def _let_go_of_reinvite(self, session: Session, now: float) -> None:
+        """A re-INVITE of ours that has a 1xx waits without a timer; once the session ends it is to end too."""
+        if session.pending_client and session.client is not None and session.client.state is State.PROCEEDING:
+            session.client.start_timeout(now)
 
     def _send_cancel(self, transaction: ClientInviteTransaction, now: float) -> None:
         origin = transaction.origin

@@ -472,6 +472,7 @@ class UserAgentServer(UserAgentClient):
         client = session.client
         if client is not None and session.state <= SessionState.EARLY:
             self.cancel(session, now)
+        self._let_go_of_reinvite(session, now)
         self._end(session)
         self.events.append(SessionEnded(session, request))
 

@@ -207,6 +207,8 @@ class _World:
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(_STARTS)), _STEPS)
 @example("called", [("ask", "BYE", ""), ("answer", 0, 100, "p", "", False)])  # an INVITE that nobody cancelled
+@example("talking", [("ours", "INVITE"), ("answer", 0, 100, "p", "", False)])  # a re-INVITE that outlived its session
+@example("talking", [("ours", "INVITE"), ("answer", 0, 100, "p", "", False), ("ask", "BYE", "")])
 def test_hostile_peer_leaves_nothing_behind(start: str, steps: list[tuple[object, ...]]) -> None:
     world = _World()
     world.call()
