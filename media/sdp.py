@@ -7,6 +7,8 @@ telephone number in a ``p=`` line.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
@@ -15,11 +17,15 @@ from enum import StrEnum
 from typing import Final
 
 from media.errors import MalformedSdp, NoCommonCodec
+from media.rtp.srtp import KEY_OCTETS, SUITES, Crypto
 
 SDP_OCTETS_MAX: Final = 16_384
 MEDIA_LINES_MAX: Final = 8
 FORMATS_MAX: Final = 64
-PROFILES: Final = ("RTP/AVP", "RTP/AVPF")
+PLAIN_PROFILES: Final = ("RTP/AVP", "RTP/AVPF")
+SECURE_PROFILES: Final = ("RTP/SAVP", "RTP/SAVPF")
+PROFILES: Final = PLAIN_PROFILES + SECURE_PROFILES
+CRYPTO_MAX: Final = 8
 
 # RFC 3551 table 4: payload types that need no rtpmap. 13 is comfort noise (RFC 3389).
 STATIC_CODECS: Final[Mapping[int, tuple[str, int]]] = {
@@ -90,6 +96,9 @@ class MediaLine:
     direction: Direction = Direction.SENDRECV
     codecs: tuple[Codec, ...] = ()
     ptime_ms: int = 0
+    crypto: tuple[Crypto, ...] = ()
+    """What is usable of its keys, its first choice first: at least one on a line of RTP/SAVP, none on one of RTP/AVP.
+    They are the side's own and are never written to the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +168,11 @@ def parse(raw: bytes) -> Description:
     return Description(media, usable[0] if usable else -1)
 
 
-def serialise(description: Description, origin: Origin) -> bytes:
-    """Write a description anew: our address and port on the voice stream, every other stream refused."""
+def serialise(description: Description, origin: Origin, crypto: Crypto | None = None) -> bytes:
+    """Write a description anew: our address and port on the voice stream, every other stream refused.
+
+    The voice stream is RTP/SAVP with our own key where ``crypto`` is given, otherwise RTP/AVP, whatever it was.
+    """
     family = "IP6" if ":" in origin.address else "IP4"
     lines = [
         "v=0",
@@ -174,7 +186,10 @@ def serialise(description: Description, origin: Origin) -> bytes:
             lines.append(f"m={line.kind} 0 {line.profile} {' '.join(line.formats)}")
             continue
         payload_types = " ".join(str(codec.payload_type) for codec in line.codecs)
-        lines.append(f"m=audio {origin.port} {line.profile} {payload_types}")
+        profile = ("RTP/SAVP" if crypto else "RTP/AVP") + ("F" if line.profile.endswith("F") else "")
+        lines.append(f"m=audio {origin.port} {profile} {payload_types}")
+        if crypto is not None:
+            lines.append(f"a=crypto:{crypto.tag} {crypto.suite} inline:{base64.b64encode(crypto.key).decode()}")
         for codec in line.codecs:
             encoding = _USUAL_CASE.get(codec.encoding, codec.encoding)
             channels = f"/{codec.channels}" if codec.channels != 1 else ""
@@ -308,7 +323,8 @@ def _media(section: Sequence[str], session_address: str, session_direction: Dire
     port = _number(parts[1].split("/")[0], 65_535, "port")
     if kind not in ("audio", "video", "image", "application", "text", "message"):
         kind = "application"
-    relayed = kind == "audio" and profile in PROFILES and port != 0
+    crypto = _cryptos(section) if profile in SECURE_PROFILES else ()
+    relayed = kind == "audio" and port != 0 and (profile in PLAIN_PROFILES or bool(crypto))
     if not relayed:
         # A refused stream keeps its place (RFC 3264 §6), with nothing in it that could tell of the peer.
         known = profile if re.fullmatch(r"[A-Za-z/]{1,20}", profile) else "RTP/AVP"
@@ -338,8 +354,34 @@ def _media(section: Sequence[str], session_address: str, session_direction: Dire
         raise MalformedSdp("audio without an address")
     codecs = tuple(_codecs(formats, maps, fmtps))
     return MediaLine(
-        kind, port, profile, formats, address, rtcp_port, rtcp_address or address, direction, codecs, ptime_ms
+        kind, port, profile, formats, address, rtcp_port, rtcp_address or address, direction, codecs, ptime_ms, crypto
     )
+
+
+def _cryptos(section: Sequence[str]) -> tuple[Crypto, ...]:
+    """``crypto:<tag> <suite> inline:<key and salt>[|lifetime]`` (RFC 4568 §9.1).
+
+    Lines with other suites, with several keys, with an MKI or with session parameters are passed over: §5.1.3 and
+    §6.3 forbid to take up what one does not support.
+    """
+    found: list[Crypto] = []
+    for line in section[1:]:
+        if not line.startswith("a=crypto:"):
+            continue
+        parts = line.removeprefix("a=crypto:").split()
+        if len(parts) != 3 or parts[1] not in SUITES or not _DECIMAL.fullmatch(parts[0]):
+            continue
+        method, _, info = parts[2].partition(":")
+        encoded, *rest = info.split("|")
+        if method.lower() != "inline" or len(rest) > 1 or any(":" in part for part in rest):
+            continue
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            continue
+        if len(key) == KEY_OCTETS and len(found) < CRYPTO_MAX:
+            found.append(Crypto(int(parts[0]), parts[1], key))
+    return tuple(found)
 
 
 def _rtpmap(value: str, maps: dict[int, tuple[str, int, int]]) -> None:

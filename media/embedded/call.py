@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol
 
@@ -20,6 +20,7 @@ from media.rtp.block import Block, read_block
 from media.rtp.dtmf import KeyPress, read_event
 from media.rtp.latch import Address, Verdict
 from media.rtp.packet import is_rtp, parse
+from media.rtp.srtp import Crypto, Security
 
 log = logging.getLogger("media.calls")
 
@@ -62,6 +63,7 @@ class RelayedCall:
         "_event_types",
         "_laws",
         "_muted",
+        "_new_key",
         "_noise_types",
         "_offer",
         "_offerer",
@@ -89,7 +91,10 @@ class RelayedCall:
         session_ids: tuple[int, int],
         board: Switchboard,
         now: float,
+        new_key: Callable[[], bytes],
     ) -> None:
+        """``new_key`` makes the KEY_OCTETS of an SRTP key of ours, unguessable."""
+        self._new_key = new_key
         self.call_id = call_id
         self.legs = {Side.CALLER: caller, Side.CALLEE: callee}
         self.advertised = advertised
@@ -140,6 +145,7 @@ class RelayedCall:
         description = sdp.parse(raw)
         agreement = sdp.agree(self._offer, description)
         self._check_family(description)
+        self._check_security(side, description)
         if self.answered:
             self._settle(self._offerer, self._offer)
         self._settle(side, description)
@@ -174,7 +180,8 @@ class RelayedCall:
         for side, leg in self.legs.items():
             if leg.connected is not None:
                 send, keep, mark = self._sender(side.other), leg.packets.append, leg.arrivals.append
-                flow = (leg.connected.recv, leg.receive_octets, send, keep, mark, leg)
+                octets = DATAGRAM_OCTETS_MAX if leg.security is not None else leg.receive_octets
+                flow = (leg.receiver(), octets, send, keep, mark, leg)
                 self._board.connect_through(leg.connected.fileno(), flow)
 
     def flush(self, now: float) -> None:
@@ -260,6 +267,24 @@ class RelayedCall:
         if (":" in description.audio.address) != (":" in self.advertised):
             raise MalformedSdp("an address of another family than the call's")
 
+    def _check_security(self, side: Side, answer: sdp.Description) -> None:
+        """An answer has the profile of its offer, and one of its suites (RFC 4568 §5.1.2)."""
+        security, cryptos = self.legs[side].security, answer.audio.crypto
+        if security is None and cryptos:
+            raise MalformedSdp("an answer of RTP/SAVP to an offer of RTP/AVP")
+        if security is not None and not any(crypto.suite == security.local.suite for crypto in cryptos):
+            raise MalformedSdp("an answer without the suite of its offer's crypto")
+
+    def _secured(self, earlier: Security | None, cryptos: tuple[Crypto, ...]) -> Security | None:
+        """What a side's keys make of its security: our own key stays as long as its suite does."""
+        if not cryptos:
+            return None
+        for remote in cryptos:
+            if earlier is not None and remote.suite == earlier.local.suite:
+                return Security(replace(earlier.local, tag=remote.tag), remote, earlier)
+        remote = cryptos[0]
+        return Security(Crypto(remote.tag, remote.suite, self._new_key()), remote)
+
     def _sender(self, side: Side) -> Send:
         return discard if side in self._muted else self.legs[side].sender()
 
@@ -270,6 +295,7 @@ class RelayedCall:
             if codec.encoding in RECORDED_ENCODINGS and codec.kind[1:] == (8000, 1):
                 self._laws[codec.payload_type] = codec.encoding
         audio, leg = description.audio, self.legs[side]
+        leg.security = self._secured(leg.security, audio.crypto)
         noises = [codec.payload_type for codec in audio.codecs if codec.encoding == "CN"]
         self._noise_types.update(noises)
         leg.comfort_noise = bool(noises)
@@ -289,11 +315,13 @@ class RelayedCall:
     def _write(self, side: Side, description: sdp.Description) -> bytes:
         """A description for ``side``; the version counts up with each change (RFC 3264 §8)."""
         origin, leg = self._origins[side], self.legs[side]
-        body = sdp.serialise(description, sdp.Origin(0, 0, self.advertised, leg.port))
+        crypto = leg.security.local if leg.security is not None else None
+        body = sdp.serialise(description, sdp.Origin(0, 0, self.advertised, leg.port), crypto)
         if body != origin.written:
             origin.version += 1
             origin.written = body
-        return sdp.serialise(description, sdp.Origin(origin.session_id, origin.version, self.advertised, leg.port))
+        written = sdp.Origin(origin.session_id, origin.version, self.advertised, leg.port)
+        return sdp.serialise(description, written, crypto)
 
     def _receive_open(self, leg: Leg, other: Leg, now: float) -> None:
         """A datagram that the connected socket did not take: the side is not latched yet, or it is a stranger."""
@@ -304,6 +332,12 @@ class RelayedCall:
         self._judge(leg, other, data, (source[0], source[1]), now)
 
     def _judge(self, leg: Leg, other: Leg, data: bytes, source: Address, now: float) -> None:
+        if leg.security is not None:
+            try:
+                data = leg.security.unprotect(data)
+            except PeerFault:
+                leg.refused += 1
+                return
         if not is_rtp(data):
             leg.refused += 1
             return
@@ -375,7 +409,11 @@ class RelayedCall:
             leg.refused += 1
             return
         try:
+            if leg.security is not None:
+                data = leg.security.unprotect_rtcp(data)
             neutral = rtcp.neutralise(data)
+            if other.security is not None:
+                neutral = other.security.protect_rtcp(neutral)
         except PeerFault:
             leg.refused += 1
             return

@@ -34,6 +34,7 @@ from media.plane import (
     Side,
     StartRecording,
 )
+from media.rtp.srtp import KEY_OCTETS
 
 log = logging.getLogger("media.calls")
 
@@ -148,6 +149,7 @@ class Desk:
                 session_ids=(self._random_bits(62), self._random_bits(62)),
                 board=self._relay,
                 now=now,
+                new_key=lambda: self._random_bits(8 * KEY_OCTETS).to_bytes(KEY_OCTETS, "big"),
             )
         except OSError as error:
             caller.close()

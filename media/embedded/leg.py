@@ -19,6 +19,7 @@ from media.plane import Side
 from media.rtp.dtmf import DigitCollector
 from media.rtp.latch import Address, Latch
 from media.rtp.rewriting import marker_table, renumbered, transcoded
+from media.rtp.srtp import Security
 from media.rtp.statistics import StreamStatistics
 from media.sdp import Laws
 
@@ -71,6 +72,20 @@ def rewriting(send: Send, payload_types: Mapping[int, int], laws: Mapping[int, L
     return rewrite
 
 
+def protecting(send: Send, security: Security) -> Send:
+    """A ``send`` of SRTP."""
+    protect = security.protect
+
+    def send_protected(data: bytes) -> object:
+        try:
+            changed = protect(data)
+        except PeerFault:  # its header is none: nothing that the other side could play
+            return 0
+        return send(changed)
+
+    return send_protected
+
+
 class Leg:
     """State of one side. ``arrivals`` (monotonic seconds) and ``packets`` run in step."""
 
@@ -94,6 +109,7 @@ class Leg:
         "rtcp",
         "rtcp_target",
         "rtp",
+        "security",
         "side",
         "statistics",
         "target",
@@ -116,6 +132,8 @@ class Leg:
         """Of these, by the number they come with, the ones to be brought from one law to the other."""
         self.comfort_noise = False
         """Whether the side takes comfort noise (RFC 3389)."""
+        self.security: Security | None = None
+        """Keys of a side that speaks SRTP; everything behind its sockets is plain RTP."""
         self.keys = DigitCollector()
         self.keys_left = KEYS_PER_FLUSH_MAX
         self.on_odd: Callable[[bytes, float], None] = self.refuse
@@ -174,6 +192,23 @@ class Leg:
         self.receive_octets = DATAGRAM_OCTETS_MAX
         self.on_widened()
 
+    def receiver(self) -> Callable[[int], bytes]:
+        """How a packet comes from the latched side; an empty one, which is refused, where SRTP finds it forged."""
+        assert self.connected is not None
+        receive, security = self.connected.recv, self.security
+        if security is None:
+            return receive
+
+        def receive_protected(_octets: int) -> bytes:
+            # Cut off at the end it would be no longer authentic: the buffer is the largest at once.
+            data = receive(DATAGRAM_OCTETS_MAX)
+            try:
+                return security.unprotect(data)
+            except PeerFault:
+                return b""
+
+        return receive_protected
+
     def refuse(self, _data: bytes, _now: float) -> None:
         """Count a datagram that goes nowhere."""
         self.refused += 1
@@ -192,6 +227,8 @@ class Leg:
             send = sender_to(self.rtp, self.target)
         else:
             return discard
+        if self.security is not None:
+            send = protecting(send, self.security)
         return rewriting(send, self.payload_types, self.laws) if rewritten and self.payload_types else send
 
     def close(self) -> None:

@@ -37,7 +37,14 @@ def test_fault_in_a_flush_ends_only_the_recording(
 ) -> None:
     board = Board()
     call = RelayedCall(
-        "call", leg(Side.CALLER), leg(Side.CALLEE), advertised="127.0.0.1", session_ids=(1, 2), board=board, now=1000.0
+        "call",
+        leg(Side.CALLER),
+        leg(Side.CALLEE),
+        advertised="127.0.0.1",
+        session_ids=(1, 2),
+        board=board,
+        now=1000.0,
+        new_key=lambda: bytes(30),
     )
     writer = RecordingWriter(wake=lambda: None, clock=lambda: 0.0)
     call.recorder = Recorder("call", tmp_path / "call.wav", 1000.0, writer)
