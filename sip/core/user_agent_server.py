@@ -92,6 +92,8 @@ class UserAgentServer(UserAgentClient):
         if not 300 <= status < 700:
             raise LocalFault("reject wants 300..699")
         transaction = session.server
+        if transaction is not None:
+            self._withdraw_trying(transaction)
         self._respond_invite(session, status, now, b"", headers, reason_phrase)
         if once and transaction is not None:
             transaction.stop_resending()
@@ -146,6 +148,24 @@ class UserAgentServer(UserAgentClient):
             raise LocalFault("response on an outgoing session")
         if session.state <= SessionState.EARLY and session.server is not None:
             self.respond(session.server, status, now, body, None, headers, reason_phrase)
+
+    def _acknowledged_by_branch(self, request: Request) -> Session | None:
+        """The call whose 2xx an ACK with a To tag of nobody's means, told by its INVITE's branch (RFC 6026 §7.1).
+
+        pyVoIP 1.6 makes a new tag up for each ACK: unmatched, its calls would end after 64 × T1.
+        """
+        known = self._layer.servers.get(server_key(request, "INVITE"))
+        session = None if known is None or known.state is not State.ACCEPTED else known.user
+        return session if session is not None and session.dialog.remote_tag == request.from_tag else None
+
+    def _withdraw_trying(self, transaction: ServerTransaction) -> None:
+        """Takes back our 100 where it has not left yet: none is due before an answer at once (§17.2.1).
+
+        Phones exist (pyVoIP 1.6) that take a 100 for the end of authentication, and never read the 401 behind it.
+        """
+        datagrams = self.datagrams
+        if datagrams and datagrams[-1][0] is transaction.data and transaction.data.startswith(b"SIP/2.0 100 "):
+            del datagrams[-1]
 
     def _reject_pending(self, session: Session, status: int, now: float, headers: HeaderPairs) -> None:
         self._respond_invite(session, status, now, b"", headers, None)
@@ -227,7 +247,7 @@ class UserAgentServer(UserAgentClient):
             self._receive_outside(request, source, key, now)
 
     def _receive_ack(self, request: Request, now: float) -> None:
-        session = self.sessions.get(request.to_tag)
+        session = self.sessions.get(request.to_tag) or self._acknowledged_by_branch(request)
         server = None if session is None else session.server
         if (
             session is not None
