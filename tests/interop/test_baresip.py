@@ -132,9 +132,10 @@ def test_softphone_does_not_answer(lane: Lane, phones: MakeBaresip) -> None:
     lane.assert_never_talked(lane.cdr())
 
 
-def test_hold_and_resume_keep_call_and_recording(lane: Lane, phones: MakeBaresip) -> None:
+@pytest.mark.parametrize("media_encryption", ["", "srtp-mand"])
+def test_hold_and_resume_keep_call_and_recording(lane: Lane, phones: MakeBaresip, media_encryption: str) -> None:
     """Two re-INVITEs are passed through; the talk, its charge and its recording go on under one CDR."""
-    customer, agent = phones(is_customer=True, answers=True), phones()
+    customer, agent = phones(is_customer=True, answers=True), phones(media_encryption=media_encryption)
     agent.wait_registered()
     dial_x(agent, lane)
     agent.wait_event("CALL_ESTABLISHED")
@@ -181,17 +182,11 @@ def test_digits_reach_the_customer(lane: Lane, phones: MakeBaresip) -> None:
     assert lane.cdr()["cause"] == "normal"
 
 
-@pytest.mark.parametrize(
-    "media_encryption",
-    [
-        "srtp",  # offered within RTP/AVP: the other side may take it or leave it
-        pytest.param(
-            "srtp-mand",
-            marks=pytest.mark.xfail(reason="the media plane speaks no SRTP yet (RFC 4568), and RTP/SAVP is refused"),
-        ),
-    ],
-)
-def test_softphone_that_wants_srtp_is_heard(lane: Lane, phones: MakeBaresip, media_encryption: str) -> None:
+@pytest.mark.parametrize(("media_encryption", "profile"), [("srtp", "RTP/AVP"), ("srtp-mand", "RTP/SAVP")])
+def test_softphone_that_wants_srtp_is_heard(
+    lane: Lane, phones: MakeBaresip, media_encryption: str, profile: str
+) -> None:
+    """Keys by SDP (RFC 4568) on A's leg alone; "srtp" offers them within RTP/AVP, to be taken or left."""
     customer, agent = phones(is_customer=True, answers=True), phones(media_encryption=media_encryption)
     agent.wait_registered()
     dial_x(agent, lane)
@@ -203,6 +198,11 @@ def test_softphone_that_wants_srtp_is_heard(lane: Lane, phones: MakeBaresip, med
     assert power_at(recording.caller[-3200:], CALLER_HZ) > 0.9
     assert power_at(agent.heard()[-3200:], CALLEE_HZ) > 0.9
     assert power_at(customer.heard()[-3200:], CALLER_HZ) > 0.9
+    answer = next(each for each in agent.received("SIP/2.0 200") if each.header("CSeq").endswith("INVITE"))
+    assert f" {profile} " in answer.body
+    if media_encryption == "srtp-mand":
+        assert "a=crypto:" in answer.body
+    assert "a=crypto:" not in customer.received("INVITE")[0].body
 
 
 @pytest.mark.xfail(reason="REFER is not built yet (RFC 3515): 405, and baresip hangs up by itself")
