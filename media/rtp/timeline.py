@@ -38,7 +38,7 @@ class _Clock:
 
 
 class Timeline:
-    """One side's packets. The first of an SSRC ties its timestamps to the time it came; from then on timestamps say."""
+    """One side's packets. The first of an SSRC tie its timestamps to the time they came; from then on timestamps say."""
 
     __slots__ = ("_clocks",)
 
@@ -82,7 +82,9 @@ class Timeline:
         arrived = (arrivals * SAMPLE_RATE).astype(np.int64)
         clock = self._clocks.pop(ssrc, None)
         if clock is None:
-            clock = _Clock(int(timestamps[0]), int(arrived[0]) - int(timestamps[0]))
+            # The least delayed of the first packets says when they were spoken; the very first may have been late.
+            spoken = (timestamps - timestamps[0] + _HALF) % _WRAP - _HALF
+            clock = _Clock(int(timestamps[0]), int((arrived - spoken).min()) - int(timestamps[0]))
             if len(self._clocks) >= SOURCES_MAX:
                 del self._clocks[next(iter(self._clocks))]
         self._clocks[ssrc] = clock  # last in the dict is most recent
