@@ -51,6 +51,8 @@ class Ladder:
     steps: list[SipStep] = field(default_factory=list)
 
     def note(self, phone: str, data: bytes, *, sent: bool) -> None:
+        if b" OPTIONS\r\n" in data:
+            return  # the engine asks its trunk whether it is there: no part of the call
         first = data.split(b"\r\n", 1)[0].decode(errors="replace")
         parts = first.split(" ", 2)
         text = " ".join(parts[1:]) if first.startswith("SIP/2.0") else parts[0]
@@ -181,6 +183,8 @@ class Phone:
                 self.over.set()
             case sip_events.DialogResponse(method="BYE"):
                 self.over.set()
+            case sip_events.IncomingRequest(transaction=transaction):
+                self._agent.respond(transaction, 200, now)
             case sip_events.RequestCompleted(outgoing=outgoing, status=status, response=answer):
                 self._request_completed(outgoing, status, answer)
             case _:
