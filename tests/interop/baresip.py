@@ -49,7 +49,6 @@ class Baresip:
         password: str = "",
         registrar: str = "",
         media_encryption: str = "",
-        dtmf_mode: str = "rtpevent",
         answers: bool = False,
     ) -> None:
         folder.mkdir(parents=True)
@@ -62,7 +61,7 @@ class Baresip:
         _write_tone(folder / "microphone.wav", frequency_hz)
         account = [
             f"<sip:{username}@{registrar or host}>", "audio_codecs=PCMA", f"regint={60 if registrar else 0}",
-            f"dtmfmode={dtmf_mode}", f"answermode={'auto' if answers else 'manual'}",
+            f"answermode={'auto' if answers else 'manual'}",
             *([f"auth_user={username}", f"auth_pass={password}"] if password else []),
             *([f"mediaenc={media_encryption}"] if media_encryption else []),
         ]  # fmt: skip

@@ -161,8 +161,8 @@ def test_hold_and_resume_keep_call_and_recording(lane: Lane, phones: MakeBaresip
     assert not held.any(), "the customer, who was put on hold, is heard"
 
 
-def test_digits_reach_the_customer(lane: Lane, phones: MakeBaresip) -> None:
-    """RFC 4733 events, through the relay, both ways."""
+def test_digits_reach_the_other_side(lane: Lane, phones: MakeBaresip) -> None:
+    """RFC 4733 events, through the relay, both ways. baresip 1.0 sends none by INFO."""
     customer, agent = phones(is_customer=True, answers=True), phones()
     agent.wait_registered()
     dial_x(agent, lane)
