@@ -26,7 +26,8 @@ RETRY_SECONDS_MIN = 30.0
 RETRY_SECONDS_MAX = 600.0
 PINGS_MISSED_MAX = 2
 """One lost OPTIONS is the network's; at the second the gateway is down."""
-REGISTRATION_SECONDS_MIN = 30
+REFRESH_SECONDS_MIN = 2.0
+"""However little a carrier grants, so often and not oftener is it asked again."""
 CSEQ_STEP = 8
 """CSeq rises within a Call-ID (RFC 3261 §10.2); the user agent takes the numbers between for answers to challenges."""
 
@@ -177,11 +178,11 @@ class TrunkWatch:
         response = event.response
         code = registration.trunk.code
         if 200 <= event.status < 300 and response is not None:
-            seconds = max(_granted_seconds(response, self._account(registration)), REGISTRATION_SECONDS_MIN)
+            seconds = _granted_seconds(response, self._account(registration))
             if registration.registered_until <= now:
                 self.changes.append(f"trunk {code} is registered")
             registration.registered_until = now + seconds
-            registration.due_at = now + seconds * REFRESH_SHARE
+            registration.due_at = now + max(seconds * REFRESH_SHARE, REFRESH_SECONDS_MIN)
             registration.failures = 0
             return
         registration.failures += 1

@@ -131,6 +131,14 @@ def test_registers_with_digest_and_refreshes_before_the_time_is_over(algorithm: 
     assert world.watch.changes == ["trunk carrier is registered"], "a refresh is nothing to tell"
 
 
+def test_a_carrier_that_grants_little_is_asked_again_in_time() -> None:
+    world = World(ACCOUNT)
+    world.answer = lambda event: (200, [("Contact", f"{event.request.headers.get('contact')};expires=10")])
+    for _ in range(60):
+        world.pass_seconds(1)
+        assert world.watch.is_registered(TRUNK.id, world.now)
+
+
 def test_a_refused_registration_is_tried_again_with_growing_patience() -> None:
     world = World(ACCOUNT)
     world.answer = lambda _: (403, [])
