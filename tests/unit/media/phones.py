@@ -71,12 +71,21 @@ def read_recording(path: Path) -> np.ndarray[Any, Any]:
 
 
 class Phone:
-    """A UDP socket that sends and receives RTP."""
+    """A UDP socket that sends and receives RTP, and ``reports`` for RTCP on the port above it."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
-        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((host, 0))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        while True:
+            self.socket, self.reports = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
+            self.socket.bind((host, 0))
+            try:
+                self.reports.bind((host, self.socket.getsockname()[1] + 1))
+                break
+            except OSError:  # somebody else's: another pair
+                self.socket.close()
+                self.reports.close()
         self.socket.settimeout(2.0)
+        self.reports.settimeout(2.0)
         self.host = host
         self.port: int = self.socket.getsockname()[1]
         self.towards = 0
