@@ -38,7 +38,7 @@ class _Clock:
 
 
 class Timeline:
-    """One side's packets. The first of an SSRC tie its timestamps to the time they came; from then on timestamps say."""
+    """One side's packets. The first of an SSRC tie its timestamps to when they came; from then on timestamps say."""
 
     __slots__ = ("_clocks",)
 
