@@ -19,10 +19,10 @@ import numpy as np
 from media.codec import g711
 from media.rtp.packet import HEADER_OCTETS, Packet, build, is_rtp
 from sip.core import events as sip_events
-from sip.core.digest import authorize, challenge_realm, digest_ha1
+from sip.core.authorization import Account
+from sip.core.digest import ALGORITHMS, digest_ha1
 from sip.core.hop import Hop
-from sip.core.message import Response
-from sip.core.session import OutgoingRequest, Session
+from sip.core.session import Session
 from sip.core.user_agent import UserAgent
 from sip.core.user_agent_settings import UserAgentSettings
 from sip.endpoint import Endpoint
@@ -31,7 +31,6 @@ from sip.transport.udp import UdpSocket
 PACKET_SECONDS = 0.02
 SAMPLES_PER_PACKET = 160
 PCMA = 8
-ALGORITHMS = ("SHA-256", "MD5")
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,6 @@ class Phone:
         self._rtp.setblocking(False)
         self._rtp.bind((host, 0))
         self._session: Session | None = None
-        self._retry: Callable[[list[str]], None] | None = None
         self._registered: asyncio.Future[int] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -117,45 +115,34 @@ class Phone:
         aor = f"<sip:{self._username}@{realm}>"
         uri = f"sip:{registrar.host}:{registrar.port}"
         contact = f"<sip:{self._username}@{self._udp.address[0]}:{self._udp.address[1]}>;expires=300"
-        call_id = os.urandom(8).hex()
-
-        def send(headers: list[tuple[str, str]], cseq_number: int) -> None:
-            self._agent.send_request(
-                method="REGISTER",
-                target=uri,
-                hop=registrar,
-                from_=aor,
-                to=aor,
-                now=time.monotonic(),
-                headers=[("Contact", contact), *headers],
-                call_id=call_id,
-                cseq_number=cseq_number,
-            )
-            self._endpoint.flush()
-
-        self._retry = lambda challenges: send(self._credentials(challenges, "REGISTER", uri), 2)
-        send([], 1)
+        self._agent.send_request(
+            method="REGISTER",
+            target=uri,
+            hop=registrar,
+            from_=aor,
+            to=aor,
+            now=time.monotonic(),
+            headers=[("Contact", contact)],
+            accounts=self._account,
+        )
+        self._endpoint.flush()
         return await self._registered
 
     def call(self, number: str, engine: Hop, realm: str) -> None:
         """Calls ``number`` through the engine; answers its challenge."""
         target = f"sip:{number}@{engine.host}:{engine.port}"
 
-        def invite(headers: list[tuple[str, str]]) -> None:
-            self._session = self._agent.invite(
-                target=target,
-                hop=engine,
-                from_=f"<sip:{self._username}@{realm}>",
-                to=f"<sip:{number}@{realm}>",
-                contact_user=self._username,
-                now=time.monotonic(),
-                body=self._sdp(),
-                headers=headers,
-            )
-            self._endpoint.flush()
-
-        self._retry = lambda challenges: invite(self._credentials(challenges, "INVITE", target))
-        invite([])
+        self._session = self._agent.invite(
+            target=target,
+            hop=engine,
+            from_=f"<sip:{self._username}@{realm}>",
+            to=f"<sip:{number}@{realm}>",
+            contact_user=self._username,
+            now=time.monotonic(),
+            body=self._sdp(),
+            accounts=self._account,
+        )
+        self._endpoint.flush()
 
     def hang_up(self) -> None:
         if self._session is not None:
@@ -173,9 +160,6 @@ class Phone:
             case sip_events.InviteAnswered(session=session, response=response):
                 self._agent.acknowledge(session, now)
                 self._begin_to_talk(response.body)
-            case sip_events.InviteFailed(status=401, response=Response() as response) if self._retry is not None:
-                retry, self._retry = self._retry, None
-                retry(response.headers.get_all("www-authenticate"))
             case sip_events.InviteFailed(status=status):
                 self.failure = status
                 self.over.set()
@@ -185,8 +169,9 @@ class Phone:
                 self.over.set()
             case sip_events.IncomingRequest(transaction=transaction):
                 self._agent.respond(transaction, 200, now)
-            case sip_events.RequestCompleted(outgoing=outgoing, status=status, response=answer):
-                self._request_completed(outgoing, status, answer)
+            case sip_events.RequestCompleted(status=status):
+                if self._registered is not None and not self._registered.done():
+                    self._registered.set_result(status)
             case _:
                 pass
 
@@ -199,18 +184,11 @@ class Phone:
     def commit(self, now: float) -> None:
         pass
 
-    def _request_completed(self, outgoing: OutgoingRequest, status: int, response: Response | None) -> None:
-        if status == 401 and response is not None and self._retry is not None:
-            retry, self._retry = self._retry, None
-            retry(response.headers.get_all("www-authenticate"))
-        elif self._registered is not None and not self._registered.done():
-            self._registered.set_result(status)
-
-    def _credentials(self, challenges: list[str], method: str, uri: str) -> list[tuple[str, str]]:
-        realm = challenge_realm(challenges[0]) if challenges else ""
-        ha1s = {name: digest_ha1(name, self._username, realm, self._password) for name in ALGORITHMS}
-        value = authorize(challenges, ha1s, self._username, method, uri, os.urandom(8).hex())
-        return [("Authorization", value)] if value is not None else []
+    def _account(self, realm: str) -> Account:
+        """The one account that this phone has, whoever asks for it."""
+        return Account(
+            self._username, {name: digest_ha1(name, self._username, realm, self._password) for name in ALGORITHMS}
+        )
 
     # Speech -------------------------------------------------------------------------------------------------------
 
