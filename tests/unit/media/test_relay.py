@@ -31,6 +31,8 @@ from media.plane import (
 )
 from tests.unit.media.phones import Call, Engine, Phone, Worker, description, rtp, share_at, spare_ports
 
+pytestmark = pytest.mark.slow  # real seconds of speech and silence
+
 
 def statistics(engine: Engine, call_id: str = "call") -> tuple[SideStatistics, SideStatistics]:
     reply = engine.accepted(Query(engine.cookie(), call_id))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
 
 from media.codec.g711 import encode
 from media.codec.tone import tone
@@ -38,6 +39,8 @@ from tests.unit.media.phones import (
     rtp,
     share_at,
 )
+
+pytestmark = pytest.mark.slow  # real seconds of speech and silence
 
 
 def speak(call: Call, seconds: float, first: int = 0) -> int:
