@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from sip.core.digest import digest_ha1
 
 PASSWORD_LENGTH_MIN = 8
 PASSWORD_LENGTH_MAX = 200
@@ -33,6 +33,4 @@ def password_matches(password_hash: str | None, password: str) -> bool:
 
 def sip_ha1(username: str, realm: str, password: str) -> tuple[str, str]:
     """H(username:realm:password) in hexadecimal, as MD5 and as SHA-256 (RFC 7616 §3.4.2)."""
-    text = f"{username}:{realm}:{password}".encode()
-    # MD5 is what most softphones speak; RFC 8760 §2.2 keeps it for them.
-    return hashlib.md5(text, usedforsecurity=False).hexdigest(), hashlib.sha256(text).hexdigest()
+    return digest_ha1("MD5", username, realm, password), digest_ha1("SHA-256", username, realm, password)
