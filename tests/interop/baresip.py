@@ -18,7 +18,7 @@ import numpy as np
 
 from media.codec.g711 import Pcm
 from media.codec.tone import tone
-from tests.interop.ports import free_udp_port
+from scripts.benchmarks.installation import free_udp_port
 from tests.interop.site import wait_for
 from tests.interop.wire import Message
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from media.codec.g711 import Pcm
-from tests.interop.ports import free_udp_port
+from scripts.benchmarks.installation import free_udp_port
 from tests.interop.rtp_phone import RtpPhone
 from tests.interop.sip_phone import SipPhone
 from tests.interop.sipp import Sipp

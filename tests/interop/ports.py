@@ -3,22 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
-
-
-def free_udp_port(host: str) -> int:
-    """A port that is free for UDP and for TCP: an engine opens both at one number."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    while True:
-        with socket.socket(family, socket.SOCK_DGRAM) as udp, socket.socket(family, socket.SOCK_STREAM) as tcp:
-            udp.bind((host, 0))
-            port = int(udp.getsockname()[1])
-            try:
-                tcp.bind((host, port))
-            except OSError:
-                continue
-            return port
 
 
 def udp_sockets() -> dict[str, int]:

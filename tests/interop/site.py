@@ -22,7 +22,8 @@ from engine.runtime.control.protocol import Calls, ControlCommand, ControlReply,
 from engine.services.provisioning import load
 from engine.settings import Settings, read_settings
 from engine.store.database import open_database
-from tests.interop.ports import free_udp_port, sockets_of
+from scripts.benchmarks.installation import free_udp_port
+from tests.interop.ports import sockets_of
 
 READY_SECONDS_MAX = 30.0
 MEDIA_PORTS = 400

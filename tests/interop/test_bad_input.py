@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from scripts.benchmarks.installation import free_udp_port
 from tests.interop.lane import Lane
-from tests.interop.ports import free_udp_port
 
 pytestmark = pytest.mark.sipp
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from scripts.benchmarks.installation import free_udp_port
 from sip.transport.tls import TlsSettings
 from tests.interop.baresip import Baresip, free_tcp_port
 from tests.interop.conftest import check_after, end_calls_of, has_failed, lane_indexes
 from tests.interop.kamailio import Kamailio
 from tests.interop.lane import CALLEE_HZ, Lane
-from tests.interop.ports import free_udp_port
 from tests.interop.rtp_phone import power_at
 from tests.interop.sipp import Sipp
 from tests.interop.site import Site, wait_for

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from scripts.benchmarks.installation import free_udp_port
 from tests.interop.conftest import MakeLane, has_failed
 from tests.interop.lane import Lane
-from tests.interop.ports import free_udp_port
 from tests.interop.rtp_phone import power_at
 from tests.interop.site import wait_for
 from tests.interop.wire import Message

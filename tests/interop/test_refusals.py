@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.services.bindings import create_binding
 from engine.store.database import writing_session
 from engine.store.scope import TenantScope
+from scripts.benchmarks.installation import free_udp_port
 from tests.interop.conftest import MakeLane, check_after, lane_indexes
 from tests.interop.lane import Lane
-from tests.interop.ports import free_udp_port
 from tests.interop.sipp import Sipp
 from tests.interop.site import Site, wait_for
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from scripts.benchmarks.installation import free_udp_port
 from sip.core.digest import authorize, digest_ha1
 from tests.interop.conftest import MakeLane, check_after, lane_indexes
 from tests.interop.lane import Lane
-from tests.interop.ports import free_udp_port
 from tests.interop.sip_phone import SipPhone
 from tests.interop.site import Site
 from tests.interop.wire import Message

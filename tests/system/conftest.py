@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.ports import free_udp_port
+from scripts.benchmarks.installation import free_udp_port
 
 ROOT = Path(__file__).parents[2]
 STOP_SECONDS_MAX = 20.0
