@@ -49,8 +49,7 @@ REGISTRAR_SWEEP_SECONDS = 60.0
 FAREWELL_SECONDS = 2.0
 """How long a stopping engine waits for the answers to its BYEs."""
 GARBAGE_COLLECTION_THRESHOLDS = (50_000, 20, 100)
-"""Calls free themselves by reference counting; the collector only finds nothing, at some 3 % of a busy engine's time
-with Python's own thresholds."""
+"""Calls free themselves by reference counting, so that the collector, which looks at every live call, finds nothing."""
 
 log = structlog.get_logger()
 

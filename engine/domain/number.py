@@ -66,7 +66,7 @@ def _international(number: str) -> str:
         raise InvalidNumber("too short or too long for an international number")
     if number[1] == "0":
         raise InvalidNumber("no country code begins with 0")
-    import phonenumbers  # 0.1 s to load, and seldom wanted: most numbers are mainland ones
+    import phonenumbers  # large tables, and seldom wanted: most numbers are mainland ones
 
     try:
         parsed = phonenumbers.parse(number)

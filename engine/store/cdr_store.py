@@ -69,12 +69,6 @@ async def write_recordings(connection: AsyncConnection, rows: Sequence[Mapping[s
         await connection.execute(insert.on_conflict_do_nothing(), [dict(row) for row in rows])
 
 
-async def unfinished_cdrs(connection: AsyncConnection, started_before_ms: int, limit: int) -> Sequence[AnyRow]:
-    """CDRs without an end whose call began before ``started_before_ms``, oldest first, for recovery after a crash."""
-    statement = _select().where(Cdr.state != "ended", Cdr.started_at_ms < started_before_ms)
-    return (await connection.execute(statement.order_by(Cdr.started_at_ms, Cdr.id).limit(limit))).all()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CdrFilter:
     """``None`` asks for all. Times are milliseconds, from inclusive to exclusive; ``number`` is canonical."""

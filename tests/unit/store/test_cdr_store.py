@@ -14,7 +14,6 @@ from engine.store.cdr_store import (
     read_cdr,
     read_cdrs,
     read_recording,
-    unfinished_cdrs,
     write_cdrs,
     write_recordings,
 )
@@ -175,15 +174,3 @@ async def test_a_recording_is_written_twice(database: AsyncEngine) -> None:
         await write_recordings(connection, [row | {"path": "q"}])
         assert await connection.scalar(select(func.count(Recording.cdr_id))) == 1
         assert await connection.scalar(select(Recording.path)) == "p"
-
-
-async def test_a_crash_leaves_calls_without_an_end(database: AsyncEngine) -> None:
-    await _write(
-        database,
-        cdr("c1", started_at_ms=5),
-        cdr("c2", started_at_ms=4, state="answered"),
-        cdr("c3", started_at_ms=3, state="ended"),
-        cdr("c4", started_at_ms=6),
-    )
-    async with reading(database) as connection:
-        assert [row.id for row in await unfinished_cdrs(connection, 6, 10)] == ["c2", "c1"]
