@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from sip.core.authorization import Accounts, Authorization
 from sip.core.events import SessionExpired
 from sip.core.message import Request, Response
 from sip.core.session import Session, SessionRefresh, SessionState
+from sip.core.session_snapshot import SessionSnapshot
 from sip.core.session_timer import (
     EXPIRY_MARGIN_SECONDS,
     INTERVAL_SECONDS_MAX,
@@ -18,7 +20,9 @@ from sip.core.session_timer import (
     settle,
 )
 from sip.core.user_agent_sender import UserAgentSender
-from sip.errors import PeerFault
+from sip.errors import LocalFault, PeerFault
+
+RESUMED_REFRESHES_PER_SECOND = 100  # after a restart: the peers must not be flooded
 
 
 class UserAgentRefresher(UserAgentSender):
@@ -100,6 +104,25 @@ class UserAgentRefresher(UserAgentSender):
         return f"{require}Session-Expires: {interval};refresher={refresher}\r\n"
 
     # --- time -----------------------------------------------------------------------------------------------------
+
+    def resume(self, snapshot: SessionSnapshot, now: float, accounts: Accounts | None = None) -> Session:
+        """Goes on with a leg that an earlier process of ours had. Raises LocalFault where it is here already.
+
+        How much of the session timer's interval is left, nobody wrote down: if it was ours to refresh, we do so at
+        once, a few legs at a time; if it was the peer's, it has another whole interval.
+        """
+        if snapshot.local_tag in self.sessions:
+            raise LocalFault("a session of this tag is here already")
+        session = snapshot.session()
+        session.authorization = Authorization(accounts) if accounts is not None else None
+        self.sessions[session.local_tag] = session
+        if snapshot.interval_seconds and self._has_timers:
+            self._set_timer(session, snapshot.interval_seconds, now, is_refresher=snapshot.is_refresher)
+            if session.timer is not None and session.timer.refresh is not None:
+                session.timer.refresh.session = None
+                due = now + 1 + len(self.sessions) / RESUMED_REFRESHES_PER_SECOND
+                session.timer.refresh = self._session_timers.set(due, session, is_expiry=False)
+        return session
 
     def _set_timer(self, session: Session, interval: int, now: float, *, is_refresher: bool) -> None:
         session.stop_timer()
