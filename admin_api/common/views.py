@@ -72,6 +72,7 @@ class TrunkView(msgspec.Struct):
     caller_display: str
     dial_strip_digits: int
     dial_prefix: str
+    srtp: str
     status: str
 
 

@@ -35,6 +35,7 @@ from engine.services.provisioning_file import (
     LimitOrNone,
     StripDigits,
     Transport,
+    TrunkSrtp,
     checked_gateway_host,
     checked_source_address,
 )
@@ -135,6 +136,7 @@ class NewTrunk(msgspec.Struct, forbid_unknown_fields=True):
     caller_display: CallerDisplay = "from"
     dial_strip_digits: StripDigits = 0
     dial_prefix: DialPrefix = ""
+    srtp: TrunkSrtp = "off"
 
 
 class TrunkPatch(msgspec.Struct, forbid_unknown_fields=True):
@@ -150,6 +152,7 @@ class TrunkPatch(msgspec.Struct, forbid_unknown_fields=True):
     caller_display: CallerDisplay | UnsetType = UNSET
     dial_strip_digits: StripDigits | UnsetType = UNSET
     dial_prefix: DialPrefix | UnsetType = UNSET
+    srtp: TrunkSrtp | UnsetType = UNSET
     status: Status | UnsetType = UNSET
 
 

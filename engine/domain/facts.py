@@ -97,6 +97,7 @@ class TrunkFacts:
     dial_prefix: str = ""
     registration: TrunkRegistrationFacts | None = None
     transport: str = "udp"  # of host and port: udp | tcp | tls
+    srtp: str = "off"  # off | offered | required
 
     @property
     def all_gateways(self) -> tuple[GatewayFacts, ...]:

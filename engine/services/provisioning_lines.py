@@ -65,6 +65,7 @@ async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -
             "caller_display": entry.caller_display,
             "dial_strip_digits": entry.dial_strip_digits,
             "dial_prefix": entry.dial_prefix,
+            "srtp": entry.srtp,
             "registration": _registration(entry.registration),
             "status": entry.status,
         }

@@ -161,6 +161,7 @@ class Trunk(Table):
     caller_display: Mapped[str] = mapped_column(String(8), default="from", server_default="from")  # from | pai | both
     dial_strip_digits: Mapped[int] = mapped_column(default=0, server_default="0")
     dial_prefix: Mapped[str] = mapped_column(String(16), default="", server_default=text("''"))
+    srtp: Mapped[str] = mapped_column(String(8), default="off", server_default="off")  # off | offered | required
     registration: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     """Where we register to the carrier: username, realm, ha1_md5, ha1_sha256, expires_seconds; never the password."""
     status: Mapped[str] = mapped_column(String(16), default="active")
