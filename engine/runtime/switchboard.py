@@ -80,8 +80,7 @@ class Switchboard:
 
     def commit(self, now: float) -> None:
         controller = self.controller
-        if controller.records:
-            records, controller.records = controller.records, []
+        if records := controller.take_records():
             self._keeper.take(records)
             self._watch.committed(records, controller.media.commands, now)
         if controller.media.commands and self._plane is not None:

@@ -98,12 +98,11 @@ class Engine:
 
     def commit(self, now: float) -> None:
         # Of two milestones at once the later one counts: the keeper's batches are by call, too.
-        for cdr in {cdr.id: cdr for cdr, _ in self.controller.records}.values():
+        for cdr in {cdr.id: cdr for cdr, _ in self.controller.take_records()}.values():
             self.records.append(copy(cdr))
             if cdr.ended_at_ms is not None:
                 self.ledger.settle(cdr.charge_micro)
                 self.timeline.after(LEG_END_SECONDS_MAX, partial(self._look_for_legs, cdr.id))
-        self.controller.records = []
         commands, self.controller.media.commands = self.controller.media.commands, []
         for command in commands:
             self.media.send(command)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.b2bua import controller, dialler
+from engine.b2bua import call_executor, dialler
 from engine.domain.call import Call
 from engine.domain.cause import Cause
 from engine.domain.credit import Credit
@@ -108,12 +108,12 @@ def test_sees_a_number_shown_to_the_other_side(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_sees_a_leg_that_is_left_when_the_other_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(controller.PERFORMERS, controller.call_events.Release, lambda *_: None)
+    monkeypatch.setitem(call_executor.PERFORMERS, call_executor.call_events.Release, lambda *_: None)
     assert _sees(_seen(), "lingers")
 
 
 def test_sees_media_that_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(controller.PERFORMERS, controller.call_events.DeleteMedia, lambda *_: None)
+    monkeypatch.setitem(call_executor.PERFORMERS, call_executor.call_events.DeleteMedia, lambda *_: None)
     assert _sees(_seen(), "media calls left")
 
 

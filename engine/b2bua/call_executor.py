@@ -1,0 +1,190 @@
+"""Carries out what a call's machine asks for: money, media, SIP, timers and records; no I/O.
+
+What it leaves to do lies in ``media.commands``, ``records``, ``credit.lease_requests`` and the user agent's datagrams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.b2bua.active_call import ActiveCall
+from engine.b2bua.call_timers import CallTimers
+from engine.b2bua.callee_leg import CalleeLeg
+from engine.b2bua.controller_settings import ControllerSettings
+from engine.b2bua.dialler import Unreachable
+from engine.b2bua.media_desk import MediaDesk
+from engine.b2bua.outcome import REFUSAL_TEXTS, reason_header
+from engine.domain import events as call_events
+from engine.domain.call import CallState
+from engine.domain.cause import CODES, Cause
+from engine.domain.cdr import Cdr
+from engine.domain.charging import Rate
+from engine.domain.credit_book import REFUSED, CreditBook
+from engine.domain.events import CallEvent, CallOutput, Leg
+from engine.domain.routing import Route
+from sip.core.session import Session, SessionState
+from sip.core.user_agent import UserAgent
+
+
+class CallExecutor:
+    """All calls of one engine, and what each has asked for."""
+
+    def __init__(
+        self,
+        *,
+        settings: ControllerSettings,
+        user_agent: UserAgent,
+        callee_leg: CalleeLeg,
+        timers: CallTimers,
+        left: Callable[[Route], None],
+        to_monotonic: Callable[[float], float],
+    ) -> None:
+        self.credit: CreditBook[ActiveCall] = CreditBook(settings.lease_micro)
+        self.calls: dict[str, ActiveCall] = {}
+        self.calls_by_tenant: dict[int, dict[str, ActiveCall]] = {}
+        self.media = MediaDesk()
+        self.records: list[tuple[Cdr, Rate | None]] = []
+        """CDRs with a new milestone, oldest first, and the rate that the call began with."""
+        self._settings = settings
+        self._user_agent = user_agent
+        self._callee_leg = callee_leg
+        self._timers = timers
+        self._left = left
+        self._to_monotonic = to_monotonic
+
+    def begin(self, active: ActiveCall, now: float) -> None:
+        """A new call; ``left`` is told its route when it is over."""
+        self.calls[active.call_id] = active
+        self.calls_by_tenant.setdefault(active.route.tenant_id, {})[active.call_id] = active
+        self._perform(active, active.call.start(now), now)
+
+    def feed(self, active: ActiveCall, event: CallEvent, now: float) -> None:
+        """Tells the machine, and carries out what it asks."""
+        self._perform(active, active.call.receive(event, now), now)
+
+    def reject(self, session: Session, cause: Cause, now: float) -> None:
+        """Refuses an INVITE for a cause of the domain's."""
+        headers = [reason_header(cause, REFUSAL_TEXTS.get(cause, ""))]
+        if cause is Cause.CAPACITY:
+            headers.append(("Retry-After", str(self._settings.retry_after_seconds)))
+        self._user_agent.reject(session, CODES[cause].sip_status, now, headers=headers)
+
+    def session_over(self, active: ActiveCall, session: Session) -> None:
+        """No request or response comes by this session any more."""
+        session.owner = None
+        if session is active.caller:
+            active.caller = None
+        elif session is active.callee:
+            active.callee = None
+        if active.call.state is CallState.ENDED and active.caller is None and active.callee is None:
+            self._forget(active)
+
+    def _perform(self, active: ActiveCall, outputs: list[CallOutput], now: float) -> None:
+        for output in outputs:
+            PERFORMERS[type(output)](self, active, output, now)
+        if active.call.state is CallState.ENDED and active.caller is None and active.callee is None:
+            self._forget(active)
+
+    def _milestone(self, active: ActiveCall, output: call_events.Milestone, now: float) -> None:
+        self.records.append((active.call.cdr, active.route.rate))
+
+    def _hold_credit(self, active: ActiveCall, output: call_events.HoldCredit, now: float) -> None:
+        held = self.credit.hold(active.route.tenant_id, output.wanted_micro, output.least_micro, active)
+        if held is not None:
+            self.feed(active, credit_event(held), now)
+
+    def _post_credit(self, active: ActiveCall, output: call_events.PostCredit, now: float) -> None:
+        self.credit.post(active.route.tenant_id, output.held_micro, output.charge_micro)
+
+    def _offer_media(self, active: ActiveCall, output: call_events.OfferMedia, now: float) -> None:
+        self.media.offer(active, Leg.CALLER, output.media)
+
+    def _answer_media(self, active: ActiveCall, output: call_events.AnswerMedia, now: float) -> None:
+        self.media.answer(active, Leg.CALLEE, output.media)
+
+    def _start_recording(self, active: ActiveCall, output: call_events.StartRecording, now: float) -> None:
+        path = f"{self._settings.recordings_folder}/{active.call.cdr.recording_path}"
+        self.media.start_recording(active, path, self._to_monotonic(output.at))
+
+    def _play_warning(self, active: ActiveCall, output: call_events.PlayWarning, now: float) -> None:
+        self.media.play_warning(active, output.leg, self._settings.warning_tone_ms)
+
+    def _delete_media(self, active: ActiveCall, output: call_events.DeleteMedia, now: float) -> None:
+        self.media.delete(active, self._to_monotonic(output.at))
+
+    def _dial(self, active: ActiveCall, output: call_events.Dial, now: float) -> None:
+        try:
+            self._callee_leg.dial(active, output.media, now)
+        except Unreachable:
+            self.feed(active, call_events.CalleeFailed(Cause.TRUNK_FAILURE), now)
+
+    def _cancel_dial(self, active: ActiveCall, output: call_events.CancelDial, now: float) -> None:
+        self._callee_leg.cancel(active, now)
+
+    def _ring(self, active: ActiveCall, output: call_events.Ring, now: float) -> None:
+        if active.caller is None:
+            return
+        if output.media:
+            self._user_agent.progress(active.caller, 183, now, body=output.media)
+        else:
+            self._user_agent.progress(active.caller, 180, now)
+
+    def _accept(self, active: ActiveCall, output: call_events.Accept, now: float) -> None:
+        if active.caller is not None:
+            self._user_agent.answer(active.caller, now, output.media)
+
+    def _refuse_caller(self, active: ActiveCall, output: call_events.Refuse, now: float) -> None:
+        if active.caller is not None:
+            self.reject(active.caller, output.cause, now)
+            active.caller.owner = None
+            active.caller = None
+
+    def _release(self, active: ActiveCall, output: call_events.Release, now: float) -> None:
+        session = active.session(output.leg)
+        if session is not None:
+            self._user_agent.bye(session, now, headers=[reason_header(output.cause)])
+            if session.state is SessionState.ENDED:
+                # Our answer waited for a PRACK, so that the end was a refusal, and no BYE's answer will come.
+                self.session_over(active, session)
+
+    def _set_timer(self, active: ActiveCall, output: call_events.SetTimer, now: float) -> None:
+        self._timers.set(active, output.kind, output.at)
+
+    def _clear_timers(self, active: ActiveCall, output: call_events.ClearTimers, now: float) -> None:
+        self._timers.clear(active)
+
+    def _forget(self, active: ActiveCall) -> None:
+        if self.calls.pop(active.call_id, None) is None:
+            return
+        tenant_id = active.route.tenant_id
+        self._left(active.route)
+        tenant_calls = self.calls_by_tenant[tenant_id]
+        del tenant_calls[active.call_id]
+        if not tenant_calls:
+            del self.calls_by_tenant[tenant_id]
+
+
+def credit_event(held_micro: int) -> CallEvent:
+    if held_micro == REFUSED:
+        return call_events.CreditRefused()
+    return call_events.CreditGranted(held_micro)
+
+
+PERFORMERS: dict[type, Callable[..., None]] = {
+    call_events.Milestone: CallExecutor._milestone,
+    call_events.HoldCredit: CallExecutor._hold_credit,
+    call_events.PostCredit: CallExecutor._post_credit,
+    call_events.OfferMedia: CallExecutor._offer_media,
+    call_events.AnswerMedia: CallExecutor._answer_media,
+    call_events.StartRecording: CallExecutor._start_recording,
+    call_events.PlayWarning: CallExecutor._play_warning,
+    call_events.DeleteMedia: CallExecutor._delete_media,
+    call_events.Dial: CallExecutor._dial,
+    call_events.CancelDial: CallExecutor._cancel_dial,
+    call_events.Ring: CallExecutor._ring,
+    call_events.Accept: CallExecutor._accept,
+    call_events.Refuse: CallExecutor._refuse_caller,
+    call_events.Release: CallExecutor._release,
+    call_events.SetTimer: CallExecutor._set_timer,
+    call_events.ClearTimers: CallExecutor._clear_timers,
+}
