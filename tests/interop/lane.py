@@ -139,9 +139,12 @@ class Lane:
         is_customer: bool = False,
         port: int | None = None,
         contact_port: int = 0,
+        remote: str = "",
+        is_idle: bool = False,
         **arguments: Any,
     ) -> Sipp:
-        """SIPp as the calling phone: A, or with ``is_customer`` B. ``number`` is how it writes its own."""
+        """SIPp as the calling phone: A, or with ``is_customer`` B. ``number`` is how it writes its own; ``remote`` is
+        where its messages go, the engine if not told; ``is_idle`` where nothing may reach it."""
         own, other = (self.b, self.a) if is_customer else (self.a, self.b)
         keys = {
             "caller": number if number is not None else own,
@@ -149,19 +152,22 @@ class Lane:
             "username": self.code,
             "contact_port": str(contact_port),
         }
-        remote = _at(self.engine_host, self.site.sip_port)
+        remote = remote or _at(self.engine_host, self.site.sip_port)
         sipp = Sipp(
             self.folder / f"{len(self._sipps)}-{scenario}", scenario, host=self.caller_host,
             port=self.caller_port if port is None else port, remote=remote, keys=keys, service=dialled or self.x,
             credentials=(self.code, self.password), **arguments,
         )  # fmt: skip
-        return self._keep(sipp, other)
+        return self._keep(sipp, other, must_receive=not is_idle)
 
-    def callee(self, scenario: str, *, is_agent: bool = False, is_idle: bool = False, **arguments: Any) -> Sipp:
+    def callee(
+        self, scenario: str, *, is_agent: bool = False, is_idle: bool = False, port: int = 0, **arguments: Any
+    ) -> Sipp:
         """SIPp as the phone that is called: B, or with ``is_agent`` A. ``is_idle`` where nothing may reach it."""
         other = self.b if is_agent else self.a
         sipp = Sipp(
-            self.folder / f"{len(self._sipps)}-{scenario}", scenario, host=self.callee_host, port=self.callee_port,
+            self.folder / f"{len(self._sipps)}-{scenario}", scenario, host=self.callee_host,
+            port=port or self.callee_port,
             keys={"rtp_port": str(self.callee_voice.port), "callee": self.a if is_agent else self.b}, **arguments,
         )  # fmt: skip
         self._callees.append(sipp)

@@ -1,4 +1,4 @@
-"""UDP ports as the kernel sees them."""
+"""UDP and TCP ports as the kernel sees them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 from pathlib import Path
 
 
-def udp_sockets() -> dict[str, int]:
-    """Inode to local port of every UDP socket on the machine (proc(5), /proc/net/udp)."""
+def sockets(kind: str) -> dict[str, int]:
+    """Inode to local port of every socket of that ``kind`` on the machine (proc(5), /proc/net/udp, /proc/net/tcp)."""
     found = {}
-    for table in ("udp", "udp6"):
+    for table in (kind, f"{kind}6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             found[fields[9]] = int(fields[1].rpartition(":")[2], 16)
     return found
 
 
-def sockets_of(process_id: int) -> list[int]:
-    """The local ports of a process's UDP sockets."""
-    sockets = udp_sockets()
+def sockets_of(process_id: int, kind: str = "udp") -> list[int]:
+    """The local ports of a process's sockets, "udp" or "tcp"."""
+    known = sockets(kind)
     ports = []
     for descriptor in Path(f"/proc/{process_id}/fd").iterdir():
         try:
@@ -26,6 +26,6 @@ def sockets_of(process_id: int) -> list[int]:
         except FileNotFoundError:
             continue  # closed meanwhile
         inode = target.removeprefix("socket:[").removesuffix("]")
-        if inode in sockets:
-            ports.append(sockets[inode])
+        if inode in known:
+            ports.append(known[inode])
     return ports

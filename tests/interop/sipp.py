@@ -15,7 +15,7 @@ SCENARIOS = Path(__file__).parents[2] / "scripts" / "sipp"
 SOCKET_BUFFER_OCTETS = 4_194_304
 CALL_SECONDS_MAX = 25
 
-_LOGGED = re.compile(rb"UDP message (sent|received) [\[(](\d+)[\])]? bytes\)? ?:\n\n")
+_LOGGED = re.compile(rb"(?:UDP|TCP) message (sent|received) [\[(](\d+)[\])]? bytes\)? ?:\n\n")
 
 
 class SippFailed(AssertionError):
@@ -39,13 +39,18 @@ class Sipp:
         calls: int = 1,
         credentials: tuple[str, str] = ("", ""),
         options: tuple[str, ...] = (),
+        transport: str = "udp",
+        shown_port: int = 0,
     ) -> None:
+        """``transport`` "tls" is TCP to a relay that has the TLS; ``shown_port`` is where the engine meets that."""
         folder.mkdir(parents=True)
         self.scenario = scenario
         self.calls = calls
         self._folder = folder
+        self._socket_kind = "udp" if transport == "udp" else "tcp"
         arguments = [
-            "sipp", *([remote] if remote else []), "-sf", str(SCENARIOS / f"{scenario}.xml"),
+            "sipp", *([remote] if remote else []), "-sf", str(_scenario_file(folder, scenario, transport, shown_port)),
+            "-t", "u1" if transport == "udp" else "t1",
             "-i", host, "-p", str(port), "-m", str(calls), "-d", str(duration_ms), "-nostdin",
             "-buff_size", str(SOCKET_BUFFER_OCTETS), "-timeout", str(CALL_SECONDS_MAX), "-timeout_error",
             "-trace_msg", "-message_file", "messages.log", "-trace_stat", "-stf", "statistics.csv",
@@ -99,7 +104,7 @@ class Sipp:
     def _listens(self, port: int) -> bool:
         if self.process.poll() is not None:
             raise SippFailed(f"{self.scenario} did not start\n{self._story()}")
-        return port in sockets_of(self.process.pid)
+        return port in sockets_of(self.process.pid, self._socket_kind)
 
     def _successful(self) -> int:
         path = self._folder / "statistics.csv"
@@ -118,3 +123,14 @@ class Sipp:
         if not parts:
             parts.append((self._folder / "output.txt").read_text(errors="replace")[-2000:])
         return "\n".join(parts)
+
+
+def _scenario_file(folder: Path, scenario: str, transport: str, shown_port: int) -> Path:
+    """The scenario; for TLS a copy that says TLS, and the relay's port, wherever it would name SIPp's own."""
+    path = SCENARIOS / f"{scenario}.xml"
+    if transport != "tls":
+        return path
+    text = path.read_text(encoding="iso-8859-1").replace("[transport]", "TLS").replace("[local_port]", str(shown_port))
+    copy = folder / path.name
+    copy.write_text(text, encoding="iso-8859-1")
+    return copy
