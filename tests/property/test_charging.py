@@ -1,9 +1,19 @@
-"""Money is exact for every rate, talk time and balance, not only for round ones."""
+"""Money is exact for every rate, talk time, package and balance, not only for round ones."""
+
+from dataclasses import replace
+from fractions import Fraction
+from math import ceil, floor
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.domain.charging import Rate
+from engine.domain.charging import (
+    LegsCharged,
+    Rate,
+    Rounding,
+    Tariff,
+    callback_charge_micro,
+)
 
 rates = st.builds(
     Rate,
@@ -11,10 +21,14 @@ rates = st.builds(
     first_increment_seconds=st.integers(1, 180),
     next_increment_seconds=st.integers(1, 180),
     minimum_seconds=st.integers(0, 200),
+    connect_fee_micro=st.just(0) | st.integers(0, 5_000_000),
+    rounding=st.sampled_from(Rounding),
+    rounded_to_micro=st.sampled_from((1, 7, 1_000, 10_000)),
 )
+talks_ms = st.integers(0, 20_000_000)
 
 
-@given(rates, st.integers(0, 20_000_000))
+@given(rates, talks_ms)
 def test_billed_time_covers_the_talk_and_wastes_less_than_an_increment(rate: Rate, talk_ms: int) -> None:
     billed = rate.billed_seconds(talk_ms)
     if talk_ms == 0:
@@ -27,22 +41,93 @@ def test_billed_time_covers_the_talk_and_wastes_less_than_an_increment(rate: Rat
     assert (billed - rate.first_increment_seconds) % rate.next_increment_seconds == 0
 
 
-@given(rates, st.integers(0, 20_000_000), st.integers(0, 20_000_000))
-def test_a_longer_call_never_costs_less(rate: Rate, one_ms: int, other_ms: int) -> None:
+@given(rates, talks_ms, talks_ms, st.integers(0, 20_000))
+def test_a_longer_call_never_costs_less(rate: Rate, one_ms: int, other_ms: int, package_seconds: int) -> None:
     shorter, longer = sorted((one_ms, other_ms))
     assert rate.charge_micro(shorter) <= rate.charge_micro(longer)
+    tariff = Tariff(rate, buckets=(1,), held={1: package_seconds})
+    assert tariff.charge(shorter).charge_micro <= tariff.charge(longer).charge_micro
 
 
-@given(rates, st.integers(0, 500_000_000), st.integers(1, 14_400))
-def test_seconds_for_an_amount_are_affordable_and_one_more_is_not(rate: Rate, amount: int, seconds_max: int) -> None:
-    seconds = rate.seconds_for(amount, seconds_max)
+@given(rates, st.integers(0, 500_000_000), st.integers(1, 14_400), st.just(0) | st.integers(0, 20_000))
+def test_seconds_for_an_amount_are_affordable_and_one_more_is_not(
+    rate: Rate, amount: int, seconds_max: int, package_seconds: int
+) -> None:
+    tariff = Tariff(rate, buckets=(1,), held={1: package_seconds})
+    seconds = tariff.seconds_for(amount, seconds_max)
     assert 0 <= seconds <= seconds_max
-    assert rate.charge_micro(seconds * 1000) <= amount
+    assert tariff.charge_micro(seconds * 1000) <= amount
     if seconds < seconds_max:
-        assert rate.charge_micro(seconds * 1000 + 1) > amount
+        assert tariff.charge_micro(seconds * 1000 + 1) > amount
+
+
+@given(rates, st.integers(1, 20_000))
+def test_a_price_is_the_exact_one_rounded_once(rate: Rate, billed_seconds: int) -> None:
+    steps = (rate.connect_fee_micro + Fraction(rate.per_minute_micro * billed_seconds, 60)) / rate.rounded_to_micro
+    rounded = {
+        Rounding.UP: ceil(steps),
+        Rounding.DOWN: floor(steps),
+        Rounding.HALF_UP: floor(steps + Fraction(1, 2)),
+    }[rate.rounding]
+    assert rate.price_micro(billed_seconds) == rounded * rate.rounded_to_micro
+
+
+@given(rates, talks_ms, st.lists(st.integers(0, 6_000), max_size=4))
+def test_every_billed_second_is_a_packages_or_paid(rate: Rate, talk_ms: int, buckets: list[int]) -> None:
+    tariff = Tariff(rate, buckets=tuple(range(len(buckets))), held=dict(enumerate(buckets)))
+    charge = tariff.charge(talk_ms)
+    assert charge.billed_seconds == rate.billed_seconds(talk_ms)
+    assert charge.package_seconds == min(charge.billed_seconds, sum(buckets))
+    assert charge.charge_micro == rate.price_micro(charge.billed_seconds - charge.package_seconds)
+    assert sum(seconds for _, seconds in charge.by_bucket) == charge.package_seconds
+    for bucket_id, seconds in charge.by_bucket[:-1]:
+        assert seconds == buckets[bucket_id], "a later bucket was begun before this one was empty"
+
+
+@given(rates, rates, st.integers(1, 400_000))
+def test_a_rate_that_does_not_sell_below_cost_wins_on_a_minute_and_in_the_long_run(
+    sell: Rate, buy: Rate, hours: int
+) -> None:
+    if sell.sells_below(buy):
+        return
+    assert sell.charge_micro(60_000) >= buy.charge_micro(60_000)
+    increments = max(buy.first_increment_seconds, buy.next_increment_seconds, buy.minimum_seconds) + 1
+    most_lost = buy.per_minute_micro * increments // 60 + buy.connect_fee_micro + 20_000
+    assert sell.charge_micro(hours * 3_600_000) + most_lost >= buy.charge_micro(hours * 3_600_000)
+
+
+def test_a_dearer_minute_or_a_dearer_slope_loses_money() -> None:
+    sell = Rate(120_000, 6, 6)
+    assert not sell.sells_below(sell)
+    assert sell.sells_below(replace(sell, per_minute_micro=120_001))
+    assert sell.sells_below(replace(sell, per_minute_micro=119_000, connect_fee_micro=1_001)), "the first minute"
+    assert replace(sell, connect_fee_micro=50_000, per_minute_micro=100_000).sells_below(sell), "the slope"
 
 
 def test_price_is_rounded_half_up_once() -> None:
     assert Rate(100, 1, 1).price_micro(1) == 2  # 1.67
     assert Rate(90, 1, 1).price_micro(1) == 2  # 1.5
     assert Rate(80, 1, 1).price_micro(1) == 1  # 1.33
+
+
+def test_a_call_within_its_minutes_pays_no_connect_fee() -> None:
+    rate = Rate(60_000, 1, 1, connect_fee_micro=30_000)
+    tariff = Tariff(rate, buckets=(7,), held={7: 60})
+    assert tariff.charge(60_000).charge_micro == 0
+    assert tariff.charge(60_001).charge_micro == 31_000, "one second of money, and the fee"
+    assert tariff.charge(0).charge_micro == 0
+    assert tariff.seconds_for(30_999, 3600) == 60, "money for the fee alone buys nothing"
+    assert tariff.seconds_for(31_000, 3600) == 61
+
+
+def test_a_callback_call_charges_the_legs_that_it_says() -> None:
+    first, second = Rate(60_000, 1, 1), Rate(120_000, 60, 60)
+    charged = {
+        legs: callback_charge_micro(legs, first=first, first_talk_ms=70_000, second=second, second_talk_ms=61_000)
+        for legs in LegsCharged
+    }
+    assert charged == {LegsCharged.BOTH: 70_000 + 240_000, LegsCharged.CALLEE: 240_000}
+    unanswered = callback_charge_micro(
+        LegsCharged.BOTH, first=first, first_talk_ms=10_000, second=second, second_talk_ms=0
+    )
+    assert unanswered == 10_000, "the agent's leg was had, though the customer never answered"
