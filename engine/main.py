@@ -23,6 +23,7 @@ from engine.domain.call import CallPolicy, milliseconds
 from engine.domain.cause import Cause
 from engine.domain.directory import Directory
 from engine.domain.ids import call_id
+from engine.runtime.call_journal import end_interrupted, recover
 from engine.runtime.change_follower import ChangeFollower
 from engine.runtime.clock import SteadyClock
 from engine.runtime.control.server import ControlServer
@@ -32,7 +33,6 @@ from engine.runtime.observation import Observation, metrics_server
 from engine.runtime.operator import Operator
 from engine.runtime.record_keeper import RecordKeeper
 from engine.runtime.switchboard import Switchboard
-from engine.services.call_journal import recover
 from engine.settings import Settings
 from engine.store.database import open_database, reading
 from engine.store.journal import Journal, read_journal
@@ -57,20 +57,13 @@ log = structlog.get_logger()
 async def run_engine(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT. Raises OSError where a port is taken, SQLAlchemyError without a database."""
     loop = asyncio.get_running_loop()
-    clock = SteadyClock()
+    # What a crash left undone is read before a new segment is begun, and is in that segment before the old one goes.
+    recovered = recover(read_journal(settings.journal_folder) if settings.journal_folder.exists() else ())
+    clock = SteadyClock(not_before=recovered.alive_at_ms / 1000)
     started_at_ms = milliseconds(clock.now())
     await upgrade(settings.database_url)
     database = open_database(settings.database_url)
 
-    # What a crash left undone is read before a new segment is begun, and is in that segment before the old one goes.
-    recovered = recover(read_journal(settings.journal_folder) if settings.journal_folder.exists() else ())
-    if recovered.cdrs or recovered.unreadable:
-        log.warning(
-            "took up the journal",
-            calls=len(recovered.cdrs),
-            interrupted=recovered.interrupted,
-            unreadable=recovered.unreadable,
-        )
     keeper = RecordKeeper(
         journal=Journal(settings.journal_folder),
         database=database,
@@ -78,7 +71,7 @@ async def run_engine(settings: Settings) -> None:
         write_interval_seconds=settings.store.write_interval_ms / 1000,
         now_ms=lambda: milliseconds(clock.now()),
     )
-    await keeper.adopt(recovered.cdrs)
+    await keeper.adopt([*recovered.ended, *recovered.talking])
 
     listeners = open_listeners(settings)
     user_agent = UserAgent(settings=user_agent_settings(settings, listeners), new_token=new_token)
@@ -107,15 +100,21 @@ async def run_engine(settings: Settings) -> None:
         observe=observation.observe,
         streams=listeners.streams,
     )
-    # A media worker outlives us. Its calls of an earlier engine are over: their recordings end where their CDRs do.
-    ended_at = {cdr.id: cdr.ended_at_ms / 1000 for cdr in recovered.cdrs if cdr.ended_at_ms is not None}
+    # A media worker outlives us. It goes on with the calls that we take up; of the others the recordings end where
+    # their CDRs do.
+    ended_at = {record.cdr.id: (record.cdr.ended_at_ms or 0) / 1000 for record in recovered.ended}
+    talking = {record.cdr.id for record in recovered.talking}
+
+    def media_ends_at(call_id: str) -> float | None:
+        return None if call_id in talking else clock.to_monotonic(ended_at.get(call_id, clock.now()))
+
     plane = EmbeddedPlane(
         socket_paths=[settings.media_socket(index) for index in range(settings.media.workers)],
         on_reply=switchboard.media_replied,
         on_event=switchboard.media_told,
         on_worker_lost=switchboard.media_lost,
         loop=loop,
-        ended_at=lambda call_id: clock.to_monotonic(ended_at.get(call_id, clock.now())),
+        ended_at=media_ends_at,
     )
     lease_desk = LeaseDesk(database, settings.engine_id, switchboard.lease_answered)
     switchboard.connect(plane=plane, lease_desk=lease_desk, flush=endpoint.flush)
@@ -130,6 +129,25 @@ async def run_engine(settings: Settings) -> None:
     )
     await follower.start()
     await plane.start()
+    held = [record for record in recovered.talking if plane.holds(record.cdr.id)]
+    lost = [record for record in recovered.talking if not plane.holds(record.cdr.id)]
+    for record in lost:  # the media worker has died as well
+        end_interrupted(record, recovered.alive_at_ms)
+        if record.running is not None:
+            controller.release(record.running, clock.now())
+    controller.resume(held, clock.now())
+    keeper.take(lost)
+    switchboard.keep_left_recordings([record.cdr for record in lost])
+    talking.clear()
+    if recovered.alive_at_ms:
+        log.warning(
+            "took up the journal",
+            resumed=len(held),
+            lost=len(lost),
+            interrupted=recovered.interrupted,
+            stored=len(recovered.ended),
+            unreadable=recovered.unreadable,
+        )
 
     def counters() -> dict[str, int]:
         return {
@@ -167,6 +185,7 @@ async def run_engine(settings: Settings) -> None:
     if scraped is not None:
         await scraped.start()
     endpoint.start(loop)
+    endpoint.flush()
     tasks = [
         asyncio.create_task(job, name=name)
         for name, job in {

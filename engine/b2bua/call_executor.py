@@ -14,11 +14,10 @@ from engine.b2bua.controller_settings import ControllerSettings
 from engine.b2bua.dialler import Unreachable
 from engine.b2bua.media_desk import MediaDesk
 from engine.b2bua.outcome import REFUSAL_TEXTS, reason_header
+from engine.b2bua.running_call import CallRecord, record_of
 from engine.domain import events as call_events
 from engine.domain.call import CallState
 from engine.domain.cause import CODES, Cause
-from engine.domain.cdr import Cdr
-from engine.domain.charging import Rate
 from engine.domain.credit_book import REFUSED, CreditBook
 from engine.domain.events import CallEvent, CallOutput, Leg
 from engine.domain.routing import Route
@@ -43,8 +42,8 @@ class CallExecutor:
         self.calls: dict[str, ActiveCall] = {}
         self.calls_by_tenant: dict[int, dict[str, ActiveCall]] = {}
         self.media = MediaDesk()
-        self.records: list[tuple[Cdr, Rate | None]] = []
-        """CDRs with a new milestone, oldest first, and the rate that the call began with."""
+        self.records: list[CallRecord] = []
+        """Of calls with a new milestone, oldest first."""
         self._settings = settings
         self._user_agent = user_agent
         self._callee_leg = callee_leg
@@ -57,6 +56,18 @@ class CallExecutor:
         self.calls[active.call_id] = active
         self.calls_by_tenant.setdefault(active.route.tenant_id, {})[active.call_id] = active
         self._perform(active, active.call.start(now), now)
+
+    def resume(self, active: ActiveCall, now: float) -> None:
+        """A call of an earlier engine holds again what it had held: the lease, which outlived that engine, has it."""
+        self.calls[active.call_id] = active
+        self.calls_by_tenant.setdefault(active.route.tenant_id, {})[active.call_id] = active
+        held = self.credit.credit_of(active.route.tenant_id).hold(active.call.held_before_micro(now), 0)
+        self._perform(active, active.call.resume(held or 0), now)
+        self.note(active)
+
+    def note(self, active: ActiveCall) -> None:
+        """Something of the call has changed that must outlive the process."""
+        self.records.append(record_of(active))
 
     def feed(self, active: ActiveCall, event: CallEvent, now: float) -> None:
         """Tells the machine, and carries out what it asks."""
@@ -86,7 +97,7 @@ class CallExecutor:
             self._forget(active)
 
     def _milestone(self, active: ActiveCall, output: call_events.Milestone, now: float) -> None:
-        self.records.append((active.call.cdr, active.route.rate))
+        self.note(active)
 
     def _hold_credit(self, active: ActiveCall, output: call_events.HoldCredit, now: float) -> None:
         held = self.credit.hold(active.route.tenant_id, output.wanted_micro, output.least_micro, active)

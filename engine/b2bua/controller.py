@@ -7,7 +7,7 @@ The driver calls the ``receive_…`` and ``fire_timers`` methods with the time a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from engine.b2bua.admission import Admission
 from engine.b2bua.call_executor import CallExecutor, credit_event
@@ -19,13 +19,13 @@ from engine.b2bua.gateway_locator import GatewayLocator
 from engine.b2bua.reception import Reception
 from engine.b2bua.registration import Registration
 from engine.b2bua.renegotiation import Renegotiator
+from engine.b2bua.resumption import Resumption
+from engine.b2bua.running_call import CallRecord, RunningCall
 from engine.b2bua.signalling import Signalling
 from engine.b2bua.source_guard import SourceGuard
 from engine.b2bua.trunk_watch import TrunkWatch
 from engine.domain import events as call_events
 from engine.domain.cause import Cause
-from engine.domain.cdr import Cdr
-from engine.domain.charging import Rate
 from engine.domain.directory import Directory
 from engine.domain.events import TimerKind
 from media import plane
@@ -89,7 +89,15 @@ class Controller:
         self.calls = self._executor.calls
         self.credit = self._executor.credit
         self.media = self._executor.media
-        self._renegotiator = Renegotiator(user_agent, self.media)
+        self._renegotiator = Renegotiator(user_agent, self.media, self._executor.note)
+        self._resumption = Resumption(
+            user_agent=user_agent,
+            directory=directory,
+            executor=self._executor,
+            reception=reception,
+            policy=settings.policy,
+            leg_made=lambda call_id, sip_call_id: self.leg_made(call_id, sip_call_id),
+        )
         self._signalling = Signalling(
             settings=settings,
             user_agent=user_agent,
@@ -148,6 +156,14 @@ class Controller:
         for active in list(self._executor.calls_by_tenant.get(tenant_id, {}).values()):
             self._executor.feed(active, call_events.CreditChanged(), now)
 
+    def resume(self, records: Iterable[CallRecord], now: float) -> None:
+        """Goes on with the talking calls of an engine that is gone; the plane holds them, and ``credit`` the leases."""
+        self._resumption.resume(records, now)
+
+    def release(self, running: RunningCall, now: float) -> None:
+        """Hangs up both legs of a call of an engine that is gone; its record is complete."""
+        self._resumption.release(running, now)
+
     def hang_up(self, call_id: str, cause: Cause, now: float) -> bool:
         """Ends a call from our side; False if there is none of this id."""
         active = self.calls.get(call_id)
@@ -164,8 +180,8 @@ class Controller:
             else:
                 self._executor.feed(active, call_events.TimerFired(kind), now)
 
-    def take_records(self) -> list[tuple[Cdr, Rate | None]]:
-        """CDRs with a new milestone, oldest first, and the rate that the call began with; each is given once."""
+    def take_records(self) -> list[CallRecord]:
+        """Of calls with a new milestone, oldest first; each is given once."""
         records, self._executor.records = self._executor.records, []
         return records
 

@@ -57,6 +57,10 @@ class Reception:
             return TurnedAway(route.parties, Cause.CAPACITY, limited_by)
         return Admitted(route, caller.behind_nat)
 
+    def rejoin(self, route: Route) -> None:
+        """A call that was let in before this engine began takes its places again, whatever the limits are by now."""
+        self._limits.enter(limit.key for limit in route.limits)
+
     def leave(self, route: Route) -> None:
         """The call is over: its places are free."""
         self._limits.end(limit.key for limit in route.limits)

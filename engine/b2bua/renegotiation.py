@@ -7,6 +7,7 @@ into force only when it is answered, so a refusal leaves everything as it was.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -41,11 +42,12 @@ class Renegotiation:
 
 
 class Renegotiator:
-    """Carries every call's renegotiation through its steps."""
+    """Carries every call's renegotiation through its steps; ``changed`` is told where both legs stand anew."""
 
-    def __init__(self, user_agent: UserAgent, media: MediaDesk) -> None:
+    def __init__(self, user_agent: UserAgent, media: MediaDesk, changed: Callable[[ActiveCall], None]) -> None:
         self._user_agent = user_agent
         self._media = media
+        self._changed = changed
 
     def asked(self, active: ActiveCall | None, event: DialogRequest, now: float) -> None:
         """A re-INVITE or UPDATE has come; ``active`` is None where its call is over."""
@@ -69,6 +71,7 @@ class Renegotiator:
         if renegotiation.step is Step.ANSWER_WRITTEN:
             active.renegotiation = None
             self._user_agent.respond(renegotiation.transaction, 200, now, body=sdp)
+            self._changed(active)
             return
         session = active.session(renegotiation.leg.other)
         renegotiation.step = Step.ANSWERED

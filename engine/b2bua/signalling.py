@@ -17,6 +17,7 @@ from engine.b2bua.reception import Admitted, Reception, TurnedAway
 from engine.b2bua.registration import Registration
 from engine.b2bua.renegotiation import METHODS as RENEGOTIATION_METHODS
 from engine.b2bua.renegotiation import Renegotiator
+from engine.b2bua.running_call import CallRecord
 from engine.b2bua.trunk_watch import TrunkWatch
 from engine.domain import events as call_events
 from engine.domain.call import Call, CallState, milliseconds
@@ -106,7 +107,7 @@ class Signalling:
         cdr.ended_at_ms = cdr.started_at_ms
         cdr.cause, cdr.release_side = cause, ReleaseSide.PLATFORM
         cdr.sip_status, cdr.q850_cause = CODES[cause]
-        self._executor.records.append((cdr, None))
+        self._executor.records.append(CallRecord(cdr))
         self._executor.reject(session, cause, now)
 
     def _progress(self, event: sip_events.InviteProgress, now: float) -> None:

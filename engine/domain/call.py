@@ -116,6 +116,33 @@ class Call:
         self._media_taken = False
         self._renewing = False
 
+    @classmethod
+    def resumed(cls, cdr: Cdr, *, rate: Rate, policy: CallPolicy, agent_leg: Leg, granted_seconds: int) -> Call:
+        """A call that talks, taken up by another engine than it began with. It goes on with ``resume``."""
+        assert cdr.answered_at_ms is not None
+        call = cls(cdr, rate=rate, policy=policy, agent_leg=agent_leg, offer=b"")
+        call.state = CallState.TALKING
+        call.answered_at = cdr.answered_at_ms / 1000
+        call.granted_seconds = granted_seconds
+        call._media_taken = True
+        return call
+
+    def held_before_micro(self, now: float) -> int:
+        """What a resumed call must have held by now; slices after the first are in no record."""
+        assert self.answered_at is not None
+        talked_ms = milliseconds(now - self.answered_at)
+        seconds = min(max(self.granted_seconds, -(-talked_ms // 1000)), self._policy.duration_seconds_max)
+        return self._rate.charge_micro(seconds * 1000)
+
+    def resume(self, held_micro: int) -> list[CallOutput]:
+        """Goes on as far as ``held_micro`` reaches; the next slice is asked for in time, or now."""
+        assert self.answered_at is not None
+        self.granted_seconds = 0
+        self._grant(CreditGranted(held_micro))
+        outputs = self._credit_timers()
+        # The plane refuses a second recording: asked again, lest the first engine died before it could.
+        return [StartRecording(self.answered_at), *outputs] if self.cdr.recording_path is not None else outputs
+
     def start(self, now: float) -> list[CallOutput]:
         return [Milestone(), self._hold_for(self._policy.slice_seconds)]
 

@@ -54,6 +54,10 @@ class CallLimits:
                 self._meters[limit.key].tokens -= 1
         return None
 
+    def enter(self, keys: Iterable[tuple[str, int]]) -> None:
+        """Takes places without asking."""
+        self._calls.update(keys)
+
     def end(self, keys: Iterable[tuple[str, int]]) -> None:
         """Gives the places back."""
         for key in keys:

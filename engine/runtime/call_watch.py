@@ -10,8 +10,8 @@ from typing import Any
 
 import structlog
 
+from engine.b2bua.running_call import CallRecord
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate
 from engine.domain.voice_quality import mos_of_stream
 from engine.runtime.metrics_calls import CallFigures
 from engine.runtime.trace import TraceBook
@@ -32,11 +32,9 @@ class CallWatch:
         # Cookie of a Delete → the call that it ends. The plane's client answers or refuses each command.
         self._awaiting_voice: dict[int, Cdr] = {}
 
-    def committed(
-        self, records: Iterable[tuple[Cdr, Rate | None]], commands: Iterable[plane.Command], now: float
-    ) -> None:
+    def committed(self, records: Iterable[CallRecord], commands: Iterable[plane.Command], now: float) -> None:
         """What one wake-up has brought: records with a milestone, and commands on their way to the plane."""
-        ended = {cdr.id: cdr for cdr, _ in records if cdr.state is CdrState.ENDED}
+        ended = {record.cdr.id: record.cdr for record in records if record.cdr.state is CdrState.ENDED}
         if not ended:
             return
         if self.trace is not None:

@@ -14,8 +14,10 @@ class SteadyClock:
 
     __slots__ = ("_offset",)
 
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
+    def __init__(self, not_before: float = 0.0) -> None:
+        """``not_before`` is a time that has been: calls that began then go on under this clock, and must not be
+        younger for a wall clock that was set back meanwhile."""
+        self._offset = max(time.time(), not_before) - time.monotonic()
 
     def now(self) -> float:
         return time.monotonic() + self._offset

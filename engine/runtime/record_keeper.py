@@ -11,9 +11,9 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.b2bua.running_call import CallRecord
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate
-from engine.services.call_journal import CallMilestone, CallStored, ProofOfLife, encode
+from engine.runtime.call_journal import CallMilestone, CallStored, ProofOfLife, encode
 from engine.store.cdr_store import write_cdrs, write_recordings
 from engine.store.database import writing
 from engine.store.journal import Journal
@@ -46,30 +46,31 @@ class RecordKeeper:
         self._engine_id = engine_id
         self._write_interval_seconds = write_interval_seconds
         self._now_ms = now_ms
-        self._open: dict[str, tuple[Cdr, Rate | None]] = {}
+        self._open: dict[str, CallRecord] = {}
         """Calls whose last record is not in the database: what a new journal segment must begin with."""
         self._changed: dict[str, Cdr] = {}
         self._recordings: list[RecordingFinished] = []
         self._storing = 0
         self._failures = 0
 
-    def take(self, records: Iterable[tuple[Cdr, Rate | None]]) -> None:
+    def take(self, records: Iterable[CallRecord]) -> None:
         """Writes milestones into the journal; call it before they have consequences outside.
 
         A full disk is no reason to end a call: the records wait in memory, and the journal tries again.
         """
-        for cdr, rate in records:
-            self._journal.append(encode(CallMilestone(cdr, rate)))
-            self._open[cdr.id] = (cdr, rate)
+        for record in records:
+            cdr = record.cdr
+            self._journal.append(encode(CallMilestone(record)))
+            self._open[cdr.id] = record
             self._changed[cdr.id] = cdr
         self._write_journal()
 
     def take_recording(self, recording: RecordingFinished) -> None:
         self._recordings.append(recording)
 
-    async def adopt(self, cdrs: Iterable[Cdr]) -> None:
-        """Stores the records that a crash left in earlier segments; then those segments go."""
-        self.take([(cdr, None) for cdr in cdrs])
+    async def adopt(self, records: Iterable[CallRecord]) -> None:
+        """Takes over what a crash left in earlier segments, and stores it; then those segments go."""
+        self.take(records)
         await self.store_waiting()
         await self._sync_journal(begin_segment=True)
 
@@ -108,7 +109,7 @@ class RecordKeeper:
     async def _sync_journal(self, *, begin_segment: bool = False) -> None:
         try:
             if begin_segment or self._journal.is_segment_full:
-                self._journal.begin_segment([encode(CallMilestone(cdr, rate)) for cdr, rate in self._open.values()])
+                self._journal.begin_segment([encode(CallMilestone(record)) for record in self._open.values()])
             self._journal.write()
             await asyncio.to_thread(self._journal.sync)
         except OSError as error:

@@ -111,12 +111,16 @@ class Switchboard:
         calls = [self.controller.calls[call_id] for call_id in call_ids if call_id in self.controller.calls]
         self.controller.media_lost(call_ids, self._clock.now())
         self._flush()
-        recorded = [active.call.cdr for active in calls if active.call.cdr.recording_path is not None]
+        self.keep_left_recordings([active.call.cdr for active in calls])
+
+    def keep_left_recordings(self, cdrs: list[Cdr]) -> None:
+        """What the worker of these ended calls had written before it died is measured and recorded."""
+        recorded = [cdr for cdr in cdrs if cdr.recording_path is not None]
         if recorded:
-            self._jobs.add(job := asyncio.ensure_future(self._keep_left_recordings(recorded)))
+            self._jobs.add(job := asyncio.ensure_future(self._measure_left_recordings(recorded)))
             job.add_done_callback(self._jobs.discard)
 
-    async def _keep_left_recordings(self, cdrs: list[Cdr]) -> None:
+    async def _measure_left_recordings(self, cdrs: list[Cdr]) -> None:
         for cdr in cdrs:
             if cdr.recording_path is None:
                 continue

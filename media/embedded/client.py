@@ -120,6 +120,10 @@ class EmbeddedPlane:
         for worker in self._workers:
             worker.close()
 
+    def holds(self, call_id: str) -> bool:
+        """Whether a worker that is connected has this call."""
+        return call_id in self._by_call
+
     @property
     def live_workers(self) -> int:
         """How many workers are connected now."""

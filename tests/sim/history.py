@@ -98,7 +98,7 @@ class Engine:
 
     def commit(self, now: float) -> None:
         # Of two milestones at once the later one counts: the keeper's batches are by call, too.
-        for cdr in {cdr.id: cdr for cdr, _ in self.controller.take_records()}.values():
+        for cdr in {record.cdr.id: record.cdr for record in self.controller.take_records()}.values():
             self.records.append(copy(cdr))
             if cdr.ended_at_ms is not None:
                 self.ledger.settle(cdr.charge_micro)

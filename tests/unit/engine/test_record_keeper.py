@@ -12,18 +12,18 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.b2bua.running_call import CallRecord
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
 from engine.domain.charging import Rate
 from engine.domain.routing import Parties
 from engine.runtime import record_keeper
+from engine.runtime.call_journal import recover
 from engine.runtime.record_keeper import RecordKeeper
-from engine.services.call_journal import recover
 from engine.store import tables
 from engine.store.database import open_database, reading, writing_session
 from engine.store.journal import Journal, read_journal, segments
 from engine.store.ledger_store import lease
-from engine.store.migrations import upgrade
 from media.plane import RecordingFinished
 
 RATE = Rate(60_000)
@@ -31,10 +31,8 @@ BALANCE_MICRO = 1_000_000
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    url = f"sqlite+aiosqlite:///{tmp_path}/test.sqlite3"
-    await upgrade(url)
-    engine = open_database(url)
+async def database(database_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = open_database(database_url)
     async with writing_session(engine, 0) as session:
         session.add(tables.Tenant(id=1, code="t", name="T", created_at_ms=0))
         await session.flush()
@@ -72,31 +70,31 @@ async def stored(database: AsyncEngine) -> tuple[list[Any], int, int]:
 
 async def test_a_call_is_stored_and_charged_out_of_its_lease(tmp_path: Path, database: AsyncEngine) -> None:
     records = keeper(tmp_path, database)
-    records.take([(Cdr.started("1", Parties(tenant_id=1), 1000), RATE), (ended("1"), RATE)])
+    records.take([CallRecord(Cdr.started("1", Parties(tenant_id=1), 1000), RATE), CallRecord(ended("1"), RATE)])
     await records.store_waiting()
     assert await stored(database) == ([("1", "ended")], BALANCE_MICRO - 60_000, 440_000)
 
 
 async def test_a_record_is_in_the_journal_before_take_returns(tmp_path: Path, database: AsyncEngine) -> None:
-    keeper(tmp_path, database).take([(ended("1"), RATE)])
-    assert [cdr.id for cdr in recover(read_journal(tmp_path / "journal")).cdrs] == ["1"]
+    keeper(tmp_path, database).take([CallRecord(ended("1"), RATE)])
+    assert [record.cdr.id for record in recover(read_journal(tmp_path / "journal")).ended] == ["1"]
 
 
 async def test_a_journal_read_twice_charges_once(tmp_path: Path, database: AsyncEngine) -> None:
     first = keeper(tmp_path, database)
-    first.take([(ended("1"), RATE)])
+    first.take([CallRecord(ended("1"), RATE)])
     await first.store_waiting()  # stored, but the engine dies before the journal knows
     second = keeper(tmp_path, database)
-    await second.adopt(recover(read_journal(tmp_path / "journal")).cdrs)
+    await second.adopt(recover(read_journal(tmp_path / "journal")).ended)
     assert await stored(database) == ([("1", "ended")], BALANCE_MICRO - 60_000, 440_000)
     assert len(segments(tmp_path / "journal")) == 1, "the earlier segments have served"
 
 
 async def test_what_is_stored_is_struck_out_of_the_journal(tmp_path: Path, database: AsyncEngine) -> None:
     records = keeper(tmp_path, database)
-    records.take([(ended("1"), RATE)])
+    records.take([CallRecord(ended("1"), RATE)])
     await records.close()
-    assert recover(read_journal(tmp_path / "journal")).cdrs == []
+    assert recover(read_journal(tmp_path / "journal")).ended == []
 
 
 async def test_records_wait_while_the_database_is_away(
@@ -109,7 +107,7 @@ async def test_records_wait_while_the_database_is_away(
 
     with monkeypatch.context() as patch:
         patch.setattr(record_keeper, "write_cdrs", away)
-        records.take([(ended("1"), RATE)])
+        records.take([CallRecord(ended("1"), RATE)])
         assert not await records.store_waiting()
         assert records.waiting == 1
     assert await records.store_waiting()
@@ -132,7 +130,7 @@ async def test_the_loop_goes_on_after_a_failure(
 
     monkeypatch.setattr(record_keeper, "write_cdrs", unwilling)
     task = asyncio.create_task(records.run())
-    records.take([(ended("1"), RATE)])
+    records.take([CallRecord(ended("1"), RATE)])
     async with asyncio.timeout(5):
         while records.waiting:
             await asyncio.sleep(0.01)
@@ -157,7 +155,7 @@ async def test_a_full_segment_gives_way_to_one_with_the_open_calls(
     monkeypatch.setattr("engine.store.journal.SEGMENT_OCTETS_MAX", 1)
     records = keeper(tmp_path, database)
     running = Cdr.started("2", Parties(tenant_id=1), 1000)
-    records.take([(ended("1"), RATE), (running, RATE)])
+    records.take([CallRecord(ended("1"), RATE), CallRecord(running, RATE)])
     task = asyncio.create_task(records.run())
     async with asyncio.timeout(5):
         while records.waiting:
@@ -165,4 +163,4 @@ async def test_a_full_segment_gives_way_to_one_with_the_open_calls(
     await asyncio.sleep(0.1)
     task.cancel()
     recovered = recover(read_journal(tmp_path / "journal"))
-    assert [cdr.id for cdr in recovered.cdrs] == ["2"]
+    assert [record.cdr.id for record in recovered.ended] == ["2"]

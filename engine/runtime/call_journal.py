@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 import msgspec
 
+from engine.b2bua.running_call import CallRecord
 from engine.domain.cause import CODES, Cause, ReleaseSide
-from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate
+from engine.domain.cdr import CdrState
 
 
 class CallMilestone(msgspec.Struct, tag="call", array_like=True):
-    """A call's record as of now, with the rate it began with (None for a call that was turned away)."""
+    """A call as of now."""
 
-    cdr: Cdr
-    rate: Rate | None
+    record: CallRecord
 
 
 class ProofOfLife(msgspec.Struct, tag="alive", array_like=True):
@@ -39,21 +38,22 @@ _decode = msgspec.msgpack.Decoder(JournalRecord).decode
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a journal says was left undone: complete records, to be stored and charged."""
+    """What a journal says was left undone."""
 
-    cdrs: list[Cdr]
+    ended: list[CallRecord]
+    """Complete records, to be stored and charged."""
+    talking: list[CallRecord]
+    """Calls that may go on, if the media plane has held them."""
     interrupted: int
-    """How many of them were running when the engine died."""
+    """How many of the ended ones were being set up when the engine died."""
     unreadable: int
+    alive_at_ms: int
+    """The engine's last proof of life; 0 for an empty journal."""
 
 
 def recover(payloads: Iterable[bytes]) -> Recovered:
-    """Every call that the database may not have, ended.
-
-    A call that was running ended with the engine's last proof of life: later than that nobody can say that it had the
-    line, so later than that it is not charged.
-    """
-    calls: dict[str, CallMilestone] = {}
+    """Every call that the database may not have: ended, or talking when the engine died."""
+    calls: dict[str, CallRecord] = {}
     alive_at_ms = 0
     unreadable = 0
     for payload in payloads:
@@ -63,8 +63,9 @@ def recover(payloads: Iterable[bytes]) -> Recovered:
             unreadable += 1
             continue
         match record:
-            case CallMilestone(cdr=cdr):
-                calls[cdr.id] = record
+            case CallMilestone(record=call):
+                cdr = call.cdr
+                calls[cdr.id] = call
                 moments = (cdr.started_at_ms, cdr.ringing_at_ms, cdr.answered_at_ms, cdr.ended_at_ms)
                 alive_at_ms = max(alive_at_ms, *(moment for moment in moments if moment is not None))
             case ProofOfLife(at_ms=at_ms):
@@ -72,16 +73,25 @@ def recover(payloads: Iterable[bytes]) -> Recovered:
             case CallStored(call_ids=call_ids):
                 for call_id in call_ids:
                     calls.pop(call_id, None)
+    ended: list[CallRecord] = []
+    talking: list[CallRecord] = []
     interrupted = 0
-    for milestone in calls.values():
-        if milestone.cdr.state is not CdrState.ENDED:
+    for call in calls.values():
+        if call.cdr.state is CdrState.ENDED:
+            ended.append(call)
+        elif call.running is not None:
+            talking.append(call)
+        else:
             interrupted += 1
-            _end_interrupted(milestone, alive_at_ms)
-    return Recovered([milestone.cdr for milestone in calls.values()], interrupted, unreadable)
+            end_interrupted(call, alive_at_ms)
+            ended.append(call)
+    return Recovered(ended, talking, interrupted, unreadable, alive_at_ms)
 
 
-def _end_interrupted(milestone: CallMilestone, alive_at_ms: int) -> None:
-    cdr = milestone.cdr
+def end_interrupted(call: CallRecord, alive_at_ms: int) -> None:
+    """Ends a call with the engine's last proof of life: later than that nobody can say that it had the line, so later
+    than that it is not charged."""
+    cdr = call.cdr
     cdr.state = CdrState.ENDED
     cdr.ended_at_ms = max(alive_at_ms, cdr.answered_at_ms or cdr.started_at_ms)
     cdr.cause, cdr.release_side = Cause.ENGINE_RESTART, ReleaseSide.PLATFORM
@@ -89,6 +99,6 @@ def _end_interrupted(milestone: CallMilestone, alive_at_ms: int) -> None:
     cdr.sip_status = 200 if cdr.answered_at_ms is not None else CODES[Cause.ENGINE_RESTART].sip_status
     if cdr.answered_at_ms is None:
         cdr.recording_path = None
-    if milestone.rate is not None:
-        cdr.billed_seconds = milestone.rate.billed_seconds(cdr.talk_ms)
-        cdr.charge_micro = milestone.rate.price_micro(cdr.billed_seconds)
+    if call.rate is not None:
+        cdr.billed_seconds = call.rate.billed_seconds(cdr.talk_ms)
+        cdr.charge_micro = call.rate.price_micro(cdr.billed_seconds)

@@ -1,0 +1,101 @@
+"""Takes up the calls of an engine that is gone: they go on as if nothing had been.
+
+The media plane has held them meanwhile. What they had held of their tenants' credit is held again before any of them
+asks for more, so that none loses to another what was already its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from engine.b2bua.active_call import ActiveCall
+from engine.b2bua.call_executor import CallExecutor
+from engine.b2bua.carrier_account import accounts_of
+from engine.b2bua.reception import Reception
+from engine.b2bua.running_call import CallRecord, RunningCall
+from engine.domain.call import Call, CallPolicy
+from engine.domain.directory import Directory
+from engine.domain.events import Leg
+from engine.domain.facts import TrunkFacts
+from engine.domain.routing import Direction, Parties, Route
+from sip.core.session import Session
+from sip.core.session_snapshot import SessionSnapshot
+from sip.core.user_agent import UserAgent
+
+
+class Resumption:
+    """``leg_made`` is told each SIP dialog of a call, the caller's first."""
+
+    def __init__(
+        self,
+        *,
+        user_agent: UserAgent,
+        directory: Directory,
+        executor: CallExecutor,
+        reception: Reception,
+        policy: CallPolicy,
+        leg_made: Callable[[str, str], None],
+    ) -> None:
+        self._user_agent = user_agent
+        self._directory = directory
+        self._executor = executor
+        self._reception = reception
+        self._policy = policy
+        self._leg_made = leg_made
+
+    def resume(self, records: Iterable[CallRecord], now: float) -> None:
+        """Goes on with calls that were talking; each record's CDR is the call's from here on."""
+        resumed = [self._rebuild(record, record.running, now) for record in records if record.running is not None]
+        for active in resumed:
+            self._executor.resume(active, now)
+
+    def release(self, running: RunningCall, now: float) -> None:
+        """Hangs up both legs of a call that could not be taken up, and has its record already."""
+        for snapshot in (running.caller, running.callee):
+            self._user_agent.bye(self._user_agent.resume(snapshot, now), now)
+
+    def _rebuild(self, record: CallRecord, running: RunningCall, now: float) -> ActiveCall:
+        cdr = record.cdr
+        assert record.rate is not None  # a call that talks has both
+        assert cdr.tenant_id is not None
+        trunk = self._directory.trunks.get(cdr.trunk_id or 0) or _removed_trunk(cdr.trunk_id or 0)
+        route = Route(
+            parties=Parties(
+                tenant_id=cdr.tenant_id,
+                agent_id=cdr.agent_id,
+                line_id=cdr.line_id,
+                trunk_id=cdr.trunk_id,
+                binding_id=cdr.binding_id,
+                direction=cdr.direction,
+                a_number=cdr.a_number,
+                x_number=cdr.x_number,
+                b_number=cdr.b_number,
+            ),
+            tenant_id=cdr.tenant_id,
+            callee_number=running.callee_number,
+            callee_agent_id=running.callee_agent_id,
+            trunk=trunk,
+            rate=record.rate,
+            recording=cdr.recording_path is not None,
+            limits=running.limits,
+        )
+        agent_leg = Leg.CALLER if cdr.direction is Direction.A_TO_B else Leg.CALLEE
+        call = Call.resumed(
+            cdr, rate=route.rate, policy=self._policy, agent_leg=agent_leg, granted_seconds=running.granted_seconds
+        )
+        active = ActiveCall(cdr.id, call, route, self._leg(running.caller, trunk, now), running.max_forwards)
+        active.callee = self._leg(running.callee, trunk, now)
+        for session in (active.caller, active.callee):
+            if session is not None:
+                session.owner = active
+                self._leg_made(active.call_id, session.call_id)
+        self._reception.rejoin(route)
+        return active
+
+    def _leg(self, snapshot: SessionSnapshot, trunk: TrunkFacts, now: float) -> Session:
+        return self._user_agent.resume(snapshot, now, accounts_of(trunk) if snapshot.outgoing else None)
+
+
+def _removed_trunk(trunk_id: int) -> TrunkFacts:
+    """Stands for a trunk that was deleted under a running call, which needs no more of it than its id."""
+    return TrunkFacts(trunk_id, "", "", 0, (), "e164", 0, "removed")
