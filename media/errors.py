@@ -15,6 +15,10 @@ class NoCommonCodec(PeerFault):
     """An SDP we can read, but without an audio stream that we can relay."""
 
 
+class Insecure(PeerFault):
+    """A side that must speak SRTP does not."""
+
+
 class MalformedPacket(PeerFault):
     """Not an RTP or RTCP packet (RFC 3550)."""
 

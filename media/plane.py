@@ -27,6 +27,16 @@ class Side(StrEnum):
         return Side.CALLEE if self is Side.CALLER else Side.CALLER
 
 
+class Srtp(StrEnum):
+    """Whether SRTP with keys from SDP (RFC 4568) is offered to a side that has not spoken of it itself."""
+
+    OFF = "off"
+    OFFERED = "offered"
+    """Beside plain RTP, to be taken or left: RTP/AVP with keys (RFC 8643)."""
+    REQUIRED = "required"
+    """RTP/SAVP; an answer without keys is refused."""
+
+
 class Offer(msgspec.Struct, tag="offer", array_like=True):
     """An SDP offer that came from ``side``; the reply's SDP is to be sent to the other side.
 
@@ -38,6 +48,13 @@ class Offer(msgspec.Struct, tag="offer", array_like=True):
     call_id: str
     side: Side
     sdp: bytes
+    families: tuple[int, ...] = ()
+    """The IP versions, 4 or 6, at which the other side may be; empty: as the offer's own. A call's first offer alone
+    is asked for them. Of two, the answer decides: until then the other side has a port in each."""
+    srtp: Srtp = Srtp.OFF
+    """What the other side is offered. A side that offers SRTP itself gets it in any case."""
+    srtp_required: bool = False
+    """The offering side, too, must speak SRTP."""
 
 
 class Answer(msgspec.Struct, tag="answer", array_like=True):
@@ -108,6 +125,8 @@ class SideStatistics(msgspec.Struct, array_like=True):
 class Accepted(msgspec.Struct, tag="ok", array_like=True):
     cookie: int
     sdp: bytes = b""
+    sdp_by_family: dict[int, bytes] = {}
+    """Where an offer named several families: the description for each of them that the worker serves."""
     caller: SideStatistics | None = None
     callee: SideStatistics | None = None
     call_ids: list[str] = []
@@ -118,6 +137,8 @@ class Refusal(StrEnum):
 
     BAD_SDP = "bad_sdp"
     NO_COMMON_CODEC = "no_common_codec"
+    INSECURE = "insecure"
+    """A side that must speak SRTP does not."""
     CAPACITY = "capacity"
     UNKNOWN_CALL = "unknown_call"
     WRONG_STATE = "wrong_state"

@@ -97,8 +97,8 @@ class MediaLine:
     codecs: tuple[Codec, ...] = ()
     ptime_ms: int = 0
     crypto: tuple[Crypto, ...] = ()
-    """What is usable of its keys, its first choice first: at least one on a line of RTP/SAVP, none on one of RTP/AVP.
-    They are the side's own and are never written to the other."""
+    """What is usable of its keys, its first choice first: at least one on a line of RTP/SAVP; on one of RTP/AVP they
+    may be taken or left (RFC 8643). They are the side's own and are never written to the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +168,13 @@ def parse(raw: bytes) -> Description:
     return Description(media, usable[0] if usable else -1)
 
 
-def serialise(description: Description, origin: Origin, crypto: Crypto | None = None) -> bytes:
+def serialise(
+    description: Description, origin: Origin, crypto: Crypto | None = None, *, opportunistic: bool = False
+) -> bytes:
     """Write a description anew: our address and port on the voice stream, every other stream refused.
 
-    The voice stream is RTP/SAVP with our own key where ``crypto`` is given, otherwise RTP/AVP, whatever it was.
+    The voice stream is RTP/SAVP with our own key where ``crypto`` is given, otherwise RTP/AVP, whatever it was; where
+    it is ``opportunistic`` the key stands in RTP/AVP (RFC 8643 §3).
     """
     family = "IP6" if ":" in origin.address else "IP4"
     lines = [
@@ -186,7 +189,9 @@ def serialise(description: Description, origin: Origin, crypto: Crypto | None = 
             lines.append(f"m={line.kind} 0 {line.profile} {' '.join(line.formats)}")
             continue
         payload_types = " ".join(str(codec.payload_type) for codec in line.codecs)
-        profile = ("RTP/SAVP" if crypto else "RTP/AVP") + ("F" if line.profile.endswith("F") else "")
+        profile = ("RTP/SAVP" if crypto and not opportunistic else "RTP/AVP") + (
+            "F" if line.profile.endswith("F") else ""
+        )
         lines.append(f"m=audio {origin.port} {profile} {payload_types}")
         if crypto is not None:
             lines.append(f"a=crypto:{crypto.tag} {crypto.suite} inline:{base64.b64encode(crypto.key).decode()}")
@@ -323,7 +328,7 @@ def _media(section: Sequence[str], session_address: str, session_direction: Dire
     port = _number(parts[1].split("/")[0], 65_535, "port")
     if kind not in ("audio", "video", "image", "application", "text", "message"):
         kind = "application"
-    crypto = _cryptos(section) if profile in SECURE_PROFILES else ()
+    crypto = _cryptos(section) if profile in PROFILES else ()
     relayed = kind == "audio" and port != 0 and (profile in PLAIN_PROFILES or bool(crypto))
     if not relayed:
         # A refused stream keeps its place (RFC 3264 §6), with nothing in it that could tell of the peer.

@@ -5,22 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol
 
 from media import sdp
 from media.codec.wav import SAMPLE_RATE
 from media.embedded.leg import DATAGRAM_OCTETS_MAX, KEYS_PER_FLUSH_MAX, Leg, Send, discard
+from media.embedded.negotiation import Negotiation, WrongState
 from media.embedded.recorder import Recorder
-from media.errors import MalformedSdp, NoCommonCodec, PeerFault
-from media.plane import Side, SideStatistics
+from media.errors import PeerFault
+from media.plane import Side, SideStatistics, Srtp
 from media.rtp import rtcp
 from media.rtp.block import Block, read_block
 from media.rtp.dtmf import KeyPress, read_event
 from media.rtp.latch import Address, Verdict
 from media.rtp.packet import is_rtp, parse
-from media.rtp.srtp import Crypto, Security
 
 log = logging.getLogger("media.calls")
 
@@ -43,17 +42,6 @@ class Switchboard(Protocol):
     def forget(self, descriptor: int) -> None: ...
 
 
-class WrongState(Exception):
-    """An answer without an offer, or a command that the call cannot take now. Ours, not a peer's fault."""
-
-
-@dataclass(slots=True)
-class _Origin:
-    session_id: int
-    version: int = 0
-    written: bytes = b""
-
-
 class RelayedCall:
     """State of one call. Times are monotonic seconds."""
 
@@ -63,12 +51,10 @@ class RelayedCall:
         "_event_types",
         "_laws",
         "_muted",
-        "_new_key",
+        "_negotiation",
         "_noise_types",
-        "_offer",
-        "_offerer",
-        "_origins",
-        "advertised",
+        "_spare",
+        "_surplus",
         "answered",
         "call_id",
         "closed",
@@ -87,17 +73,17 @@ class RelayedCall:
         caller: Leg,
         callee: Leg,
         *,
-        advertised: str,
-        session_ids: tuple[int, int],
+        negotiation: Negotiation,
         board: Switchboard,
         now: float,
-        new_key: Callable[[], bytes],
+        spare: Leg | None = None,
     ) -> None:
-        """``new_key`` makes the KEY_OCTETS of an SRTP key of ours, unguessable."""
-        self._new_key = new_key
+        """``spare`` is a leg in the other family for a side that may be in either; its answer decides."""
+        self._negotiation = negotiation
         self.call_id = call_id
         self.legs = {Side.CALLER: caller, Side.CALLEE: callee}
-        self.advertised = advertised
+        self._spare = spare
+        self._surplus: list[int] = []
         self.recorder: Recorder | None = None
         self.answered = False
         self.on_hold = False
@@ -105,10 +91,7 @@ class RelayedCall:
         self.closed = False
         self.last_media = now
         self._board = board
-        self._origins = {Side.CALLER: _Origin(session_ids[0]), Side.CALLEE: _Origin(session_ids[1])}
         self._descriptions: dict[Side, sdp.Description] = {}
-        self._offer: sdp.Description | None = None
-        self._offerer = Side.CALLER
         self._muted: set[Side] = set()
         self._laws = {0: "PCMU", 8: "PCMA"}
         self._noise_types = {13}
@@ -117,48 +100,53 @@ class RelayedCall:
         """Told of each key: side, digit, duration in ms, time."""
         self.failed = False
         """A fault of ours in its flush ended its recording."""
-        for leg, other in ((caller, callee), (callee, caller)):
-            board.watch(leg.rtp.fileno(), partial(self._receive_open, leg, other))
+        for leg in self._all_legs:
+            board.watch(leg.rtp.fileno(), partial(self._receive_open, leg))
             leg.on_widened = self.wire
-            leg.on_odd = partial(self._receive_odd, leg, other)
-            board.watch(leg.rtcp.fileno(), partial(self._receive_rtcp, leg, other))
+            leg.on_odd = partial(self._receive_odd, leg)
+            board.watch(leg.rtcp.fileno(), partial(self._receive_rtcp, leg))
 
-    def offer(self, side: Side, raw: bytes, now: float) -> bytes:
-        """Take a side's offer and write it for the other side. Raises PeerFault; the call is then as before.
+    def offer(
+        self, side: Side, raw: bytes, now: float, *, srtp: Srtp = Srtp.OFF, srtp_required: bool = False
+    ) -> dict[int, bytes]:
+        """Take a side's offer and write it for the other side, in each family at which that may be, the first first.
 
         The first offer counts at once (early media); a later one only when it is answered, since it may be refused.
+        Raises PeerFault; the call is then as before.
         """
-        description = sdp.parse(raw)
-        if not any(codec.encoding not in sdp.NOT_VOICE for codec in description.audio.codecs):
-            raise NoCommonCodec("the offer has no codec for voice")
-        self._check_family(description)
-        self._offer, self._offerer = description, side
+        leg = self.legs[side]
+        leg.srtp_required = srtp_required
+        description = self._negotiation.take_offer(leg, raw)
         if not self.answered:
-            self._settle(side, description)
+            self._settle(leg, description)
             self.wire()
-        return self._write(side.other, sdp.with_both_laws(description))
+        written: dict[int, bytes] = {}
+        for towards in self._legs_of(side.other).values():
+            self._negotiation.offer_srtp(towards, srtp)
+            written[towards.family] = self._negotiation.write_offer(towards)
+        return written
 
     def answer(self, side: Side, raw: bytes, now: float) -> bytes:
         """Take a side's answer and write it for the one that offered. Raises PeerFault, WrongState."""
-        if self._offer is None or side is self._offerer:
-            raise WrongState("an answer without an offer from the other side")
-        description = sdp.parse(raw)
-        agreement = sdp.agree(self._offer, description)
-        self._check_family(description)
-        self._check_security(side, description)
+        negotiation = self._negotiation
+        offer, offerer = negotiation.offer, negotiation.offerer
+        if side is offerer:
+            raise WrongState("an answer from the side that offered")
+        leg, description, agreement = negotiation.take_answer(self._legs_of(side), raw)
+        self._keep(leg)
         if self.answered:
-            self._settle(self._offerer, self._offer)
-        self._settle(side, description)
-        self.legs[self._offerer].payload_types = dict(agreement.to_offerer)
-        self.legs[side].payload_types = dict(agreement.to_answerer)
-        self.legs[self._offerer].laws = dict(agreement.laws_to_offerer)
-        self.legs[side].laws = dict(agreement.laws_to_answerer)
-        self.on_hold = self._offer.on_hold or description.on_hold
+            self._settle(self.legs[offerer], offer)
+        self._settle(leg, description)
+        self.legs[offerer].payload_types = dict(agreement.to_offerer)
+        leg.payload_types = dict(agreement.to_answerer)
+        self.legs[offerer].laws = dict(agreement.laws_to_offerer)
+        leg.laws = dict(agreement.laws_to_answerer)
+        self.on_hold = offer.on_hold or description.on_hold
         self.answered = True
         self.timed_out = False
         self.last_media = now
         self.wire()
-        return self._write(self._offerer, agreement.description)
+        return negotiation.write_answer(self.legs[offerer], agreement)
 
     def g711_towards(self, side: Side) -> tuple[int, str] | None:
         """The payload type and law in which ``side`` takes voice, its first choice; None without G.711."""
@@ -255,47 +243,50 @@ class RelayedCall:
     def close(self) -> list[int]:
         """Close all sockets; returns the ports, to be given back."""
         self.closed = True
-        for leg in self.legs.values():
-            if leg.connected is not None:
-                self._board.forget(leg.connected.fileno())
-            self._board.forget(leg.rtp.fileno())
-            self._board.forget(leg.rtcp.fileno())
-            leg.close()
-        return [leg.port for leg in self.legs.values()]
+        for leg in self._all_legs:
+            self._close(leg)
+        return self.take_surplus()
 
-    def _check_family(self, description: sdp.Description) -> None:
-        if (":" in description.audio.address) != (":" in self.advertised):
-            raise MalformedSdp("an address of another family than the call's")
+    def take_surplus(self) -> list[int]:
+        """Ports that the call no longer needs, to be given back."""
+        surplus, self._surplus = self._surplus, []
+        return surplus
 
-    def _check_security(self, side: Side, answer: sdp.Description) -> None:
-        """An answer has the profile of its offer, and one of its suites (RFC 4568 §5.1.2)."""
-        security, cryptos = self.legs[side].security, answer.audio.crypto
-        if security is None and cryptos:
-            raise MalformedSdp("an answer of RTP/SAVP to an offer of RTP/AVP")
-        if security is not None and not any(crypto.suite == security.local.suite for crypto in cryptos):
-            raise MalformedSdp("an answer without the suite of its offer's crypto")
+    @property
+    def _all_legs(self) -> list[Leg]:
+        return [*self.legs.values(), *([self._spare] if self._spare is not None else [])]
 
-    def _secured(self, earlier: Security | None, cryptos: tuple[Crypto, ...]) -> Security | None:
-        """What a side's keys make of its security: our own key stays as long as its suite does."""
-        if not cryptos:
-            return None
-        for remote in cryptos:
-            if earlier is not None and remote.suite == earlier.local.suite:
-                return Security(replace(earlier.local, tag=remote.tag), remote, earlier)
-        remote = cryptos[0]
-        return Security(Crypto(remote.tag, remote.suite, self._new_key()), remote)
+    def _legs_of(self, side: Side) -> dict[int, Leg]:
+        """By family, the one that comes first in offers first."""
+        return {leg.family: leg for leg in self._all_legs if leg.side is side}
+
+    def _keep(self, leg: Leg) -> None:
+        """A side has taken one of the families that it was offered: the leg in the other one is not needed."""
+        if self._spare is None or self._spare.side is not leg.side:
+            return
+        surplus = self._spare if leg is self.legs[leg.side] else self.legs[leg.side]
+        self.legs[leg.side], self._spare = leg, None
+        self._close(surplus)
+
+    def _close(self, leg: Leg) -> None:
+        if leg.connected is not None:
+            self._board.forget(leg.connected.fileno())
+        self._board.forget(leg.rtp.fileno())
+        self._board.forget(leg.rtcp.fileno())
+        leg.close()
+        self._surplus.append(leg.port)
 
     def _sender(self, side: Side) -> Send:
         return discard if side in self._muted else self.legs[side].sender()
 
-    def _settle(self, side: Side, description: sdp.Description) -> None:
+    def _settle(self, leg: Leg, description: sdp.Description) -> None:
         """A side's description comes into force: its address, and the latch open again."""
-        self._descriptions[side] = description
+        self._descriptions[leg.side] = description
         for codec in description.audio.codecs:
             if codec.encoding in RECORDED_ENCODINGS and codec.kind[1:] == (8000, 1):
                 self._laws[codec.payload_type] = codec.encoding
-        audio, leg = description.audio, self.legs[side]
-        leg.security = self._secured(leg.security, audio.crypto)
+        audio = description.audio
+        self._negotiation.secure(leg, audio)
         noises = [codec.payload_type for codec in audio.codecs if codec.encoding == "CN"]
         self._noise_types.update(noises)
         leg.comfort_noise = bool(noises)
@@ -312,26 +303,15 @@ class RelayedCall:
         else:
             leg.expect((audio.address, audio.port), (audio.rtcp_address, audio.rtcp_port))
 
-    def _write(self, side: Side, description: sdp.Description) -> bytes:
-        """A description for ``side``; the version counts up with each change (RFC 3264 §8)."""
-        origin, leg = self._origins[side], self.legs[side]
-        crypto = leg.security.local if leg.security is not None else None
-        body = sdp.serialise(description, sdp.Origin(0, 0, self.advertised, leg.port), crypto)
-        if body != origin.written:
-            origin.version += 1
-            origin.written = body
-        written = sdp.Origin(origin.session_id, origin.version, self.advertised, leg.port)
-        return sdp.serialise(description, written, crypto)
-
-    def _receive_open(self, leg: Leg, other: Leg, now: float) -> None:
+    def _receive_open(self, leg: Leg, now: float) -> None:
         """A datagram that the connected socket did not take: the side is not latched yet, or it is a stranger."""
         try:
             data, source = leg.rtp.recvfrom(DATAGRAM_OCTETS_MAX)
         except OSError:  # an ICMP error of an earlier send; the next packet shows what is so
             return
-        self._judge(leg, other, data, (source[0], source[1]), now)
+        self._judge(leg, data, (source[0], source[1]), now)
 
-    def _judge(self, leg: Leg, other: Leg, data: bytes, source: Address, now: float) -> None:
+    def _judge(self, leg: Leg, data: bytes, source: Address, now: float) -> None:
         if leg.security is not None:
             try:
                 data = leg.security.unprotect(data)
@@ -345,28 +325,28 @@ class RelayedCall:
         if verdict is Verdict.REFUSE:
             leg.refused += 1
             return
-        self._pass(leg, other, data, now)
+        self._pass(leg, data, now)
         if verdict is Verdict.LATCH:
-            self._latched(leg, other, source, now)
+            self._latched(leg, source, now)
 
-    def _receive_odd(self, leg: Leg, other: Leg, data: bytes, now: float) -> None:
+    def _receive_odd(self, leg: Leg, data: bytes, now: float) -> None:
         """A datagram of a latched side that is no packet of voice by its size."""
         if is_rtp(data):
-            self._pass(leg, other, data, now)
+            self._pass(leg, data, now)
         else:
             leg.refused += 1
 
-    def _pass(self, leg: Leg, other: Leg, data: bytes, now: float) -> None:
+    def _pass(self, leg: Leg, data: bytes, now: float) -> None:
         """Keep a packet and send it on, unless it is comfort noise that the other side does not know."""
         leg.packets.append(data)
         leg.arrivals.append(now)
-        payload_type = data[1] & 0x7F
-        if payload_type in self._noise_types and not other.comfort_noise:
+        payload_type, other = data[1] & 0x7F, leg.side.other
+        if payload_type in self._noise_types and not self.legs[other].comfort_noise:
             return
         if payload_type in self._event_types:
             self._take_key(leg, data, now)
         with suppress(OSError):  # nobody listens there just now
-            self._sender(other.side)(data)
+            self._sender(other)(data)
 
     def _take_key(self, leg: Leg, data: bytes, now: float) -> None:
         """A packet of a telephone event: tell of the keys that were let go."""
@@ -382,7 +362,7 @@ class RelayedCall:
             leg.keys_left -= 1
             self.on_key(leg.side, key.digit, key.duration * 1000 // SAMPLE_RATE, now)
 
-    def _latched(self, leg: Leg, other: Leg, source: Address, now: float) -> None:
+    def _latched(self, leg: Leg, source: Address, now: float) -> None:
         if leg.connected is not None:
             self._board.forget(leg.connected.fileno())
         if source != leg.latch.expected:
@@ -395,15 +375,16 @@ class RelayedCall:
             early = []
         self.wire()
         for data, sender in early:
-            self._judge(leg, other, data, sender, now)
+            self._judge(leg, data, sender, now)
 
-    def _receive_rtcp(self, leg: Leg, other: Leg, _now: float) -> None:
+    def _receive_rtcp(self, leg: Leg, _now: float) -> None:
         """Reports pass from where the side's media or its SDP is, to where the other side's is."""
         try:
             data, address = leg.rtcp.recvfrom(DATAGRAM_OCTETS_MAX)
         except OSError:
             return
         source = (address[0], address[1])
+        other = self.legs[leg.side.other]
         known = leg.rtcp_target is not None and source == leg.rtcp_target
         if not known and (leg.target is None or source[0] != leg.target[0]):
             leg.refused += 1
@@ -421,8 +402,3 @@ class RelayedCall:
         if other.rtcp_target is not None:
             with suppress(OSError):
                 other.rtcp.sendto(neutral, other.rtcp_target)
-
-
-def advertised_family(raw: bytes) -> int:
-    """The IP version, 4 or 6, of an offer's voice stream. Raises PeerFault."""
-    return 6 if ":" in sdp.parse(raw).audio.address else 4

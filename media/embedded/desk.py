@@ -7,15 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from media.embedded.call import RelayedCall, WrongState, advertised_family
-from media.embedded.leg import open_leg
+from media import sdp
+from media.embedded.call import RelayedCall
+from media.embedded.leg import Leg, open_leg
+from media.embedded.negotiation import Negotiation, WrongState, family_of
 from media.embedded.port_pool import PortPool, PortPoolExhausted
 from media.embedded.recorder import Recorder
 from media.embedded.recording_writer import RecordingWriter
 from media.embedded.relay import Relay
 from media.embedded.settings import WorkerSettings
 from media.embedded.tone_player import TonePlayer
-from media.errors import NoCommonCodec, PeerFault
+from media.errors import Insecure, NoCommonCodec, PeerFault
 from media.plane import (
     Accepted,
     Answer,
@@ -80,6 +82,8 @@ class Desk:
             return self._execute(command, now)
         except NoCommonCodec as error:
             return Refused(command.cookie, Refusal.NO_COMMON_CODEC, str(error))
+        except Insecure as error:
+            return Refused(command.cookie, Refusal.INSECURE, str(error))
         except PeerFault as error:
             return Refused(command.cookie, Refusal.BAD_SDP, str(error))
         except WrongState as error:
@@ -99,8 +103,7 @@ class Desk:
             case Offer():
                 return self._offer(command, now)
             case Answer():
-                call = self._call(command.call_id)
-                return Accepted(command.cookie, sdp=call.answer(command.side, command.sdp, now))
+                return self._answer(command, now)
             case StartRecording():
                 return self._start_recording(command, now)
             case PlayMedia():
@@ -124,40 +127,18 @@ class Desk:
     def _offer(self, command: Offer, now: float) -> Reply:
         call = self.calls.get(command.call_id)
         if call is not None:
-            return Accepted(command.cookie, sdp=call.offer(command.side, command.sdp, now))
+            return _offered(call, command, now)
         if len(command.call_id) > CALL_ID_LENGTH_MAX:
             return Refused(command.cookie, Refusal.WRONG_STATE, "call_id longer than CALL_ID_LENGTH_MAX")
         if len(self.calls) >= self._settings.calls_max:
             return Refused(command.cookie, Refusal.CAPACITY, "calls_max reached")
-        addresses = self._settings.addresses.get(advertised_family(command.sdp))
-        if addresses is None:
+        family, served = family_of(sdp.parse(command.sdp)), self._settings.addresses
+        families = [each for each in dict.fromkeys(command.families or (family,)) if each in served]
+        if family not in served or not families:
             return Refused(command.cookie, Refusal.BAD_SDP, "an address family that the worker does not serve")
-        bound, advertised = addresses
-        caller = open_leg(Side.CALLER, bound, self._pool, now)
+        call = self._new_call(command, family, families, now)
         try:
-            callee = open_leg(Side.CALLEE, bound, self._pool, now)
-        except PortPoolExhausted:
-            caller.close()
-            self._pool.give_back([caller.port], now)
-            raise
-        try:
-            call = RelayedCall(
-                command.call_id,
-                caller,
-                callee,
-                advertised=advertised,
-                session_ids=(self._random_bits(62), self._random_bits(62)),
-                board=self._relay,
-                now=now,
-                new_key=lambda: self._random_bits(8 * KEY_OCTETS).to_bytes(KEY_OCTETS, "big"),
-            )
-        except OSError as error:
-            caller.close()
-            callee.close()
-            self._pool.give_back([caller.port, callee.port], now)
-            raise PortPoolExhausted from error
-        try:
-            body = call.offer(command.side, command.sdp, now)
+            reply = _offered(call, command, now)
         except PeerFault:
             self._pool.give_back(call.close(), now)
             raise
@@ -166,6 +147,42 @@ class Desk:
         )
         self.calls[command.call_id] = call
         self._relay.flush_each_second(call, now)
+        return reply
+
+    def _new_call(self, command: Offer, family: int, families: list[int], now: float) -> RelayedCall:
+        """A call with its ports: one for the side that offers, for the other one in each of ``families``.
+
+        Raises PortPoolExhausted.
+        """
+        wanted = [(command.side, family), *((command.side.other, each) for each in families)]
+        legs: list[Leg] = []
+        try:
+            for side, each in wanted:
+                bound, advertised = self._settings.addresses[each]
+                legs.append(open_leg(side, bound, advertised, self._pool, now))
+            by_side = {leg.side: leg for leg in reversed(legs)}
+            return RelayedCall(
+                command.call_id,
+                by_side[Side.CALLER],
+                by_side[Side.CALLEE],
+                negotiation=Negotiation(
+                    {side: self._random_bits(62) for side in Side},
+                    lambda: self._random_bits(8 * KEY_OCTETS).to_bytes(KEY_OCTETS, "big"),
+                ),
+                board=self._relay,
+                now=now,
+                spare=legs[2] if len(legs) > 2 else None,
+            )
+        except (OSError, PortPoolExhausted) as error:
+            for leg in legs:
+                leg.close()
+            self._pool.give_back([leg.port for leg in legs], now)
+            raise PortPoolExhausted from error
+
+    def _answer(self, command: Answer, now: float) -> Reply:
+        call = self._call(command.call_id)
+        body = call.answer(command.side, command.sdp, now)
+        self._pool.give_back(call.take_surplus(), now)
         return Accepted(command.cookie, sdp=body)
 
     def _start_recording(self, command: StartRecording, now: float) -> Reply:
@@ -231,6 +248,14 @@ class Desk:
         if silent > self._settings.orphan_seconds and not self._engine_connected():
             log.warning("a call without media and without an engine is ended")
             self._end(call.call_id, now, now)
+
+
+def _offered(call: RelayedCall, command: Offer, now: float) -> Accepted:
+    """Raises PeerFault."""
+    bodies = call.offer(command.side, command.sdp, now, srtp=command.srtp, srtp_required=command.srtp_required)
+    return Accepted(
+        command.cookie, sdp=next(iter(bodies.values())), sdp_by_family=bodies if len(command.families) > 1 else {}
+    )
 
 
 def _statistics(cookie: int, call: RelayedCall) -> Accepted:

@@ -19,7 +19,7 @@ from media.plane import Side
 from media.rtp.dtmf import DigitCollector
 from media.rtp.latch import Address, Latch
 from media.rtp.rewriting import marker_table, renumbered, transcoded
-from media.rtp.srtp import Security
+from media.rtp.srtp import Crypto, Security
 from media.rtp.statistics import StreamStatistics
 from media.sdp import Laws
 
@@ -91,9 +91,11 @@ class Leg:
 
     __slots__ = (
         "address",
+        "advertised",
         "arrivals",
         "comfort_noise",
         "connected",
+        "crypto",
         "keys",
         "keys_left",
         "last_packet",
@@ -101,6 +103,7 @@ class Leg:
         "laws",
         "on_odd",
         "on_widened",
+        "opportunistic",
         "packets",
         "payload_types",
         "port",
@@ -111,13 +114,18 @@ class Leg:
         "rtp",
         "security",
         "side",
+        "srtp_required",
         "statistics",
         "target",
     )  # fmt: skip
 
-    def __init__(self, side: Side, address: str, port: int, rtp: socket.socket, rtcp: socket.socket) -> None:
+    def __init__(
+        self, side: Side, address: str, advertised: str, port: int, rtp: socket.socket, rtcp: socket.socket
+    ) -> None:
         self.side = side
         self.address = address
+        self.advertised = advertised
+        """What its SDP shows instead of ``address``; of the same family."""
         self.port = port
         self.rtp = rtp
         self.rtcp = rtcp
@@ -134,6 +142,11 @@ class Leg:
         """Whether the side takes comfort noise (RFC 3389)."""
         self.security: Security | None = None
         """Keys of a side that speaks SRTP; everything behind its sockets is plain RTP."""
+        self.crypto: Crypto | None = None
+        """Our key towards the side, in force or on offer."""
+        self.opportunistic = False
+        """Keys stand in RTP/AVP and may be left (RFC 8643), not in RTP/SAVP."""
+        self.srtp_required = False
         self.keys = DigitCollector()
         self.keys_left = KEYS_PER_FLUSH_MAX
         self.on_odd: Callable[[bytes, float], None] = self.refuse
@@ -146,6 +159,11 @@ class Leg:
         self.statistics = StreamStatistics()
         self.receive_octets = NARROW_OCTETS
         self.on_widened: Callable[[], None] = lambda: None
+
+    @property
+    def family(self) -> int:
+        """The IP version of its sockets."""
+        return 6 if ":" in self.address else 4
 
     def expect(self, rtp: Address | None, rtcp: Address | None) -> None:
         """Latch anew, with the addresses of a new description; None where it wants nothing sent."""
@@ -242,8 +260,11 @@ def _socket(family: int) -> socket.socket:
     return socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
 
-def open_leg(side: Side, address: str, pool: PortPool, now: float) -> Leg:
-    """A side on a port of the pool. Raises PortPoolExhausted, also where the machine gives us no sockets."""
+def open_leg(side: Side, address: str, advertised: str, pool: PortPool, now: float) -> Leg:
+    """A side on a port of the pool, bound to ``address`` and shown as ``advertised``.
+
+    Raises PortPoolExhausted, also where the machine gives us no sockets.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for _ in range(PORT_TRIES_MAX):
         port = pool.take(now)
@@ -257,5 +278,5 @@ def open_leg(side: Side, address: str, pool: PortPool, now: float) -> Leg:
                 opened.close()
             pool.give_back([port], now)
             continue
-        return Leg(side, address, port, sockets[0], sockets[1])
+        return Leg(side, address, advertised, port, sockets[0], sockets[1])
     raise PortPoolExhausted

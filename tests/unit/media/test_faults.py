@@ -11,6 +11,7 @@ import pytest
 
 from media.embedded.call import RelayedCall
 from media.embedded.leg import Leg
+from media.embedded.negotiation import Negotiation
 from media.embedded.recorder import Recorder
 from media.embedded.recording_writer import RecordingWriter
 from media.embedded.voice_track import VoiceTrack
@@ -28,7 +29,7 @@ class Board:
 
 def leg(side: Side) -> Leg:
     sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
-    return Leg(side, "127.0.0.1", 0, *sockets)
+    return Leg(side, "127.0.0.1", "127.0.0.1", 0, *sockets)
 
 
 @pytest.mark.parametrize("last", [False, True])
@@ -40,11 +41,9 @@ def test_fault_in_a_flush_ends_only_the_recording(
         "call",
         leg(Side.CALLER),
         leg(Side.CALLEE),
-        advertised="127.0.0.1",
-        session_ids=(1, 2),
+        negotiation=Negotiation({Side.CALLER: 1, Side.CALLEE: 2}, lambda: bytes(30)),
         board=board,
         now=1000.0,
-        new_key=lambda: bytes(30),
     )
     writer = RecordingWriter(wake=lambda: None, clock=lambda: 0.0)
     call.recorder = Recorder("call", tmp_path / "call.wav", 1000.0, writer)

@@ -342,7 +342,7 @@ def test_send_that_fails_for_an_earlier_packet_is_done_again() -> None:
         sent.append(data)
 
     source, sink = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    leg = Leg(Side.CALLER, "127.0.0.1", 0, source, sink)
+    leg = Leg(Side.CALLER, "127.0.0.1", "127.0.0.1", 0, source, sink)
     relay.connect_through(sink.fileno(), (sink.recv, 479, send, leg.packets.append, leg.arrivals.append, leg))
     relay.at(time.monotonic() + 0.1, lambda _now: setattr(relay, "stopping", True))
     source.send(rtp(1))
