@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from traceback import extract_tb
 from typing import Any
 
@@ -17,6 +16,7 @@ from engine.runtime.control.client import EngineUnavailable
 from engine.services.accounts import OverdraftInUse
 from engine.services.bindings import BindingConflict, BindingNotFound, BindingRefused
 from engine.services.numbers import OwnerNotFound, XNumberInUse, XNumberNotFound
+from engine.store.database import taken_columns
 from engine.store.ledger_store import KeyReused, UnknownTenant
 
 FRAMES_LOGGED_MAX = 12
@@ -104,15 +104,10 @@ def _binding_refused(_request: _Asked, error: BindingRefused) -> Response[Proble
     return problem(status, error.reason, [FieldError(error.field, error.reason)])
 
 
-_UNIQUE = re.compile(r"UNIQUE constraint failed: ([\w., ]+)")
-
-
 def _integrity(_request: _Asked, error: IntegrityError) -> Response[ProblemDetails]:
     """What the database refused. Its message names columns and never values."""
-    unique = _UNIQUE.search(str(error.orig))
-    if unique is not None:
-        fields = [column.strip().partition(".")[2] for column in unique[1].split(",")]
-        return problem(409, "is taken", [FieldError(field, "is taken") for field in fields])
+    if taken := taken_columns(error):
+        return problem(409, "is taken", [FieldError(field, "is taken") for field in taken])
     return problem(422, "refers to something that is not there, or breaks a rule of the database")
 
 

@@ -2,15 +2,19 @@
 
 A session records by itself what it inserts, updates and deletes. Statements that pass it by (an atomic UPDATE of a
 balance) are refused in a session and must be followed by ``record_change`` on a connection.
+
+A reader goes by ids, so they must appear in their order. On SQLite there is one writer at a time. On PostgreSQL a
+transaction that draws a lower id may be committed after one that drew a higher: whoever writes a change first takes
+the feed's lock, which PostgreSQL gives back as the transaction ends.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import delete, event, func, insert, inspect, select
+from sqlalchemy import Connection, delete, event, func, insert, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, UOWTransaction
 
 from engine.store.tables import (
     Account,
@@ -18,6 +22,7 @@ from engine.store.tables import (
     Binding,
     Change,
     Line,
+    MinutesBucket,
     Rate,
     SipAccount,
     Table,
@@ -35,6 +40,7 @@ FED_TABLES: tuple[type[Table], ...] = (
     Rate,
     Line,
     XNumber,
+    MinutesBucket,
     Binding,
 )
 FED_ENTITIES = frozenset(table.__tablename__ for table in FED_TABLES)
@@ -44,6 +50,9 @@ CHANGES_KEPT_MS = 24 * 3600 * 1000
 PRUNED_ROWS_MAX = 5_000
 """Rows that one pruning deletes at most: it must not hold the writer's place for long."""
 
+_LOCK_KEY = 0x6178_6272_6964_6765  # "axbridge"; one number for all locks of a PostgreSQL database
+_TAKE_LOCK = select(func.pg_advisory_xact_lock(_LOCK_KEY))
+
 
 class ChangeFeedBypassed(Exception):
     """Our fault: a bulk statement in a session on a table that engines hold. Load and alter the objects instead."""
@@ -51,6 +60,14 @@ class ChangeFeedBypassed(Exception):
 
 class FactSession(Session):
     """A session that feeds the changes. Its ``info["now_ms"]`` is the time they get."""
+
+
+@event.listens_for(FactSession, "after_begin")
+def _lock_at_begin(_session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+    # At the beginning and not at the first change: who has a row and then wants the lock meets one who has the lock
+    # and wants the row.
+    if connection.dialect.name == "postgresql":
+        connection.execute(_TAKE_LOCK)
 
 
 @event.listens_for(FactSession, "after_flush")
@@ -80,13 +97,21 @@ def _change(entity: str, entity_id: int | str, now_ms: int) -> dict[str, Any]:
     return {"entity": entity, "entity_id": str(entity_id), "at_ms": now_ms}
 
 
+async def lock_feed(connection: AsyncConnection) -> None:
+    """Waits until no other transaction is writing changes; held until ours ends."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(_TAKE_LOCK)
+
+
 async def record_change(connection: AsyncConnection, entity: str, entity_id: int | str, now_ms: int) -> None:
     """Tells engines that row ``entity_id`` of table ``entity`` has changed, once the transaction is committed.
 
-    An account goes by its tenant's id. Raises ValueError for a table that is not fed.
+    An account goes by its tenant's id. Raises ValueError for a table that is not fed. Before it writes rows that a
+    session may want too, a transaction calls ``lock_feed``.
     """
     if entity not in FED_ENTITIES:
         raise ValueError(f"{entity} is no entity of the change feed")
+    await lock_feed(connection)
     await connection.execute(insert(Change), [_change(entity, entity_id, now_ms)])
 
 

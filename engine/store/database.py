@@ -1,29 +1,37 @@
 """Opening the database, and the two ways to use it: reading and writing.
 
 SQLite is the database of a single machine, in WAL mode: readers never wait for the writer, and there is one writer at
-a time. A PostgreSQL URL (``postgresql+asyncpg://…``) is passed on as it is.
+a time. PostgreSQL (``postgresql+asyncpg://…``) is for several machines: who writes single rows by atomic statements
+(``writing``) waits for these rows alone; who writes facts (``writing_session``) waits for his turn, as on SQLite.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, PrimaryKeyConstraint, UniqueConstraint, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from engine.store.change_feed import FactSession
+from engine.store.tables import Table
 
 BUSY_TIMEOUT_MS = 10_000
 """How long a writer waits for its turn; a whole provisioning file is one transaction."""
 POOL_CONNECTIONS_MAX = 20
 """Connections kept and opened at most by one process; who wants one more waits POOL_WAIT_SECONDS_MAX."""
 POOL_WAIT_SECONDS_MAX = 30
+
+CONNECT_SECONDS_MAX = 5
+STATEMENT_SECONDS_MAX = 60
+"""A database that takes a statement and never answers is away: what waits for it is tried again."""
 
 _BEGIN = "axbridge_begin"
 
@@ -36,7 +44,16 @@ def open_database(database_url: str, *, foreign_keys: bool = True) -> AsyncEngin
     """
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_size=POOL_CONNECTIONS_MAX, max_overflow=0, hide_parameters=True)
+        return create_async_engine(
+            url,
+            pool_size=POOL_CONNECTIONS_MAX,
+            max_overflow=0,
+            pool_timeout=POOL_WAIT_SECONDS_MAX,
+            # A connection that died with its server is found dead before it is used: 0.1 ms a transaction.
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"timeout": CONNECT_SECONDS_MAX, "command_timeout": STATEMENT_SECONDS_MAX},
+        )
     in_file = bool(url.database) and url.database != ":memory:"
     if in_file and url.database:
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -67,7 +84,10 @@ def open_database(database_url: str, *, foreign_keys: bool = True) -> AsyncEngin
 
 
 def _for_reading(engine: AsyncEngine) -> AsyncEngine:
-    return engine.execution_options(**{_BEGIN: "DEFERRED"})
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(**{_BEGIN: "DEFERRED"})
+    # READ COMMITTED would show each statement another state.
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 @asynccontextmanager
@@ -96,7 +116,10 @@ async def reading_session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
 
 @asynccontextmanager
 async def writing_session(engine: AsyncEngine, now_ms: int) -> AsyncIterator[AsyncSession]:
-    """A session in a transaction that is committed at the end, or undone by an exception; it feeds the changes."""
+    """A session in a transaction that is committed at the end, or undone by an exception; it feeds the changes.
+
+    One at a time: what a session reads before it writes is still so when it writes.
+    """
     async with (
         AsyncSession(
             engine, sync_session_class=FactSession, expire_on_commit=False, info={"now_ms": now_ms}
@@ -104,3 +127,20 @@ async def writing_session(engine: AsyncEngine, now_ms: int) -> AsyncIterator[Asy
         session.begin(),
     ):
         yield session
+
+
+_SQLITE_TAKEN = re.compile(r"UNIQUE constraint failed: ([\w., ]+)")
+_POSTGRESQL_TAKEN = re.compile(r'violates unique constraint "(\w+)"')
+
+
+def taken_columns(error: IntegrityError) -> list[str]:
+    """The columns whose values are there already; empty where the database refused something else."""
+    text = str(error.orig)
+    if (found := _SQLITE_TAKEN.search(text)) is not None:
+        return [column.strip().partition(".")[2] for column in found[1].split(",")]
+    if (found := _POSTGRESQL_TAKEN.search(text)) is not None:
+        for table in Table.metadata.sorted_tables:
+            for constraint in table.constraints:
+                if constraint.name == found[1] and isinstance(constraint, UniqueConstraint | PrimaryKeyConstraint):
+                    return [column.name for column in constraint.columns]
+    return []

@@ -23,8 +23,23 @@ from engine.domain.facts import (
     TrunkRegistrationFacts,
     XNumberFacts,
 )
+from engine.domain.package_minutes import MinutesBucket as MinutesBucketFacts
 from engine.store.change_feed import FED_ENTITIES
-from engine.store.tables import Account, Agent, Binding, Change, Line, Rate, SipAccount, Table, Tenant, Trunk, XNumber
+from engine.store.rate_store import facts_of
+from engine.store.tables import (
+    Account,
+    Agent,
+    Binding,
+    Change,
+    Line,
+    MinutesBucket,
+    Rate,
+    SipAccount,
+    Table,
+    Tenant,
+    Trunk,
+    XNumber,
+)
 
 CHANGES_READ_MAX = 10_000
 """Changes taken in one reading; the rest comes with the next."""
@@ -51,6 +66,8 @@ class _Source:
     def read(self, row: Row[Any]) -> Facts:
         if self.record is TrunkFacts:
             return _trunk(row)
+        if self.record is RateFacts:
+            return facts_of(row._asdict())
         # JSON gives lists; records are hashable.
         return self.record(*(tuple(value) if isinstance(value, list) else value for value in row))  # type: ignore[no-any-return]  # one of Facts, by _SOURCES
 
@@ -69,10 +86,11 @@ _SOURCES = (
     _Source(Account, AccountFacts, key="tenant_id"),
     _Source(Agent, AgentFacts),
     _Source(SipAccount, SipAccountFacts),
-    _Source(Trunk, TrunkFacts),
     _Source(Rate, RateFacts),
+    _Source(Trunk, TrunkFacts),
     _Source(Line, LineFacts),
     _Source(XNumber, XNumberFacts),
+    _Source(MinutesBucket, MinutesBucketFacts),
     _Source(Binding, BindingFacts),
 )
 _SOURCE_OF = {source.table.__tablename__: source for source in _SOURCES}
@@ -110,8 +128,12 @@ async def read_changes(connection: AsyncConnection, since: int) -> tuple[int, li
     ).all()
     if not changes:
         return since, [], []
-    if changes[0].id > since + 1:
-        # Ids have no holes in SQLite (a rolled-back transaction gives its ids back); elsewhere a hole costs a reading.
+    # Ids have holes where transactions were undone (PostgreSQL gives none out again). The oldest go first, so while
+    # one that we have seen is there, all that we have not seen are there.
+    if (
+        changes[0].id > since + 1
+        and await connection.scalar(select(Change.id).where(Change.id <= since).limit(1)) is None
+    ):
         raise ChangesPruned(f"the changes between {since} and {changes[0].id} are gone")
     ids: dict[str, dict[int | str, None]] = {}  # a dict keeps the order and names each once
     for change in changes:

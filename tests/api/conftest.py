@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from engine.runtime.control.protocol import (
 )
 from engine.services import credentials
 from engine.services.bindings import create_binding
-from engine.settings import Settings
+from engine.settings import Settings, StoreSettings
 from engine.store.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
 from engine.store.database import open_database, reading, writing, writing_session
 from engine.store.ledger_store import recharge
@@ -38,6 +38,7 @@ from engine.store.migrations import upgrade
 from engine.store.scope import TenantScope
 from engine.store.tables import Account, Agent, Carrier, Line, Rate, Tenant, Trunk, User, XNumber
 from engine.store.user_store import user_by_login
+from tests.postgresql import Cluster
 
 NOW_MS = 1_800_000_000_000
 PASSWORD = "a password for tests"
@@ -132,10 +133,9 @@ class FakeControl:
         return Done()
 
 
-async def _make_world(path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{path}"
-    await upgrade(url)
-    database = open_database(url)
+async def _make_world(database_url: str) -> None:
+    await upgrade(database_url)
+    database = open_database(database_url)
     async with writing_session(database, NOW_MS) as session:
         session.add_all(Tenant(code=f"t{n}", name=f"Tenant {n}", created_at_ms=NOW_MS) for n in (1, 2))
         session.add_all([Carrier(code="c1", name="Carrier"), Rate(code="r1", name="Rate", per_minute_micro=120_000)])
@@ -186,16 +186,23 @@ async def _make_world(path: Path) -> None:
 @pytest.fixture(scope="session")
 def world_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("world") / "world.sqlite3"
-    asyncio.run(_make_world(path))
+    asyncio.run(_make_world(f"sqlite+aiosqlite:///{path}"))
     return path
+
+
+@pytest.fixture(scope="session")
+def world_database(postgresql: Cluster) -> str:
+    name = postgresql.create("world")
+    asyncio.run(_make_world(postgresql.url(name)))
+    return name
 
 
 class World:
     """The API with its database, ``now_ms`` in the test's hands."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, database_url: str) -> None:
         self.now_ms = NOW_MS
-        self.settings = Settings(data_folder=str(data))
+        self.settings = Settings(data_folder=str(data), store=StoreSettings(database_url=database_url))
         self.control = FakeControl()
         self.app = create_app(
             self.settings,
@@ -243,9 +250,22 @@ def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "_HASHER", _CHEAP)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A copy of the world."""
+    if request.param == "sqlite":
+        path = tmp_path / "axbridge.sqlite3"
+        shutil.copy(request.getfixturevalue("world_file"), path)
+        yield f"sqlite+aiosqlite:///{path}"
+        return
+    cluster: Cluster = request.getfixturevalue("postgresql")
+    name = cluster.create(template=request.getfixturevalue("world_database"))
+    yield cluster.url(name)
+    cluster.drop(name)
+
+
 @pytest.fixture
-async def world(world_file: Path, tmp_path: Path) -> AsyncIterator[World]:
-    shutil.copy(world_file, tmp_path / "axbridge.sqlite3")
-    world = World(tmp_path)
+async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path, database_url)
     async with world.client:
         yield world

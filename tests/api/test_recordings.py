@@ -111,6 +111,8 @@ async def test_a_path_leads_out_of_the_folder(world: World, link: str, path: str
     folder = world.settings.recordings_folder
     (folder.parent / "secret.key").write_bytes(b"secret")
     (folder / "2027" / "link.wav").symlink_to(folder.parent / "secret.key")
+    if "\0" in path and "sqlite" not in world.settings.database_url:
+        return  # PostgreSQL keeps no such text
     await world.write(Recording, "cdr1", path=path)
     answer = await _get(world, link)
     assert answer.status_code == 404

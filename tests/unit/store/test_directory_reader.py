@@ -1,10 +1,11 @@
+import asyncio
 import dataclasses
 
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.domain.facts import BindingFacts, TenantFacts, TrunkFacts, XNumberFacts
+from engine.domain.facts import BindingFacts, RateFacts, TenantFacts, TrunkFacts, XNumberFacts
 from engine.store.change_feed import (
     CHANGES_KEPT_MS,
     ChangeFeedBypassed,
@@ -99,10 +100,39 @@ async def test_an_undone_transaction_is_fed(database: AsyncEngine) -> None:
         await session.flush()
         await session.rollback()
     assert await _changes_since(database, since) == (since, [], [])
-    # The id is given again, so a hole in the ids does mean that changes were pruned.
+    # PostgreSQL does not give its id out again, and the hole is not taken for changes that were pruned.
     async with writing_session(database, NOW_MS) as session:
         (await session.get_one(Tenant, 1)).status = "suspended"
-    assert (await _changes_since(database, since))[0] == since + 1
+    newest, facts, _ = await _changes_since(database, since)
+    assert (newest > since, facts) == (True, [TenantFacts(1, "t1", "suspended")])
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_a_change_is_skipped_that_was_written_before_but_committed_after(
+    database: AsyncEngine, by_hand: bool
+) -> None:
+    await _stock(database)
+    since, _, _ = await _changes_since(database, 0)
+    seen: list[object] = []
+
+    async def change_rate() -> None:
+        if by_hand:
+            async with writing(database) as connection:
+                await record_change(connection, "rates", 1, NOW_MS)
+            return
+        async with writing_session(database, NOW_MS) as session:
+            (await session.get_one(Rate, 1)).per_minute_micro = 7
+
+    async with writing_session(database, NOW_MS) as session:
+        (await session.get_one(Tenant, 1)).status = "suspended"
+        await session.flush()
+        later = asyncio.create_task(change_rate())
+        await asyncio.wait([later], timeout=0.2)
+        since, facts, _ = await _changes_since(database, since)
+        seen += facts
+    await later
+    _, facts, _ = await _changes_since(database, since)
+    assert {type(fact) for fact in (*seen, *facts)} == {TenantFacts, RateFacts}
 
 
 async def test_an_ended_binding_stays_in_force(database: AsyncEngine) -> None:

@@ -1,20 +1,33 @@
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import engine.store.migrations
 from engine.store.database import open_database, reading, writing
 from engine.store.migrations import configuration, upgrade
 from engine.store.tables import Account, Change, Table
 
 
 def _differences(connection: Connection) -> object:
-    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    def differs(_context: object, _found: object, column: sa.Column[object], *_: object) -> bool | None:
+        # PostgreSQL has no equality of JSON values for Alembic to ask for; SQLite's run compares these.
+        return False if isinstance(column.type, sa.JSON) and connection.dialect.name == "postgresql" else None
+
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": differs})
     return compare_metadata(context, Table.metadata)
+
+
+def test_two_migrations_follow_the_same_one() -> None:
+    folder = Path(engine.store.migrations.__file__).parent
+    assert len(ScriptDirectory(str(folder)).get_heads()) == 1
 
 
 async def test_a_column_is_added_to_the_tables_but_not_to_the_migrations(database: AsyncEngine) -> None:
@@ -68,6 +81,8 @@ async def test_foreign_keys_are_off(database: AsyncEngine) -> None:
 
 
 async def test_a_power_cut_loses_commits(database: AsyncEngine) -> None:
+    if database.dialect.name != "sqlite":
+        return  # its server's own setting
     async with reading(database) as connection:
         pragmas = [
             (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")
