@@ -87,6 +87,7 @@ class Site:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
+        """Media and engine, at first or after both were killed."""
         self._processes["media"] = self._launch("media", "--index", "0")
         self.start_engine()
 

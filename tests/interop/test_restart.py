@@ -1,4 +1,4 @@
-"""An engine that dies in mid-call."""
+"""An engine that dies in mid-call, and the next one that takes the call up."""
 
 from __future__ import annotations
 
@@ -25,35 +25,64 @@ def own_site(tmp_path: Path) -> Iterator[Site]:
         made.stop()
 
 
-def test_engine_killed_in_mid_call_leaves_one_cdr(own_site: Site, tmp_path: Path) -> None:
-    """After the restart: one CDR, ended by the restart, charged for no longer than the call can have lived."""
-    lane = Lane(own_site, tmp_path / "lane", next(lane_indexes))
+@pytest.fixture
+def lane(own_site: Site, tmp_path: Path) -> Iterator[Lane]:
+    made = Lane(own_site, tmp_path / "lane", next(lane_indexes))
     try:
-        callee = lane.callee("callee_answers")
-        caller = lane.caller("caller_waits")
-        lane.talk(caller, callee, 2.4)
-        answered = time.time()
-        time.sleep(2.3)
-        own_site.kill_engine()
-        lived_seconds = time.time() - answered
-        time.sleep(0.5)
-        own_site.start_engine()
-        cdr = lane.cdr()
-        assert (cdr["cause"], cdr["release_side"]) == ("engine_restart", "platform")
-        talked_ms = cdr["ended_at_ms"] - cdr["answered_at_ms"]
-        assert 1000 <= talked_ms <= lived_seconds * 1000 + 50
-        assert cdr["billed_seconds"] == -(-talked_ms // 1000)
-        assert cdr["charge_micro"] == cdr["billed_seconds"] * PER_SECOND_MICRO
-        lane.assert_charged(cdr["charge_micro"], cdr["id"])
-        # The media worker lived on: the recording is there, and no longer than what the call is charged for.
-        assert lane.recording(cdr).caller.any()
-        # A second restart changes nothing.
-        own_site.kill_engine()
-        own_site.start_engine()
-        assert lane.cdr() == cdr
-        lane.assert_charged(cdr["charge_micro"], cdr["id"])
-        caller.end()
-        callee.end()
+        yield made
     finally:
-        lane.close()
-    check_after(own_site, [lane])
+        made.close()
+    check_after(own_site, [made])
+
+
+def test_engine_killed_in_mid_call_is_not_noticed(own_site: Site, lane: Lane) -> None:
+    """The speech goes on meanwhile, the caller's BYE meets the next engine, each second is charged and recorded."""
+    callee = lane.callee("callee_answers")
+    caller = lane.caller("caller_hangs_up", duration_ms=6000)
+    lane.talk(caller, callee, 5.5)
+    time.sleep(1.5)
+    own_site.kill_engine()
+    time.sleep(0.5)
+    own_site.start_engine()
+    (live,) = own_site.live_calls(lane.tenant_id).calls
+    assert live.state == "answered"
+    caller.wait()  # by then it has talked for longer than the slice that the first engine had held
+    callee.wait()
+    lane.hear_out()
+    cdr = lane.cdr()
+    assert (cdr["cause"], cdr["release_side"]) == ("normal", "caller")
+    talked_ms = cdr["ended_at_ms"] - cdr["answered_at_ms"]
+    assert abs(talked_ms - 6000) < 500
+    assert cdr["billed_seconds"] == -(-talked_ms // 1000)
+    assert cdr["charge_micro"] == cdr["billed_seconds"] * PER_SECOND_MICRO
+    lane.assert_charged(cdr["charge_micro"], cdr["id"])
+    recording = lane.recording(cdr)
+    assert abs(recording.row["duration_ms"] - talked_ms) <= 20
+    assert all(start > 5400 for _, start, _ in recording.row_gaps()), "speech is missing"
+
+
+def test_engine_and_media_killed_together_leave_one_cdr(own_site: Site, lane: Lane) -> None:
+    """Ended with the engine's last proof of life, charged for no longer than the call can have lived; both hung up."""
+    callee = lane.callee("callee_answers")
+    caller = lane.caller("caller_waits")
+    lane.talk(caller, callee, 2.4)
+    answered = time.time()
+    time.sleep(2.3)
+    own_site.kill_engine()
+    own_site.kill_media()
+    lived_seconds = time.time() - answered
+    time.sleep(0.5)
+    own_site.start()
+    cdr = lane.cdr()
+    assert (cdr["cause"], cdr["release_side"]) == ("engine_restart", "platform")
+    talked_ms = cdr["ended_at_ms"] - cdr["answered_at_ms"]
+    assert 1000 <= talked_ms <= lived_seconds * 1000 + 50
+    assert cdr["charge_micro"] == -(-talked_ms // 1000) * PER_SECOND_MICRO
+    lane.assert_charged(cdr["charge_micro"], cdr["id"])
+    # A second restart changes nothing.
+    own_site.kill_engine()
+    own_site.start_engine()
+    assert lane.cdr() == cdr
+    lane.assert_charged(cdr["charge_micro"], cdr["id"])
+    caller.end()
+    callee.end()
