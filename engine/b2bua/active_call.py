@@ -11,6 +11,8 @@ from engine.domain.routing import Route
 
 if TYPE_CHECKING:
     from engine.b2bua.call_timers import CallTimer
+    from engine.b2bua.media_desk import MediaNeeds
+    from engine.b2bua.registration import RegisteredContact
     from engine.b2bua.renegotiation import Renegotiation
     from sip.core.hop import Hop
     from sip.core.session import Session
@@ -25,12 +27,15 @@ class ActiveCall:
         "call_id",
         "callee",
         "caller",
+        "contacts",
         "forks",
         "gateway",
         "gateways_left",
         "keys_pending",
         "max_forwards",
+        "media_needs",
         "offer",
+        "offers",
         "renegotiation",
         "route",
         "timers",
@@ -44,11 +49,16 @@ class ActiveCall:
         self.callee: Session | None = None
         self.forks: list[Session] = []
         """Where several softphones of an agent ring together: all of them, ``callee`` among them."""
+        self.contacts: list[RegisteredContact] = []
+        """The softphones that are to ring, where the callee is an agent who has any."""
         self.max_forwards = max_forwards
+        self.media_needs: dict[Leg, MediaNeeds] = {}
         self.gateway: GatewayFacts | None = None
         self.gateways_left: list[tuple[GatewayFacts, Hop]] = []
         self.offer = b""
         """The callee's offer, for the next gateway; empty once somebody at the far end has spoken."""
+        self.offers: dict[int, bytes] = {}
+        """The callee's offer by IP version, where its phones or gateways are in both; what is missing is not served."""
         self.keys_pending: list[ServerTransaction] = []
         """INFOs that wait for the other side's answer."""
         self.renegotiation: Renegotiation | None = None

@@ -24,6 +24,8 @@ class Caller:
     dialled: str | None
     behind_nat: bool
     """Send to where its requests come from, whatever its Contact says."""
+    srtp: str = "off"
+    """What its trunk says of SRTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Admission:
                 number=_number(_calling_user(request), number_format),
                 dialled=_number(_dialled_user(request, trunk), number_format),
                 behind_nat=False,
+                srtp=trunk.srtp,
             )
         account = self.authenticate(request, source, now)
         if isinstance(account, Refusal):

@@ -108,6 +108,7 @@ class CallExecutor:
         self.credit.post(active.route.tenant_id, output.held_micro, output.charge_micro)
 
     def _offer_media(self, active: ActiveCall, output: call_events.OfferMedia, now: float) -> None:
+        self._callee_leg.plan(active, now)
         self.media.offer(active, Leg.CALLER, output.media)
 
     def _answer_media(self, active: ActiveCall, output: call_events.AnswerMedia, now: float) -> None:

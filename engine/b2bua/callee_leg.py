@@ -37,6 +37,10 @@ class CalleeLeg:
         self._gateway_silence_seconds = gateway_silence_seconds
         self._dialled = dialled
 
+    def plan(self, active: ActiveCall, now: float) -> None:
+        """Looks up where the callee is; before its offer is made, which depends on that."""
+        self._dialler.plan(active, now)
+
     def dial(self, active: ActiveCall, media: bytes, now: float) -> None:
         """Calls the callee: all of an agent's softphones, or the first gateway. Raises Unreachable."""
         self._dialler.dial(active, media, now)

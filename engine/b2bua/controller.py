@@ -197,6 +197,7 @@ class Controller:
 _MEDIA_CAUSES = {
     plane.Refusal.BAD_SDP: Cause.INCOMPATIBLE_MEDIA,
     plane.Refusal.NO_COMMON_CODEC: Cause.INCOMPATIBLE_MEDIA,
+    plane.Refusal.INSECURE: Cause.INCOMPATIBLE_MEDIA,
     plane.Refusal.CAPACITY: Cause.CAPACITY,
     plane.Refusal.UNREACHABLE: Cause.CAPACITY,
     plane.Refusal.UNKNOWN_CALL: Cause.MEDIA_FAILURE,

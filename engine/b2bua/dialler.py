@@ -12,7 +12,9 @@ from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.carrier_account import accounts_of
 from engine.b2bua.gateway_locator import GatewayLocator
 from engine.b2bua.masking import OutgoingIdentity, identity_towards_phone, identity_towards_trunk
+from engine.b2bua.media_desk import family_at, media_needs
 from engine.b2bua.registration import RegisteredContact, Registration
+from engine.domain.events import Leg
 from engine.domain.gateways import GatewayHealth, in_order
 from sip.core.authorization import Accounts
 from sip.core.hop import Hop
@@ -56,19 +58,28 @@ class Dialler:
         self._locator = locator
         self._random = random
 
-    def dial(self, active: ActiveCall, media: bytes, now: float) -> None:
-        """Calls the callee for the first time. Raises Unreachable."""
+    def plan(self, active: ActiveCall, now: float) -> None:
+        """Looks up where the callee is, and notes what its side needs of the media plane for that."""
         route = active.route
         agent_id = route.callee_agent_id
-        contacts = self._registration.contacts_of_agent(agent_id, now) if agent_id is not None else []
-        if not contacts:
-            ordered = in_order(route.trunk, self.health, now, self._random)
-            active.gateways_left = [(gateway, hop) for gateway in ordered for hop in self._locator.hops(gateway)]
+        active.contacts = self._registration.contacts_of_agent(agent_id, now) if agent_id is not None else []
+        if active.contacts:
+            active.media_needs[Leg.CALLEE] = media_needs(contact.hop.host for contact in active.contacts)
+            return
+        ordered = in_order(route.trunk, self.health, now, self._random)
+        active.gateways_left = [(gateway, hop) for gateway in ordered for hop in self._locator.hops(gateway)]
+        hosts = (hop.host for _, hop in active.gateways_left)
+        active.media_needs[Leg.CALLEE] = media_needs(hosts, route.trunk.srtp)
+
+    def dial(self, active: ActiveCall, media: bytes, now: float) -> None:
+        """Calls the callee for the first time, as planned. Raises Unreachable."""
+        if not active.contacts:
             # Kept only where there is a second gateway to say it to.
             active.offer = media if len(active.gateways_left) > 1 else b""
             self._dial_next_gateway(active, media, now)
             return
-        sessions = [session for contact in contacts if (session := self._ring(active, contact, media, now)) is not None]
+        ringing = (self._ring(active, contact, media, now) for contact in active.contacts)
+        sessions = [session for session in ringing if session is not None]
         if not sessions:
             raise Unreachable("no softphone can be sent to")
         active.callee = sessions[0]
@@ -118,6 +129,10 @@ class Dialler:
         now: float,
         accounts: Accounts | None = None,
     ) -> Session:
+        if active.offers:
+            media = active.offers.get(family_at(hop.host), b"")
+            if not media:
+                raise Unreachable("no media in the hop's address family")
         try:
             session = self._user_agent.invite(
                 target=identity.target,

@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from engine.b2bua.active_call import ActiveCall
 from engine.domain.events import Leg
 from media import plane
+
+
+@dataclass(frozen=True, slots=True)
+class MediaNeeds:
+    """What one side of a call asks of the media plane, known from where its signalling goes."""
+
+    families: tuple[int, ...] = ()
+    """IP versions at which it may be, the likeliest first; empty where nothing is known."""
+    srtp: plane.Srtp = plane.Srtp.OFF
+
+
+NOTHING_KNOWN = MediaNeeds()
+
+
+def media_needs(hosts: Iterable[str], srtp: str = "off") -> MediaNeeds:
+    """``hosts`` are where a side's signalling goes; ``srtp`` is its trunk's setting, of which an unknown word means
+    the strictest: rather no call than speech in the clear."""
+    families = dict.fromkeys(family_at(host) for host in hosts)
+    known = srtp in plane.Srtp.__members__.values()
+    return MediaNeeds(tuple(families), plane.Srtp(srtp) if known else plane.Srtp.REQUIRED)
+
+
+def family_at(host: str) -> int:
+    """The IP version of a numeric host."""
+    return 6 if ":" in host else 4
 
 
 class MediaDesk:
@@ -16,7 +44,13 @@ class MediaDesk:
         self._cookie = 0
 
     def offer(self, active: ActiveCall, leg: Leg, sdp: bytes) -> None:
-        self._send(plane.Offer(self._next_cookie(), active.call_id, plane.Side(leg), sdp), active)
+        """Puts a side's offer to the plane, which writes it for the other side as that needs it."""
+        other = active.media_needs.get(leg.other, NOTHING_KNOWN)
+        required = active.media_needs.get(leg, NOTHING_KNOWN).srtp is plane.Srtp.REQUIRED
+        side = plane.Side(leg)
+        self._send(
+            plane.Offer(self._next_cookie(), active.call_id, side, sdp, other.families, other.srtp, required), active
+        )
 
     def answer(self, active: ActiveCall, leg: Leg, sdp: bytes) -> None:
         self._send(plane.Answer(self._next_cookie(), active.call_id, plane.Side(leg), sdp), active)
@@ -34,7 +68,10 @@ class MediaDesk:
 
     def claim(self, reply: plane.Reply) -> tuple[ActiveCall, type[plane.Command]] | None:
         """The call that a reply is for and the command that it answers; None for a reply that nobody waits for."""
-        return self._awaited.pop(reply.cookie, None)
+        awaited = self._awaited.pop(reply.cookie, None)
+        if awaited is not None and isinstance(reply, plane.Accepted) and reply.sdp_by_family:
+            awaited[0].offers = reply.sdp_by_family
+        return awaited
 
     def _next_cookie(self) -> int:
         self._cookie += 1

@@ -29,6 +29,8 @@ class Admitted:
 
     route: Route
     behind_nat: bool
+    srtp: str
+    """What the caller's trunk says of SRTP."""
 
 
 class Reception:
@@ -55,7 +57,7 @@ class Reception:
         limited_by = "engine" if calls >= self._calls_max else self._limits.begin(route.limits, now)
         if limited_by is not None:
             return TurnedAway(route.parties, Cause.CAPACITY, limited_by)
-        return Admitted(route, caller.behind_nat)
+        return Admitted(route, caller.behind_nat, caller.srtp)
 
     def rejoin(self, route: Route) -> None:
         """A call that was let in before this engine began takes its places again, whatever the limits are by now."""

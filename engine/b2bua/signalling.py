@@ -12,6 +12,7 @@ from engine.b2bua.call_executor import CallExecutor
 from engine.b2bua.callee_leg import CalleeLeg
 from engine.b2bua.controller_settings import ControllerSettings
 from engine.b2bua.info_relay import InfoRelay
+from engine.b2bua.media_desk import media_needs
 from engine.b2bua.outcome import cause_of_failure
 from engine.b2bua.reception import Admitted, Reception, TurnedAway
 from engine.b2bua.registration import Registration
@@ -24,7 +25,7 @@ from engine.domain.call import Call, CallState, milliseconds
 from engine.domain.cause import CODES, Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
 from engine.domain.events import Leg
-from engine.domain.routing import Direction, Route
+from engine.domain.routing import Direction
 from sip.core import events as sip_events
 from sip.core.session import Session
 from sip.core.user_agent import UserAgent
@@ -82,11 +83,12 @@ class Signalling:
                 if turned_away.limited_by is not None:
                     self._counters[f"limited_by_{turned_away.limited_by}"] += 1
                 self._turn_away(session, turned_away, now)
-            case Admitted(route=route, behind_nat=behind_nat):
-                session.use_source = behind_nat
-                self._start(event, self._new_call_id(now), route, now)
+            case Admitted() as admitted:
+                session.use_source = admitted.behind_nat
+                self._start(event, self._new_call_id(now), admitted, now)
 
-    def _start(self, event: sip_events.IncomingInvite, call_id: str, route: Route, now: float) -> None:
+    def _start(self, event: sip_events.IncomingInvite, call_id: str, admitted: Admitted, now: float) -> None:
+        route = admitted.route
         cdr = Cdr.started(call_id, route.parties, milliseconds(now))
         cdr.trunk_id = route.trunk.id
         if route.recording:
@@ -94,6 +96,7 @@ class Signalling:
         agent_leg = Leg.CALLER if route.parties.direction is Direction.A_TO_B else Leg.CALLEE
         call = Call(cdr, rate=route.rate, policy=self._policy, agent_leg=agent_leg, offer=event.request.body)
         active = ActiveCall(call_id, call, route, event.session, event.request.max_forwards - 1)
+        active.media_needs[Leg.CALLER] = media_needs([event.session.source.host], admitted.srtp)
         event.session.owner = active
         self._leg_made(call_id, event.session.call_id)
         self._executor.begin(active, now)

@@ -115,7 +115,7 @@ class RelayedCall:
         Raises PeerFault; the call is then as before.
         """
         leg = self.legs[side]
-        leg.srtp_required = srtp_required
+        leg.srtp_required |= srtp_required  # for good: a call goes on with it when the engine that said so is gone
         description = self._negotiation.take_offer(leg, raw)
         if not self.answered:
             self._settle(leg, description)

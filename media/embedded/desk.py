@@ -133,9 +133,10 @@ class Desk:
         if len(self.calls) >= self._settings.calls_max:
             return Refused(command.cookie, Refusal.CAPACITY, "calls_max reached")
         family, served = family_of(sdp.parse(command.sdp)), self._settings.addresses
-        families = [each for each in dict.fromkeys(command.families or (family,)) if each in served]
-        if family not in served or not families:
+        if family not in served:
             return Refused(command.cookie, Refusal.BAD_SDP, "an address family that the worker does not serve")
+        # Where the other side's family is not served, its signalling may still say too little: it may know ours.
+        families = [each for each in dict.fromkeys(command.families) if each in served] or [family]
         call = self._new_call(command, family, families, now)
         try:
             reply = _offered(call, command, now)

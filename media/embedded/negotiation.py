@@ -82,7 +82,7 @@ class Negotiation:
 
     def offer_srtp(self, leg: Leg, srtp: Srtp) -> None:
         """What the next offer to a leg has of SRTP. A leg that speaks it already goes on as it does."""
-        leg.srtp_required = srtp is Srtp.REQUIRED
+        leg.srtp_required |= srtp is Srtp.REQUIRED
         if srtp is not Srtp.OFF and leg.crypto is None:
             leg.crypto = Crypto(1, OFFERED_SUITE, self._new_key())
             leg.opportunistic = srtp is Srtp.OFFERED

@@ -149,11 +149,6 @@ def test_call_over_ipv6(make_lane: MakeLane) -> None:
     assert_recorded(recording, lane)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="media/embedded/desk.py: _offer opens both legs in the family of the caller's description, and plane.Offer"
-    " has no word for the callee's (rtpengine: address-family); such a call is refused 488 when it is answered",
-)
 @pytest.mark.parametrize("callee_ipv6", [True, False], ids=["ipv4_calls_ipv6", "ipv6_calls_ipv4"])
 def test_call_between_address_families(make_lane: MakeLane, callee_ipv6: bool) -> None:
     lane = make_lane(ipv6=not callee_ipv6, callee_ipv6=callee_ipv6)
