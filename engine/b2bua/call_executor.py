@@ -108,11 +108,12 @@ class CallExecutor:
         self.credit.post(active.route.tenant_id, output.held_micro, output.charge_micro)
 
     def _offer_media(self, active: ActiveCall, output: call_events.OfferMedia, now: float) -> None:
-        self._callee_leg.plan(active, now)
-        self.media.offer(active, Leg.CALLER, output.media)
+        if output.leg is Leg.CALLER:
+            self._callee_leg.plan(active, now)
+        self.media.offer(active, output.leg, output.media)
 
     def _answer_media(self, active: ActiveCall, output: call_events.AnswerMedia, now: float) -> None:
-        self.media.answer(active, Leg.CALLEE, output.media)
+        self.media.answer(active, output.leg, output.media)
 
     def _start_recording(self, active: ActiveCall, output: call_events.StartRecording, now: float) -> None:
         path = f"{self._settings.recordings_folder}/{active.call.cdr.recording_path}"
@@ -125,6 +126,8 @@ class CallExecutor:
         self.media.delete(active, self._to_monotonic(output.at))
 
     def _dial(self, active: ActiveCall, output: call_events.Dial, now: float) -> None:
+        if not output.media:
+            self._callee_leg.plan(active, now)  # with an offer, it was planned before that was written
         try:
             self._callee_leg.dial(active, output.media, now)
         except Unreachable:
@@ -144,6 +147,10 @@ class CallExecutor:
     def _accept(self, active: ActiveCall, output: call_events.Accept, now: float) -> None:
         if active.caller is not None:
             self._user_agent.answer(active.caller, now, output.media)
+
+    def _confirm(self, active: ActiveCall, output: call_events.Confirm, now: float) -> None:
+        if active.callee is not None:
+            self._user_agent.acknowledge(active.callee, now, output.media)
 
     def _refuse_caller(self, active: ActiveCall, output: call_events.Refuse, now: float) -> None:
         if active.caller is not None:
@@ -195,6 +202,7 @@ PERFORMERS: dict[type, Callable[..., None]] = {
     call_events.CancelDial: CallExecutor._cancel_dial,
     call_events.Ring: CallExecutor._ring,
     call_events.Accept: CallExecutor._accept,
+    call_events.Confirm: CallExecutor._confirm,
     call_events.Refuse: CallExecutor._refuse_caller,
     call_events.Release: CallExecutor._release,
     call_events.SetTimer: CallExecutor._set_timer,

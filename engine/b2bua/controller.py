@@ -89,7 +89,12 @@ class Controller:
         self.calls = self._executor.calls
         self.credit = self._executor.credit
         self.media = self._executor.media
-        self._renegotiator = Renegotiator(user_agent, self.media, self._executor.note)
+        self._renegotiator = Renegotiator(
+            user_agent,
+            self.media,
+            changed=self._executor.note,
+            hang_up=lambda active, cause, now: self._executor.feed(active, call_events.PlatformHangUp(cause), now),
+        )
         self._resumption = Resumption(
             user_agent=user_agent,
             directory=directory,
@@ -125,7 +130,7 @@ class Controller:
         if isinstance(reply, plane.Refused):
             self.counters[f"media_refused_{reply.refusal}"] += 1
             if active.renegotiation is not None and command in (plane.Offer, plane.Answer):
-                self._renegotiator.end(active, 488, now)
+                self._renegotiator.refused(active, now)
             elif command in (plane.Offer, plane.Answer):
                 self._executor.feed(active, call_events.MediaRefused(_MEDIA_CAUSES[reply.refusal]), now)
         elif active.renegotiation is not None and command in (plane.Offer, plane.Answer):

@@ -99,7 +99,7 @@ class Dialler:
         """The gateway last tried has failed; True if another one is being tried now."""
         if active.gateway is not None:
             self.health.failed(active.gateway, now)
-        if not active.gateways_left or not active.offer:
+        if not active.gateways_left:
             return False
         try:
             self._dial_next_gateway(active, active.offer, now)
@@ -142,6 +142,7 @@ class Dialler:
                 contact_user=identity.contact_user,
                 headers=identity.headers,
                 body=media,
+                reliable=bool(media),
                 max_forwards=active.max_forwards,
                 accounts=accounts,
                 now=now,

@@ -51,9 +51,6 @@ class Reception:
         route = route_axb(self._directory, caller=caller.number, dialled=caller.dialled, now_ms=milliseconds(now))
         if isinstance(route, NoRoute):
             return TurnedAway(route.parties, route.cause)
-        if not event.request.body:
-            # An INVITE without an offer: we have none to make until the callee's is known (RFC 3261 §13.2.1).
-            return TurnedAway(route.parties, Cause.INCOMPATIBLE_MEDIA)
         limited_by = "engine" if calls >= self._calls_max else self._limits.begin(route.limits, now)
         if limited_by is not None:
             return TurnedAway(route.parties, Cause.CAPACITY, limited_by)

@@ -123,12 +123,13 @@ class Signalling:
 
     def _answered(self, event: sip_events.InviteAnswered, now: float) -> None:
         session = event.session
-        self._user_agent.acknowledge(session, now)
         active = session.owner
         if not isinstance(active, ActiveCall) or active.call.state is CallState.ENDED:
             # It crossed our CANCEL (RFC 3261 §9.1), or is a gateway's that we had given up.
             self._user_agent.bye(session, now)
             return
+        if session.local_sdp:
+            self._user_agent.acknowledge(session, now)  # otherwise with the answer to the offer that this one holds
         self._callee_leg.answered(active, session, now)
         self._executor.feed(active, call_events.CalleeAnswered(event.response.body), now)
 
@@ -148,7 +149,10 @@ class Signalling:
             self._executor.session_over(active, event.session)
 
     def _acknowledged(self, event: sip_events.InviteAcknowledged, now: float) -> None:
-        pass  # the offer came in the INVITE, so the ACK says nothing that the call waits for
+        """It holds the answer where the offer was in our 200; else nobody waits for it."""
+        active = event.session.owner
+        if isinstance(active, ActiveCall) and not self._renegotiator.acknowledged(active, event, now):
+            self._executor.feed(active, call_events.CallerAnswered(event.request.body), now)
 
     def _ack_missing(self, event: sip_events.AckMissing, now: float) -> None:
         active = event.session.owner
@@ -173,7 +177,7 @@ class Signalling:
             self._user_agent.bye(event.session, now)
 
     def _reliable_offer(self, event: sip_events.ReliableOffer, now: float) -> None:
-        pass  # it answers an INVITE without an offer, and ours have one
+        pass  # our INVITEs without an offer do not allow for reliable responses, which would need an answer at once
 
     def _session_ended(self, event: sip_events.SessionEnded, now: float) -> None:
         active = event.session.owner

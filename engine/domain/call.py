@@ -4,9 +4,12 @@ A call has a caller, who is there when it begins, and a callee, who is dialled. 
 with which transition, is the table TRANSITIONS at the end; what is not in it is ignored, because peers repeat
 themselves and cross each other. The machine never waits: what takes time comes back as an event.
 
-Talk time begins when the caller's answer is sent (not when the callee answered: the caller hears nothing before) and
-ends with the first of: either side's hang-up, our own, or the end of the granted time — to the millisecond, however
-late the timer is.
+A caller without an offer is passed on as one: the callee makes the offer, which goes to the caller with our answer, and
+the caller's own answer to that comes last (RFC 3725 §4.1 joins two parties in this order).
+
+Talk time begins when the caller's answer is sent (not when the callee answered: the caller hears nothing before), or
+when his answer to the callee's offer is there, and ends with the first of: either side's hang-up, our own, or the end
+of the granted time — to the millisecond, however late the timer is.
 """
 
 from __future__ import annotations
@@ -25,11 +28,13 @@ from engine.domain.events import (
     CalleeAnswered,
     CalleeFailed,
     CalleeRinging,
+    CallerAnswered,
     CallerCancelled,
     CallEvent,
     CallOutput,
     CancelDial,
     ClearTimers,
+    Confirm,
     CreditChanged,
     CreditGranted,
     CreditRefused,
@@ -65,7 +70,8 @@ class CallState(StrEnum):
     OFFERING = "offering"  # waits for the media plane's offer
     DIALLING = "dialling"
     RINGING = "ringing"
-    CONNECTING = "connecting"  # the callee answered; waits for the media plane's answer
+    CONNECTING = "connecting"  # the callee answered; waits for the media plane
+    CONFIRMING = "confirming"  # the caller has the callee's offer; waits for what he answers
     TALKING = "talking"
     ENDED = "ended"
 
@@ -88,6 +94,7 @@ class Call:
         "_answers_pending",
         "_media_taken",
         "_offer",
+        "_offered_by_callee",
         "_policy",
         "_rate",
         "_renewing",
@@ -111,6 +118,7 @@ class Call:
         self._policy = policy
         self._warning_leg = agent_leg
         self._offer = offer
+        self._offered_by_callee = not offer
         self._answer = b""
         self._answers_pending = 0
         self._media_taken = False
@@ -171,6 +179,8 @@ class Call:
 
     def _credit_granted_first(self, event: CreditGranted, now: float) -> list[CallOutput]:
         self._grant(event)
+        if self._offered_by_callee:
+            return self._dial(b"", now)
         self.state = CallState.OFFERING
         self._media_taken = True
         offer, self._offer = self._offer, b""
@@ -225,8 +235,11 @@ class Call:
     # Setting up ---------------------------------------------------------------------------------------------------
 
     def _media_offered(self, event: MediaOffered, now: float) -> list[CallOutput]:
+        return self._dial(event.media, now)
+
+    def _dial(self, offer: bytes, now: float) -> list[CallOutput]:
         self.state = CallState.DIALLING
-        return [Dial(event.media), SetTimer(TimerKind.RING, now + self._policy.ring_seconds_max)]
+        return [Dial(offer), SetTimer(TimerKind.RING, now + self._policy.ring_seconds_max)]
 
     def _media_refused_before_dial(self, event: MediaRefused, now: float) -> list[CallOutput]:
         self._media_taken = False
@@ -242,7 +255,7 @@ class Call:
             self.cdr.state = CdrState.RINGING
             self.cdr.ringing_at_ms = milliseconds(now)
             outputs.append(Milestone())
-        if event.media:
+        if event.media and not self._offered_by_callee:  # an offer that early would want an answer before the call's
             self._answers_pending += 1
             outputs.append(AnswerMedia(event.media))
         else:
@@ -256,6 +269,9 @@ class Call:
 
     def _callee_answered(self, event: CalleeAnswered, now: float) -> list[CallOutput]:
         self.state = CallState.CONNECTING
+        if event.media and self._offered_by_callee:
+            self._media_taken = True
+            return [OfferMedia(event.media, Leg.CALLEE)]
         if event.media:
             self._answers_pending += 1
             return [AnswerMedia(event.media)]
@@ -293,13 +309,20 @@ class Call:
         # The first of two may be that of early media; the callee's final word is the last.
         return self._connect(now) if self._answers_pending == 0 else []
 
+    def _callees_media_offered(self, event: MediaOffered, now: float) -> list[CallOutput]:
+        self.state = CallState.CONFIRMING
+        return [Accept(event.media)]
+
     def _connect(self, now: float) -> list[CallOutput]:
         answer, self._answer = self._answer, b""
+        return self._talk(now, Accept(answer))
+
+    def _talk(self, now: float, last_word: CallOutput) -> list[CallOutput]:
         self.state = CallState.TALKING
         self.answered_at = now
         self.cdr.state = CdrState.ANSWERED
         self.cdr.answered_at_ms = milliseconds(now)
-        outputs: list[CallOutput] = [Accept(answer), ClearTimers()]
+        outputs: list[CallOutput] = [last_word, ClearTimers()]
         if self.cdr.recording_path is not None:
             outputs.append(StartRecording(now))
         outputs.append(Milestone())
@@ -315,6 +338,8 @@ class Call:
         return self._release_connecting(now, Cause.CANCELLED, ReleaseSide.CALLER, caller_waits=False)
 
     def _media_refused_connecting(self, event: MediaRefused, now: float) -> list[CallOutput]:
+        if self._offered_by_callee:
+            self._media_taken = False  # it was the first offer that was refused
         return self._release_connecting(now, event.cause, ReleaseSide.PLATFORM, caller_waits=True)
 
     def _hung_up_connecting(self, event: HungUp, now: float) -> list[CallOutput]:
@@ -322,6 +347,22 @@ class Call:
 
     def _platform_connecting(self, event: PlatformHangUp, now: float) -> list[CallOutput]:
         return self._release_connecting(now, event.cause, ReleaseSide.PLATFORM, caller_waits=True)
+
+    # Both are on the line, and the caller's answer to the callee's offer is to come ---------------------------------
+
+    def _caller_answered(self, event: CallerAnswered, now: float) -> list[CallOutput]:
+        if not event.media:
+            return self._release_both(now, Cause.INCOMPATIBLE_MEDIA, ReleaseSide.PLATFORM)
+        return [AnswerMedia(event.media, Leg.CALLER)]
+
+    def _media_answered_confirming(self, event: MediaAnswered, now: float) -> list[CallOutput]:
+        return self._talk(now, Confirm(event.media))
+
+    def _media_refused_confirming(self, event: MediaRefused, now: float) -> list[CallOutput]:
+        return self._release_both(now, event.cause, ReleaseSide.PLATFORM)
+
+    def _hung_up_confirming(self, event: HungUp, now: float) -> list[CallOutput]:
+        return self._end(now, Cause.REJECTED, ReleaseSide.CALLEE, [Release(Leg.CALLER, Cause.REJECTED)])
 
     # Talking ------------------------------------------------------------------------------------------------------
 
@@ -417,7 +458,17 @@ TRANSITIONS: Mapping[CallState, Mapping[type, Transition]] = {
         MediaRefused: Call._media_refused_connecting,
         CallerCancelled: Call._cancelled_connecting,
         HungUp: Call._hung_up_connecting,
+        MediaOffered: Call._callees_media_offered,
         PlatformHangUp: Call._platform_connecting,
+    },
+    CallState.CONFIRMING: {
+        CallerAnswered: Call._caller_answered,
+        MediaAnswered: Call._media_answered_confirming,
+        MediaRefused: Call._media_refused_confirming,
+        CallerCancelled: Call._cancelled_connecting,
+        AckMissing: Call._ack_missing,
+        HungUp: Call._hung_up_confirming,
+        PlatformHangUp: Call._platform_talking,
     },
     CallState.TALKING: {
         HungUp: Call._hung_up,

@@ -87,6 +87,13 @@ class CalleeFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class CallerAnswered:
+    """The caller's answer to the callee's offer, where he made none himself; empty where he gave none."""
+
+    media: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class CallerCancelled:
     pass
 
@@ -122,6 +129,7 @@ CallEvent = (
     | CalleeRinging
     | CalleeAnswered
     | CalleeFailed
+    | CallerAnswered
     | CallerCancelled
     | HungUp
     | AckMissing
@@ -152,11 +160,14 @@ class PostCredit:
 @dataclass(frozen=True, slots=True)
 class OfferMedia:
     media: bytes
+    leg: Leg = Leg.CALLER
+    """Whose offer it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerMedia:
     media: bytes
+    leg: Leg = Leg.CALLEE
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +188,7 @@ class DeleteMedia:
 @dataclass(frozen=True, slots=True)
 class Dial:
     media: bytes
+    """Empty where the caller made no offer: the callee is asked for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +205,15 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
+    """Tell the caller that the callee has answered."""
+
+    media: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Tell the callee the caller's answer to its offer."""
+
     media: bytes
 
 
@@ -235,6 +256,7 @@ CallOutput = (
     | CancelDial
     | Ring
     | Accept
+    | Confirm
     | Refuse
     | Release
     | SetTimer

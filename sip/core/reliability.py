@@ -61,13 +61,24 @@ class Reliability:
     """Of one session. Calling side: the last RSeq by early dialog. Called side: what the peer can, what is under way,
     and what waits for it: further 1xx (status, body, headers, reason phrase) and the answer."""
 
-    __slots__ = ("answer", "invite_cseq", "is_required", "is_supported", "pending", "remote_rseqs", "rseq", "waiting")
+    __slots__ = (
+        "answer",
+        "invite_cseq",
+        "is_required",
+        "is_supported",
+        "pending",
+        "remote_rseqs",
+        "rseq",
+        "waiting",
+        "wants_offer",
+    )
 
     def __init__(self, invite_cseq: int, *, is_supported: bool, is_required: bool, rseq: int) -> None:
         self.invite_cseq = invite_cseq
         self.is_supported = is_supported
         self.is_required = is_required
         self.rseq = rseq
+        self.wants_offer = False
         self.pending: ReliableProvisional | None = None
         self.waiting: list[tuple[int, bytes, HeaderPairs, str | None]] = []
         self.answer: tuple[bytes, HeaderPairs] | None = None

@@ -47,6 +47,9 @@ class UserAgentBase:
         extensions = settings.extensions
         self._supported_line = f"Supported: {', '.join(extensions)}\r\n" if extensions else ""
         self._capability_lines = f"{self._allow_line}{self._supported_line}{self._agent_line}"
+        others = [each for each in extensions if each != "100rel"]
+        supported = f"Supported: {', '.join(others)}\r\n" if others else ""
+        self._unreliable_lines = f"{self._allow_line}{supported}{self._agent_line}"
 
     @property
     def transactions(self) -> tuple[int, int]:

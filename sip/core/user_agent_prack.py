@@ -82,6 +82,7 @@ class UserAgentPrack(UserAgentRefresher):
             session.reliability = Reliability(
                 request.cseq_number, is_supported=True, is_required=is_required, rseq=rseq
             )
+            session.reliability.wants_offer = not request.body
 
     def _progress_reliably(
         self, session: Session, status: int, now: float, body: bytes, headers: HeaderPairs, reason_phrase: str | None
@@ -90,6 +91,9 @@ class UserAgentPrack(UserAgentRefresher):
         reliability, server = session.reliability, session.server
         if reliability is None or server is None or session.state > SessionState.EARLY:
             return
+        if reliability.wants_offer and not body:
+            return  # §5: the first reliable response to an INVITE without an offer holds one, and there is none yet
+        reliability.wants_offer = False
         pairs = list(headers)
         if reliability.pending is not None:
             if len(reliability.waiting) >= WAITING_MAX:

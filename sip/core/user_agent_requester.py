@@ -39,10 +39,14 @@ class UserAgentRequester(UserAgentPrack):
         max_forwards: int = 70,
         contact_user: str = "",
         accounts: Accounts | None = None,
+        reliable: bool = True,
     ) -> Session:
         """Calls `target` (a URI text) through `hop`; `from_` and `to` are name-addrs without tag.
 
         With `accounts` a 401 or 407 is answered with credentials, in this call and for all requests in its dialog.
+
+        Without `reliable` the peer may not answer by reliable provisional responses: without `body` they would hold
+        the offer and want an answer (see ReliableOffer).
 
         At a limit the session comes back ENDED and InviteFailed 503 follows as an event.
         Raises LocalFault for a line break in any argument or a hop of a family without local address.
@@ -60,7 +64,7 @@ class UserAgentRequester(UserAgentPrack):
         pairs = list(headers)
         session.is_secure = target.startswith("sips:")
         contact = self._contact_line(hop, contact_user, is_secure=session.is_secure)
-        lines = contact + header_lines(pairs) + self._capability_lines
+        lines = contact + header_lines(pairs) + (self._capability_lines if reliable else self._unreliable_lines)
         routes = header_lines((name, value) for name, value in pairs if name.lower() == "route") if pairs else ""
         session.local_sdp = body
         if accounts is not None:
@@ -133,6 +137,8 @@ class UserAgentRequester(UserAgentPrack):
                 session.bye_lines = header_lines(headers)
                 session.state = SessionState.ENDING
                 return
+        elif session.client is not None and session.client.state is State.ACCEPTED:
+            self.acknowledge(session, now)  # the 2xx to a re-INVITE whose offer is not answered any more
         self._send_bye(session, header_lines(headers), now)
 
     def request(

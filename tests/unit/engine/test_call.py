@@ -15,10 +15,12 @@ from engine.domain.events import (
     CalleeAnswered,
     CalleeFailed,
     CalleeRinging,
+    CallerAnswered,
     CallerCancelled,
     CallEvent,
     CallOutput,
     CancelDial,
+    Confirm,
     CreditChanged,
     CreditGranted,
     CreditRefused,
@@ -37,6 +39,7 @@ from engine.domain.events import (
     PostCredit,
     Refuse,
     Release,
+    Ring,
     SetTimer,
     StartRecording,
     TimerFired,
@@ -59,6 +62,8 @@ EVENTS: tuple[CallEvent, ...] = (
     CalleeRinging(),
     CalleeAnswered(b"sdp"),
     CalleeFailed(Cause.BUSY, 486),
+    CallerAnswered(b"answer"),
+    CallerAnswered(b""),
     CallerCancelled(),
     HungUp(Leg.CALLER),
     HungUp(Leg.CALLEE),
@@ -73,6 +78,7 @@ TO_STATE: dict[CallState, tuple[CallEvent, ...]] = {
     CallState.DIALLING: (CreditGranted(120_000), MediaOffered(b"o")),
     CallState.RINGING: (CreditGranted(120_000), MediaOffered(b"o"), CalleeRinging()),
     CallState.CONNECTING: (CreditGranted(120_000), MediaOffered(b"o"), CalleeRinging(), CalleeAnswered(b"s")),
+    CallState.CONFIRMING: (CreditGranted(120_000), CalleeAnswered(b"callee's offer"), MediaOffered(b"o")),
     CallState.TALKING: (
         CreditGranted(120_000),
         MediaOffered(b"o"),
@@ -112,9 +118,19 @@ EXPECTED: dict[CallState, dict[type, CallState]] = {
         PlatformHangUp: CallState.ENDED,
     },
     CallState.CONNECTING: {
+        MediaOffered: CallState.CONFIRMING,
         MediaAnswered: CallState.TALKING,
         MediaRefused: CallState.ENDED,
         CallerCancelled: CallState.ENDED,
+        HungUp: CallState.ENDED,
+        PlatformHangUp: CallState.ENDED,
+    },
+    CallState.CONFIRMING: {
+        CallerAnswered: CallState.CONFIRMING,
+        MediaAnswered: CallState.TALKING,
+        MediaRefused: CallState.ENDED,
+        CallerCancelled: CallState.ENDED,
+        AckMissing: CallState.ENDED,
         HungUp: CallState.ENDED,
         PlatformHangUp: CallState.ENDED,
     },
@@ -128,15 +144,17 @@ EXPECTED: dict[CallState, dict[type, CallState]] = {
 }
 
 
-def new_call(*, granted: int = 120_000, rate: Rate = RATE, agent_leg: Leg = Leg.CALLER) -> Call:
+def new_call(
+    *, granted: int = 120_000, rate: Rate = RATE, agent_leg: Leg = Leg.CALLER, offer: bytes = b"caller's sdp"
+) -> Call:
     parties = Parties(tenant_id=1, a_number="+8613800000001", x_number="+861065500001")
     cdr = Cdr.started("call-1", parties, round(START * 1000))
     cdr.recording_path = "call-1.wav"
-    return Call(cdr, rate=rate, policy=POLICY, agent_leg=agent_leg, offer=b"caller's sdp")
+    return Call(cdr, rate=rate, policy=POLICY, agent_leg=agent_leg, offer=offer)
 
 
 def in_state(state: CallState) -> Call:
-    call = new_call()
+    call = new_call(offer=b"" if state is CallState.CONFIRMING else b"caller's sdp")
     call.start(START)
     for event in TO_STATE[state]:
         call.receive(event, START)
@@ -164,6 +182,8 @@ def test_every_state_meets_every_event(state: CallState, event: CallEvent) -> No
     call = in_state(state)
     outputs = call.receive(event, START + 5)
     expected = EXPECTED[state].get(type(event), state)
+    if state is CallState.CONFIRMING and event == CallerAnswered(b""):
+        expected = CallState.ENDED
     if isinstance(event, TimerFired):
         ends = {
             (CallState.DIALLING, TimerKind.RING),
@@ -306,7 +326,7 @@ def test_the_longest_duration_is_no_matter_of_credit() -> None:
         rate=RATE,
         policy=policy,
         agent_leg=Leg.CALLER,
-        offer=b"",
+        offer=b"caller's sdp",
     )
     call.start(START)
     outputs: list[CallOutput] = []
@@ -322,3 +342,42 @@ def test_ringing_too_long_cancels_the_callee_and_tells_the_caller() -> None:
     outputs = call.receive(TimerFired(TimerKind.RING), START + 60)
     assert CancelDial() in outputs
     assert Refuse(Cause.NO_ANSWER) in outputs
+
+
+def test_a_caller_without_an_offer_gets_the_callees_and_talks_from_his_answer_on() -> None:
+    call = new_call(offer=b"")
+    call.start(START)
+    assert Dial(b"") in call.receive(CreditGranted(120_000), START)
+    assert Ring() in call.receive(CalleeRinging(b"a preview, and no answer to anything"), START + 1)
+    assert call.receive(CalleeAnswered(b"callee's offer"), START + 4) == [OfferMedia(b"callee's offer", Leg.CALLEE)]
+    assert call.receive(MediaOffered(b"offer"), START + 4) == [Accept(b"offer")]
+    assert call.cdr.answered_at_ms is None
+    assert call.receive(CallerAnswered(b"caller's answer"), START + 5) == [AnswerMedia(b"caller's answer", Leg.CALLER)]
+    assert Confirm(b"answer") in call.receive(MediaAnswered(b"answer"), START + 5)
+    assert (call.state, call.cdr.answered_at_ms) == (CallState.TALKING, (START + 5) * 1000)
+
+
+@pytest.mark.parametrize(
+    ("event", "cause"),
+    [
+        (CallerAnswered(b""), Cause.INCOMPATIBLE_MEDIA),
+        (MediaRefused(Cause.INCOMPATIBLE_MEDIA), Cause.INCOMPATIBLE_MEDIA),
+        (AckMissing(), Cause.ACK_MISSING),
+    ],
+)
+def test_an_answer_that_is_missing_or_bad_ends_both_legs_and_costs_nothing(event: CallEvent, cause: Cause) -> None:
+    call = in_state(CallState.CONFIRMING)
+    outputs = call.receive(event, START + 9)
+    assert {output.leg for output in outputs if isinstance(output, Release)} == set(Leg)
+    assert PostCredit(120_000, 0) in outputs
+    assert (call.cdr.cause, call.cdr.answered_at_ms, call.cdr.talk_ms) == (cause, None, 0)
+
+
+def test_a_callees_offer_that_is_refused_leaves_no_media_to_delete() -> None:
+    call = new_call(offer=b"")
+    call.start(START)
+    call.receive(CreditGranted(120_000), START)
+    call.receive(CalleeAnswered(b"callee's offer"), START + 4)
+    outputs = call.receive(MediaRefused(Cause.CAPACITY), START + 4)
+    assert not any(isinstance(output, DeleteMedia) for output in outputs)
+    assert Refuse(Cause.CAPACITY) in outputs

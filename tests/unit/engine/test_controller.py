@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from engine.domain.cause import Cause
-from engine.domain.cdr import CdrState
+from engine.domain.cdr import Cdr, CdrState
 from sip.core import events as sip_events
 from sip.core.hop import Hop
 from sip.core.session import Session
@@ -26,6 +26,7 @@ class Phone:
         self.heard: list[sip_events.Event] = []
         self.session: Session | None = None
         self.answers = True
+        self.answer_in_ack = SDP
         self.node.put_above(self)
 
     def receive(self, event: sip_events.Event, now: float) -> None:
@@ -37,7 +38,9 @@ class Phone:
                 if self.answers:
                     agent.answer(session, now, SDP)
             case sip_events.InviteAnswered(session=session):
-                agent.acknowledge(session, now)
+                agent.acknowledge(session, now, b"" if session.local_sdp else self.answer_in_ack)
+            case sip_events.DialogResponse(session=session, method="INVITE", status=200) if session.client is not None:
+                agent.acknowledge(session, now, self.answer_in_ack)
             case sip_events.DialogRequest(transaction=transaction, request=request):
                 agent.respond(transaction, 200, now, body=SDP if request.method == "INVITE" else b"")
             case _:
@@ -90,18 +93,22 @@ class World:
     def _trunk(_: Random, index: int) -> history.TrunkFacts:
         return history.TrunkFacts(index + 10, "t", history._host(index), 5080, (), "e164", 1000, "active")
 
-    def call(self) -> Session:
+    def call(self, body: bytes = SDP) -> Session:
         session = self.a.node.user_agent.invite(
             target=f"sip:+861065600000@{history.ENGINE.host}",
             hop=history.ENGINE,
             from_=f"<sip:{history.a_number(0)}@{history._host(0)}>",
             to=f"<sip:x@{history.ENGINE.host}>",
             now=self.timeline.now,
-            body=SDP,
+            body=body,
         )
         self.a.node.flush()
         self.pass_seconds(2)
         return session
+
+    def ended(self) -> Cdr:
+        (cdr,) = [each for each in self.engine.records if each.state is CdrState.ENDED]
+        return cdr
 
     def pass_seconds(self, seconds: float) -> None:
         end = self.timeline.now + seconds
@@ -206,3 +213,52 @@ def test_the_first_of_two_softphones_to_answer_has_the_call(world: World) -> Non
     world.engine.node.flush()
     world.pass_seconds(40)
     assert not world.engine.controller.calls
+
+
+def acknowledgements(phone: Phone) -> list[bytes]:
+    return [event.request.body for event in phone.heard if isinstance(event, sip_events.InviteAcknowledged)]
+
+
+def test_an_invite_without_offer_is_passed_on_and_its_answer_goes_through_in_the_ack(world: World) -> None:
+    session = world.call(b"")
+    (answered,) = [event for event in world.a.heard if isinstance(event, sip_events.InviteAnswered)]
+    assert b"rewritten" in answered.response.body
+    (acknowledgement,) = acknowledgements(world.b)
+    assert b"rewritten" in acknowledgement
+    (active,) = world.engine.controller.calls.values()
+    assert active.call.cdr.state is CdrState.ANSWERED
+    world.a.node.user_agent.bye(session, world.timeline.now)
+    world.a.node.flush()
+    world.pass_seconds(40)
+    assert (world.ended().cause, world.engine.media.calls) == (Cause.NORMAL, {})
+
+
+def test_an_ack_without_the_answer_ends_both_legs_uncharged(world: World) -> None:
+    world.a.answer_in_ack = b""
+    world.call(b"")
+    world.pass_seconds(40)
+    for phone in (world.a, world.b):
+        assert any(isinstance(event, sip_events.SessionEnded) for event in phone.heard)
+    cdr = world.ended()
+    assert (cdr.cause, cdr.answered_at_ms, cdr.charge_micro) == (Cause.INCOMPATIBLE_MEDIA, None, 0)
+    assert not world.engine.node.user_agent.sessions
+
+
+def test_a_reinvite_without_offer_gets_the_other_sides(world: World) -> None:
+    session = world.call()
+    world.in_dialog(session, "INVITE", b"")
+    (request,) = world.b.requests("INVITE")
+    assert request.request.body == b""
+    assert world.a.responses("INVITE") == [200]
+    assert b"rewritten" in acknowledgements(world.b)[-1]
+    (active,) = world.engine.controller.calls.values()
+    assert (active.renegotiation, active.call.cdr.state) == (None, CdrState.ANSWERED)
+
+
+def test_a_reinvite_without_offer_whose_ack_has_no_answer_ends_the_call(world: World) -> None:
+    session = world.call()
+    world.a.answer_in_ack = b""
+    world.in_dialog(session, "INVITE", b"")
+    world.pass_seconds(40)
+    assert world.ended().cause is Cause.INCOMPATIBLE_MEDIA
+    assert not world.engine.node.user_agent.sessions
