@@ -71,6 +71,7 @@ class Lane:
         bound: bool = True,
         softphone: bool = False,
         unknown_caller_policy: str = "refuse",
+        srtp: str = "off",
     ) -> None:
         self.site = site
         self.folder = folder
@@ -102,7 +103,7 @@ class Lane:
             f'[[carriers]]\ncode = "{self.code}"\nname = "Lane"',
             f'[[trunks]]\ncode = "{self.code}"\ncarrier = "{self.code}"\nname = "Lane"\nhost = "{self.callee_host}"\n'
             f"port = {self.callee_port}\nsource_addresses = {sources}\n"
-            f'number_format = "{number_format}"\ncalls_max = {calls_max}',
+            f'number_format = "{number_format}"\ncalls_max = {calls_max}\nsrtp = "{srtp}"',
             f'[[rates]]\ncode = "{self.code}"\nname = "Lane"\nper_minute = "{PER_MINUTE_YUAN}"\n'
             f"first_increment_seconds = {first_increment_seconds}\nnext_increment_seconds = {next_increment_seconds}",
             f'[[lines]]\ncode = "{self.code}"\ncarrier = "{self.code}"\ntrunk = "{self.code}"\nrate = "{self.code}"\n'
