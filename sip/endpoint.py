@@ -9,7 +9,9 @@ from typing import Protocol
 from sip.core.events import Event
 from sip.core.hop import Hop
 from sip.core.user_agent import UserAgent
-from sip.transport.tcp import StreamUser, TcpTransport
+from sip.core.via import reopened_hop
+from sip.transport.stream_connection import StreamUser
+from sip.transport.tcp import TcpTransport
 from sip.transport.udp import UdpSocket
 
 # Rounds of "events cause datagrams, failed sends cause events" in one flush; what is left waits for the next.
@@ -162,7 +164,9 @@ class Endpoint:
             if hop.transport == "udp":
                 carrier = self._ipv6 if ":" in hop.host else self._ipv4
             else:
-                carrier = self._by_transport.get((hop.transport, ":" in hop.host))
+                carrier = stream = self._by_transport.get((hop.transport, ":" in hop.host))
+                if stream is not None and not stream.is_connected(hop):
+                    hop = reopened_hop(data, hop) or hop
             if carrier is None:
                 self.unsendable += 1
                 failed.append(hop)

@@ -13,13 +13,13 @@ HEAD_OCTETS_MAX = 32_768
 START_LINE_OCTETS_MAX = 4_096
 CONTENT_LENGTH_DIGITS_MAX = 8
 
-PING = b"\r\n\r\n"  # RFC 5626 §3.5.1; a lone CRLF is its answer
+PING, PONG = b"\r\n\r\n", b"\r\n"  # RFC 5626 §3.5.1
 
 
 class StreamFramer:
     """The receiving half of one connection."""
 
-    __slots__ = ("_body_at", "_buffer", "_ends_at", "_half_ping", "_searched")
+    __slots__ = ("_body_at", "_buffer", "_ends_at", "_half_ping", "_is_pong_due", "_searched")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -27,6 +27,11 @@ class StreamFramer:
         self._body_at = 0  # 0 while the head is incomplete
         self._ends_at = 0
         self._half_ping = False
+        self._is_pong_due = False
+
+    def expect_pong(self) -> None:
+        """We have sent PING: the next lone CRLF is its answer, and not half a ping of the peer's."""
+        self._is_pong_due = True
 
     @property
     def waiting_octets(self) -> int:
@@ -34,7 +39,7 @@ class StreamFramer:
         return len(self._buffer)
 
     def receive(self, data: bytes) -> list[bytes]:
-        """Whole messages, in order, and PING for each double CRLF between them.
+        """Whole messages, in order, and PING for each double CRLF between them, PONG where one was due.
 
         Raises PeerFault where the stream is no SIP, says no length, or would exceed a limit; it is useless then.
         """
@@ -57,6 +62,10 @@ class StreamFramer:
         buffer = self._buffer
         while buffer[:2] == b"\r\n":
             del buffer[:2]
+            if self._is_pong_due:
+                self._is_pong_due = False
+                found.append(PONG)
+                continue
             if self._half_ping:
                 found.append(PING)
             self._half_ping = not self._half_ping

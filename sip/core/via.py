@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sip.core.grammar import split_elements, split_outside_quotes
-from sip.core.hop import Hop
+from sip.core.hop import Hop, is_numeric_host
 from sip.core.uri import parse_host_port
 from sip.errors import PeerFault
 
@@ -40,6 +40,24 @@ class Via:
                 value = f"{value};received={source.host}"
             hop = source if source.is_reliable else Hop(source.transport, source.host, port or 5060)
         return value + self.others, hop
+
+
+def reopened_hop(response: bytes, hop: Hop) -> Hop | None:
+    """Where a response goes whose connection `hop` is gone: the port of the top Via's sent-by at the address that the
+    request came from (RFC 3261 §18.2.2); None for what is no response.
+
+    That address is the `received` of the response's Via, or its sent-by where both are the same. Whether the name in a
+    sent-by leads elsewhere (RFC 3263 §5) is not asked: it would let anyone have us send to a third party.
+    """
+    if not response.startswith(b"SIP/2.0 "):
+        return None
+    line = response.partition(b"\r\nVia: ")[2].partition(b"\r\n")[0].decode()
+    via = parse_via(line)
+    host, port = parse_host_port(via.sent_by, "Via")
+    is_secure = hop.transport == "tls"
+    # RFC 5922 §4: the certificate is to hold the name that the peer goes by.
+    name = host if is_secure and not is_numeric_host(host) else ""
+    return Hop(hop.transport, hop.host, port or (5061 if is_secure else 5060), name)
 
 
 def parse_via(value: str) -> Via:

@@ -9,138 +9,15 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import cast
 
-from sip.core.framer import StreamFramer
 from sip.core.hop import Hop
-from sip.errors import PeerFault
+from sip.transport.stream_connection import StreamConnection, StreamCounters, StreamLimits, StreamUser
 
 LISTEN_BACKLOG = 512
+ACCEPTS_PER_WAKE_UP_MAX = 64
+ACCEPT_RETRY_SECONDS = 1.0
 SWEEPS_PER_IDLE_TIME = 4
-
-
-@dataclass(frozen=True, slots=True)
-class StreamLimits:
-    """Bounds of one stream transport.
-
-    `connections_max` counts both directions, those being made too; `connections_per_source_max` incoming ones of one
-    address. A connection on which no whole message or keep-alive has come or gone for `idle_seconds` is closed: that
-    ends the one that sends its message an octet at a time as well.
-    """
-
-    connections_max: int = 10_000
-    connections_per_source_max: int = 200  # an office behind one NAT
-    idle_seconds: float = 900.0
-    connect_seconds: float = 4.0
-    handshake_seconds: float = 5.0
-    waiting_octets_max: int = 262_144  # to be written once a connection is made
-    write_octets_max: int = 1_048_576  # written, and not taken by a slow peer; above it the connection is cut
-
-
-@dataclass(slots=True)
-class StreamCounters:
-    """Each only grows."""
-
-    accepted: int = 0
-    connected: int = 0
-    connect_failures: int = 0
-    refused_at_limit: int = 0
-    closed_garbage: int = 0
-    closed_idle: int = 0
-    closed_slow: int = 0
-
-
-@dataclass(slots=True)
-class StreamUser:
-    """Whom a transport works for: the endpoint."""
-
-    receive: Callable[[bytes, Hop], None]
-    drained: Callable[[], None]
-    failed: Callable[[Hop], None]  # nothing could be delivered there
-    lost: Callable[[Hop], None]  # a connection that had been there is gone
-
-
-class StreamConnection(asyncio.Protocol):
-    """One connection. `hop` is the peer: for an outgoing one as it was asked for, name included."""
-
-    def __init__(self, owner: TcpTransport, hop: Hop | None) -> None:
-        self.hop = hop
-        self.is_incoming = hop is None
-        self.waiting: list[bytes] = []
-        self.waiting_octets = 0
-        self.active_at = 0.0
-        self.alias: Hop | None = None
-        self._owner = owner
-        self._framer = StreamFramer()
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, base: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, base)  # uvloop's are no subclasses of it
-        self._transport = transport
-        if self.hop is None:
-            peer = transport.get_extra_info("peername")
-            if peer is None:  # gone before we looked
-                transport.abort()
-                return
-            self.hop = Hop(self._owner.name, peer[0], peer[1])
-        self.active_at = self._owner.now()
-        if not self._owner.made(self, self.hop):
-            transport.abort()
-            return
-        for data in self.waiting:
-            transport.write(data)
-        self.waiting.clear()
-
-    def data_received(self, data: bytes) -> None:
-        hop, owner = self.hop, self._owner
-        if hop is None or self._transport is None or self._transport.is_closing():
-            return
-        try:
-            messages = self._framer.receive(data)
-        except PeerFault:
-            owner.counters.closed_garbage += 1
-            self._transport.abort()
-            return
-        if messages:
-            self.active_at = owner.now()
-            owner.take(messages, hop)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._owner.unmade(self)
-
-    def peer_certificate(self) -> bool:
-        """True when the peer has shown a certificate that was verified."""
-        return self._transport is not None and bool(self._transport.get_extra_info("peercert"))
-
-    def send(self, data: bytes) -> bool:
-        """Writes, or keeps until the connection is made. False at a limit."""
-        transport = self._transport
-        if transport is None:
-            self.waiting_octets += len(data)
-            if self.waiting_octets > self._owner.limits.waiting_octets_max:
-                return False
-            self.waiting.append(data)
-            return True
-        if transport.is_closing():
-            return False
-        self.active_at = self._owner.now()
-        transport.write(data)
-        if transport.get_write_buffer_size() > self._owner.limits.write_octets_max:
-            self._owner.counters.closed_slow += 1
-            transport.abort()
-            return False
-        return True
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+SWEEPS_PER_PING_TIME = 4
 
 
 class TcpTransport:
@@ -170,14 +47,18 @@ class TcpTransport:
         self._by_source: Counter[str] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._user: StreamUser | None = None
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()  # connections being made, at most connections_max, and the server
+        self._handshakes = 0
+        self._tasks: set[asyncio.Task[None]] = set()  # connections being made, at most connections_max
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
     def connections(self) -> int:
         """How many there are, those being made and aliases included."""
-        return len(self._connections)
+        return len(self._connections) + self._handshakes
+
+    def is_connected(self, hop: Hop) -> bool:
+        """Whether there is a connection to `hop`, or one is being made."""
+        return hop in self._connections
 
     def now(self) -> float:
         """Seconds on the loop's clock."""
@@ -186,8 +67,8 @@ class TcpTransport:
     def listen(self, loop: asyncio.AbstractEventLoop, user: StreamUser) -> None:
         """Starts accepting on `loop`."""
         self._loop, self._user = loop, user
-        self._start(self._serve())
-        self._sweeper = loop.call_later(self.limits.idle_seconds / SWEEPS_PER_IDLE_TIME, self._sweep)
+        loop.add_reader(self._socket.fileno(), self._accept)
+        self._sweeper = loop.call_later(self._sweep_seconds(), self._sweep)
 
     def send(self, data: bytes, hop: Hop) -> bool:
         """Sends on the connection to `hop`, made where there is none. False when it is clear at once that it fails;
@@ -196,10 +77,10 @@ class TcpTransport:
         if connection is None:
             if self._loop is None:
                 return False
-            if len(self._connections) >= self.limits.connections_max:
+            if self.connections >= self.limits.connections_max:
                 self.counters.refused_at_limit += 1
                 return False
-            connection = self._connections[hop] = StreamConnection(self, hop)
+            connection = self._connections[hop] = StreamConnection(self, hop, is_incoming=False)
             self._start(self._connect(connection, hop))
         return connection.send(data)
 
@@ -213,7 +94,7 @@ class TcpTransport:
         alias = source._replace(port=port)
         if connection is None or connection.alias is not None or not connection.peer_certificate():
             return
-        if alias not in self._connections and len(self._connections) < self.limits.connections_max:
+        if alias not in self._connections and self.connections < self.limits.connections_max:
             connection.alias = alias
             self._connections[alias] = connection
 
@@ -225,9 +106,8 @@ class TcpTransport:
         self._user = None
         for task in list(self._tasks):
             task.cancel()
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._loop is not None and self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket.fileno())
         for connection in list(self._connections.values()):
             connection.close()
         self._connections.clear()
@@ -236,26 +116,15 @@ class TcpTransport:
 
     # --- for the connections --------------------------------------------------------------------------------------
 
-    def made(self, connection: StreamConnection, hop: Hop) -> bool:
+    def made(self, connection: StreamConnection) -> bool:
         """A connection is there; False when there must not be one more."""
         if self._user is None:
             return False
         if not connection.is_incoming:
             self.counters.connected += 1
             return True
-        limits = self.limits
-        if (
-            len(self._connections) >= limits.connections_max
-            or self._by_source[hop.host] >= limits.connections_per_source_max
-        ):
-            self.counters.refused_at_limit += 1
-            if not self._by_source[hop.host]:
-                del self._by_source[hop.host]
-            connection.hop = None
-            return False
         self.counters.accepted += 1
-        self._connections[hop] = connection
-        self._by_source[hop.host] += 1
+        self._connections[connection.hop] = connection
         return True
 
     def take(self, messages: list[bytes], hop: Hop) -> None:
@@ -272,15 +141,11 @@ class TcpTransport:
     def unmade(self, connection: StreamConnection) -> None:
         """A connection is gone."""
         hop = connection.hop
-        if hop is None:
-            return
         for key in (hop, connection.alias):
             if key is not None and self._connections.get(key) is connection:
                 del self._connections[key]
         if connection.is_incoming:
-            self._by_source[hop.host] -= 1
-            if not self._by_source[hop.host]:
-                del self._by_source[hop.host]
+            self._leave(hop)
         if self._user is not None:
             self._user.lost(hop)
 
@@ -298,17 +163,60 @@ class TcpTransport:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self) -> None:
+    def _accept(self) -> None:
+        """Takes who is waiting. A place is taken here, so that a handshake that is never ended has cost one."""
+        loop = self._loop
+        for _ in range(ACCEPTS_PER_WAKE_UP_MAX):
+            try:
+                accepted, address = self._socket.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # no file descriptor is left: asking again at once would be a busy loop
+                self.counters.accept_failures += 1
+                if loop is not None:
+                    loop.remove_reader(self._socket.fileno())
+                    loop.call_later(ACCEPT_RETRY_SECONDS, self._accept_again)
+                return
+            hop = Hop(self.name, address[0], address[1])
+            if (
+                self.connections >= self.limits.connections_max
+                or self._by_source[hop.host] >= self.limits.connections_per_source_max
+            ):
+                self.counters.refused_at_limit += 1
+                accepted.close()
+                continue
+            self._by_source[hop.host] += 1
+            self._handshakes += 1
+            self._start(self._welcome(accepted, hop))
+
+    def _accept_again(self) -> None:
+        if self._loop is not None:
+            self._loop.add_reader(self._socket.fileno(), self._accept)
+
+    async def _welcome(self, accepted: socket.socket, hop: Hop) -> None:
         assert self._loop is not None
+        connection = StreamConnection(self, hop, is_incoming=True)
         context = self._server_context()
-        handshake_seconds = self.limits.handshake_seconds if context is not None else None
-        self._server = await self._loop.create_server(
-            lambda: StreamConnection(self, None),
-            sock=self._socket,
-            ssl=context,
-            backlog=LISTEN_BACKLOG,
-            ssl_handshake_timeout=handshake_seconds,
-        )
+        try:
+            accepted.setblocking(False)
+            await self._loop.connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=context,
+                ssl_handshake_timeout=self.limits.handshake_seconds if context is not None else None,
+            )
+        except (OSError, ssl.SSLError, TimeoutError):
+            self.counters.handshake_failures += 1
+            accepted.close()
+            self._leave(hop)
+        finally:
+            self._handshakes -= 1
+
+    def _leave(self, hop: Hop) -> None:
+        """An incoming connection, or the beginning of one, is gone."""
+        self._by_source[hop.host] -= 1
+        if self._by_source[hop.host] <= 0:
+            del self._by_source[hop.host]
 
     async def _connect(self, connection: StreamConnection, hop: Hop) -> None:
         assert self._loop is not None
@@ -330,12 +238,24 @@ class TcpTransport:
             if self._user is not None:
                 self._user.failed(hop)
 
+    def _sweep_seconds(self) -> float:
+        limits = self.limits
+        seconds = limits.idle_seconds / SWEEPS_PER_IDLE_TIME
+        return (
+            min(seconds, limits.ping_seconds / SWEEPS_PER_PING_TIME, limits.pong_seconds)
+            if limits.ping_seconds
+            else seconds
+        )
+
     def _sweep(self) -> None:
         if self._loop is None:
             return
-        since = self.now() - self.limits.idle_seconds
+        now = self.now()
+        since = now - self.limits.idle_seconds
         for connection in set(self._connections.values()):
             if connection.active_at and connection.active_at < since:
                 self.counters.closed_idle += 1
                 connection.close()
-        self._sweeper = self._loop.call_later(self.limits.idle_seconds / SWEEPS_PER_IDLE_TIME, self._sweep)
+            elif self.limits.ping_seconds:
+                connection.keep_alive(now)
+        self._sweeper = self._loop.call_later(self._sweep_seconds(), self._sweep)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
-from sip.transport.tcp import StreamLimits, TcpTransport
+from sip.transport.stream_connection import StreamLimits
+from sip.transport.tcp import TcpTransport
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from sip.core.hop import Hop
 from sip.core.user_agent import UserAgent
 from sip.core.user_agent_settings import UserAgentSettings
 from sip.endpoint import Endpoint
-from sip.transport.tcp import StreamLimits, TcpTransport
+from sip.transport.stream_connection import StreamLimits
+from sip.transport.tcp import TcpTransport
 from sip.transport.tls import TlsSettings, TlsTransport
 from sip.transport.udp import UdpSocket
 
@@ -90,7 +91,7 @@ def _sockets(limits: StreamLimits | None, *, tcp: bool) -> tuple[UdpSocket, TcpT
 
 
 class Peer:
-    """An endpoint that answers every call and request; a call that it makes itself it ends once answered."""
+    """An endpoint that answers every call and request, unless told not to; its own calls it ends once answered."""
 
     def __init__(
         self,
@@ -99,6 +100,7 @@ class Peer:
         tcp: bool = True,
         limits: StreamLimits | None = None,
         hangs_up: bool = True,
+        answers: bool = True,
         **settings: object,
     ) -> None:
         numbers = count(1)
@@ -106,7 +108,7 @@ class Peer:
         self.tls = TlsTransport("127.0.0.1", 0, tls, limits) if tls else None
         self.events: list[Event] = []
         self.seen: list[tuple[bytes, Hop, bool]] = []
-        self._hangs_up = hangs_up
+        self._hangs_up, self._answers = hangs_up, answers
         self._news = asyncio.Event()
         self.agent = UserAgent(
             settings=UserAgentSettings(
@@ -139,7 +141,9 @@ class Peer:
 
     def receive(self, event: Event, now: float) -> None:
         self.events.append(event)
-        if isinstance(event, IncomingInvite):
+        if not self._answers:
+            pass
+        elif isinstance(event, IncomingInvite):
             self.agent.answer(event.session, now, SDP)
         elif isinstance(event, IncomingRequest):
             self.agent.respond(event.transaction, 200, now)

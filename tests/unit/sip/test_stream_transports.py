@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from stream_lane import Authority, Peer, call_through
 
-from sip.core.events import InviteAnswered, InviteFailed, InviteProgress, SessionEnded
+from sip.core.events import IncomingRequest, InviteAnswered, InviteFailed, InviteProgress, SessionEnded
 from sip.core.hop import Hop
-from sip.transport.tcp import StreamLimits
+from sip.transport.stream_connection import StreamLimits
 
 OPTIONS = (
     b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bK%d\r\nFrom: <sip:a@b>;tag=1\r\n"
@@ -145,6 +145,112 @@ async def test_one_source_cannot_take_all_connections(peer: Callable[..., Peer])
     await until(lambda: b.tcp.connections == 0)
     (await asyncio.open_connection(*b.tcp.address))[1].close()
     await until(lambda: b.tcp.counters.accepted == 3)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        StreamLimits(connections_per_source_max=2, handshake_seconds=0.5),
+        StreamLimits(connections_max=2, handshake_seconds=0.5),
+    ],
+    ids=["one source", "all"],
+)
+async def test_handshakes_that_are_never_ended_take_places_until_their_time_is_over(
+    peer: Callable[..., Peer], tmp_path: Path, limits: StreamLimits
+) -> None:
+    """Who connects and says nothing costs a place from the first moment, for no longer than a handshake may last."""
+    authority = Authority(tmp_path)
+    b = peer(tls=authority.settings("127.0.0.1"), limits=limits)
+    silent = [await asyncio.open_connection(*b.tls.address) for _ in range(2)]
+    await until(lambda: b.tls.connections == 2)
+    reader, writer = await asyncio.open_connection(*b.tls.address)
+    async with asyncio.timeout(0.4):
+        assert await reader.read() == b""  # before the handshake's time is over
+    assert b.tls.counters.refused_at_limit == 1
+    await until(lambda: b.tls.connections == 0)
+    assert b.tls.counters.handshake_failures == 2
+    a = peer(tls=authority.settings("a.example"))
+    await call_through(a, b, b.hop("tls"))
+    for each in (writer, *(mine for _, mine in silent)):
+        each.close()
+
+
+async def test_response_whose_connection_is_gone_goes_to_the_port_in_via(peer: Callable[..., Peer]) -> None:
+    """RFC 3261 §18.2.2: by a new connection to the address that the request came from, at the sent-by's port."""
+    b = peer(answers=False)
+    received: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readuntil(b"\r\n\r\n"))
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    _, writer = await asyncio.open_connection(*b.tcp.address)
+    writer.write((OPTIONS % (1, 1)).replace(b"127.0.0.1:9;", b"client.example:%d;" % port))
+    request = await b.told(IncomingRequest)
+    assert isinstance(request, IncomingRequest)
+    writer.transport.abort()
+    await until(lambda: b.tcp.connections == 0)
+    b.agent.respond(request.transaction, 200, asyncio.get_running_loop().time())
+    b.endpoint.flush()
+    await until(lambda: bool(received))
+    assert received[0].startswith(b"SIP/2.0 200 ")
+    assert b"received=127.0.0.1" in received[0]
+    assert b.tcp.connections == 1
+    server.close()
+
+
+async def test_pinged_peer_that_stops_answering_is_cut(peer: Callable[..., Peer]) -> None:
+    """RFC 5626 §4.4.1. What is called next goes by a new connection."""
+    a = peer(limits=StreamLimits(ping_seconds=0.1, pong_seconds=0.2), hangs_up=False)
+    pings: list[bytes] = []
+
+    async def answer_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionResetError):
+            await reader.readuntil(b"\r\n\r\n")
+            while True:
+                pings.append(await reader.readexactly(4))
+                if len(pings) <= 2:
+                    writer.write(b"\r\n")
+
+    server = await asyncio.start_server(answer_twice, "127.0.0.1", 0)
+    a.call(Hop("tcp", *server.sockets[0].getsockname()), body=b"")
+    await until(lambda: a.tcp.counters.closed_silent == 1)
+    assert pings[:3] == [b"\r\n\r\n"] * 3
+    assert a.tcp.counters.pings_sent == len(pings) >= 3
+    assert a.tcp.connections == 0
+    server.close()
+
+
+async def test_peer_that_knows_no_pings_is_not_cut_for_it(peer: Callable[..., Peer]) -> None:
+    a = peer(limits=StreamLimits(ping_seconds=0.05, pong_seconds=0.05), hangs_up=False)
+    read: list[bytes] = []
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(4096):
+            read.append(data)
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    a.call(Hop("tcp", *server.sockets[0].getsockname()), body=b"")
+    await until(lambda: a.tcp.counters.pings_sent >= 5)
+    assert (a.tcp.connections, a.tcp.counters.closed_silent) == (1, 0)
+    server.close()
+
+
+async def test_pings_between_two_of_ours_are_answered_and_keep_the_connection(peer: Callable[..., Peer]) -> None:
+    """Pongs are told from the other side's pings: were two of them taken for one, each would answer the other for ever.
+
+    The connections that others have made are theirs to ping.
+    """
+    limits = StreamLimits(ping_seconds=0.05, pong_seconds=0.5)
+    a, b = peer(limits=limits, hangs_up=False), peer(limits=limits)
+    a.call(b.hop("tcp"))
+    await a.told(InviteAnswered)
+    await until(lambda: a.tcp.counters.pings_sent >= 6)
+    assert b.tcp.counters.pings_sent == 0
+    assert (a.tcp.connections, a.tcp.counters.closed_silent) == (1, 0)
+    assert a.agent.counters.keep_alives == 0
+    assert 5 <= b.agent.counters.keep_alives <= a.tcp.counters.pings_sent
 
 
 async def test_outgoing_connections_are_bounded(peer: Callable[..., Peer]) -> None:
