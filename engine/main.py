@@ -46,6 +46,7 @@ from sip.endpoint import Endpoint
 from sip.transport.resolver import DnsLookup, Resolver
 
 REGISTRAR_SWEEP_SECONDS = 60.0
+KEEP_ALIVE_TICK_SECONDS = 0.1
 FAREWELL_SECONDS = 2.0
 """How long a stopping engine waits for the answers to its BYEs."""
 GARBAGE_COLLECTION_THRESHOLDS = (50_000, 20, 100)
@@ -193,6 +194,7 @@ async def run_engine(settings: Settings) -> None:
             "leases": lease_desk.run(),
             "changes": follower.run(),
             "registrar": _sweep_registrar(controller, clock),
+            "keep-alive": _keep_ways_open(controller.registration, endpoint, clock),
             **observation.jobs(),
             "trunks": switchboard.watch_trunks(names),
             "names": names.run(),
@@ -267,7 +269,7 @@ def make_controller(
         directory=directory,
         guard=guard,
         admission=admission,
-        registration=Registration(directory, admission, registrar),
+        registration=Registration(directory, admission, registrar, settings.sip.nat_ping_seconds),
         new_call_id=lambda now: call_id(milliseconds(now), os.urandom(10)),
         locator=locator,
         new_token=new_token,
@@ -290,6 +292,15 @@ def _guard_settings(settings: Settings) -> GuardSettings:
 def new_token() -> str:
     """For tags, branches, Call-IDs and nonces: 64 bits of the kernel's randomness (RFC 3261 §19.3 asks for 32)."""
     return os.urandom(8).hex()
+
+
+async def _keep_ways_open(registration: Registration, endpoint: Endpoint, clock: SteadyClock) -> None:
+    while True:
+        await asyncio.sleep(KEEP_ALIVE_TICK_SECONDS)
+        due = registration.keep_alive.tick(clock.now())
+        if due:
+            endpoint.user_agent.datagrams += due
+            endpoint.flush()
 
 
 async def _sweep_registrar(controller: Controller, clock: SteadyClock) -> None:

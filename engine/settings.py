@@ -50,6 +50,8 @@ class SipSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     registration_seconds_min: Positive = 60
     registration_seconds_max: Positive = 3600
     contacts_per_account_max: Positive = 5
+    stream_ping_seconds: Seconds = 100.0
+    nat_ping_seconds: Seconds = 25.0
     stranger_datagrams_per_second: Annotated[float, Meta(gt=0)] = 30.0
     known_datagrams_per_second: Annotated[float, Meta(gt=0)] = 1000.0
     all_strangers_datagrams_per_second: Annotated[float, Meta(gt=0)] = 400.0

@@ -87,7 +87,7 @@ class Dialler:
 
     def _ring(self, active: ActiveCall, contact: RegisteredContact, media: bytes, now: float) -> Session | None:
         own_host = self._own_hosts.towards(contact.hop.host)
-        identity = identity_towards_phone(active.route, contact.uri, own_host, contact.username, self._realm)
+        identity = identity_towards_phone(active.route, contact, own_host, self._realm)
         try:
             session = self._invite(active, identity, contact.hop, media, now)
         except Unreachable:

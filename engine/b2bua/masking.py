@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.b2bua.gateway_locator import gateway_address
+from engine.b2bua.registration import RegisteredContact
 from engine.domain.facts import GatewayFacts
 from engine.domain.number import dialled_form, to_trunk_format
 from engine.domain.routing import Route, trunk_number_format
@@ -49,12 +50,13 @@ def identity_towards_trunk(route: Route, gateway: GatewayFacts, own_host: str) -
     )
 
 
-def identity_towards_phone(route: Route, contact_uri: str, own_host: str, account: str, realm: str) -> OutgoingIdentity:
+def identity_towards_phone(route: Route, contact: RegisteredContact, own_host: str, realm: str) -> OutgoingIdentity:
     """A registered softphone's contact, from X at our address; To names its own account (RFC 3261 §8.1.1.2)."""
     shown = route.parties.x_number or ""
     return OutgoingIdentity(
-        target=contact_uri,
+        target=contact.uri,
         from_=f"<sip:{shown}@{bracketed(own_host)}>",
-        to=f"<sip:{account}@{realm}>",
+        to=f"<sip:{contact.username}@{realm}>",
         contact_user=shown,
+        headers=(("Route", contact.route),) if contact.route else (),
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.b2bua.admission import Admission, Refusal
+from engine.b2bua.nat_keep_alive import NatKeepAlive
 from engine.domain.directory import Directory
 from sip.core.hop import Hop
 from sip.core.message import Request
-from sip.core.registrar import Registrar
+from sip.core.name_addr import parse_name_addr
+from sip.core.registrar import UNSUPPORTED_PATH, Binding, Registrar
 from sip.errors import PeerFault
 
 RINGING_TOGETHER_MAX = 8
@@ -23,17 +25,24 @@ class RegisterAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredContact:
-    """Where to reach a softphone: its own contact in the Request-URI, sent to where its REGISTER came from."""
+    """Where to reach a softphone: its own contact in the Request-URI, sent to where its REGISTER came from.
+
+    ``route`` is the Route header's value where edge proxies stand between (RFC 3327), else "".
+    """
 
     uri: str
     hop: Hop
     username: str
+    route: str = ""
 
 
 class Registration:
     """The address of record is the account's user name: whoever proves the account registers that and nothing else."""
 
-    def __init__(self, directory: Directory, admission: Admission, registrar: Registrar) -> None:
+    def __init__(
+        self, directory: Directory, admission: Admission, registrar: Registrar, nat_ping_seconds: float = 0.0
+    ) -> None:
+        self.keep_alive = NatKeepAlive(registrar, nat_ping_seconds)
         self._directory = directory
         self._admission = admission
         self._registrar = registrar
@@ -50,14 +59,14 @@ class Registration:
                 return RegisterAnswer(account.status, account.headers)
             answer = self._registrar.register(account.username, request, source, now)
         except PeerFault as fault:
-            headers = [self._registrar.min_expires()] if fault.status == 423 else []
+            headers = {423: [self._registrar.min_expires()], 420: [UNSUPPORTED_PATH]}.get(fault.status, [])
             return RegisterAnswer(fault.status, headers)
         return RegisterAnswer(answer.status, answer.headers)
 
     def contacts_of_agent(self, agent_id: int, now: float) -> list[RegisteredContact]:
         """Where the agent's softphones are, at most RINGING_TOGETHER_MAX; empty where none is registered."""
         found = [
-            RegisteredContact(binding.contact, binding.source, account.username)
+            RegisteredContact(binding.contact, _next_hop(binding), account.username, ", ".join(binding.path))
             for account in self._directory.sip_accounts_of(agent_id)
             if account.status == "active"
             for binding in self._registrar.lookup(account.username, now)
@@ -66,3 +75,14 @@ class Registration:
 
     def expire(self, now: float) -> None:
         self._registrar.expire(now)
+
+
+def _next_hop(binding: Binding) -> Hop:
+    """Where requests to a contact go: where its REGISTER came from, to the port that its edge proxy wants them at.
+
+    Another host than that a Path cannot name: whoever has one account could have us send anything anywhere.
+    """
+    if not binding.path:
+        return binding.source
+    named = parse_name_addr(binding.path[0], "Path").uri.hop(binding.source.transport)
+    return named if named is not None and named.host == binding.source.host else binding.source

@@ -8,6 +8,7 @@ from engine.settings import Settings
 from sip.core.location import Served
 from sip.core.timers import TimerSettings
 from sip.core.user_agent_settings import UserAgentSettings
+from sip.transport.stream_connection import StreamLimits
 from sip.transport.tcp import TcpTransport
 from sip.transport.tls import TlsSettings, TlsTransport
 from sip.transport.udp import UdpSocket
@@ -16,8 +17,8 @@ LARGE_REQUEST_OCTETS = 1300
 """A request above it goes by TCP (RFC 3261 §18.1.1: within 200 octets of a path MTU that nobody knows)."""
 
 
-EXTENSIONS = ("100rel", "timer")
-"""Reliable provisional responses (RFC 3262) and session timers (RFC 4028), each leg by itself."""
+EXTENSIONS = ("100rel", "timer", "path")
+"""Reliable provisional responses (RFC 3262) and session timers (RFC 4028), each leg by itself; Path (RFC 3327)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,10 @@ def open_listeners(settings: Settings) -> Listeners:
     hosts = [host for host in (sip.host, sip.host_ipv6) if host]
     sockets = [UdpSocket(host, sip.port) for host in hosts]
     # With port 0 the kernel has chosen one for UDP, and TCP stands beside it.
-    streams = [TcpTransport(host, each.address[1]) for host, each in zip(hosts, sockets, strict=True) if sip.tcp]
+    limits = StreamLimits(ping_seconds=sip.stream_ping_seconds)
+    streams = [
+        TcpTransport(host, each.address[1], limits) for host, each in zip(hosts, sockets, strict=True) if sip.tcp
+    ]
     if sip.tls_port:
         tls = TlsSettings(
             certificate_file=sip.tls_certificate_file,
@@ -56,7 +60,7 @@ def open_listeners(settings: Settings) -> Listeners:
             verifies_servers=sip.tls_verifies_servers,
             wants_client_certificates=sip.tls_wants_client_certificates,
         )
-        streams += [TlsTransport(host, sip.tls_port, tls) for host in hosts]
+        streams += [TlsTransport(host, sip.tls_port, tls, limits) for host in hosts]
     return Listeners(sockets, streams)
 
 

@@ -1,6 +1,6 @@
 """The registrar (RFC 3261 §10.3): which contacts an address of record is bound to, and until when. Pure.
 
-Times are seconds on the caller's monotonic clock. Path (RFC 3327) and GRUU (RFC 5627) have their fields already.
+Times are seconds on the caller's monotonic clock. GRUU (RFC 5627) has its field already.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ from sip.core.name_addr import NameAddr, parse_name_addr
 from sip.errors import PeerFault
 
 CONTACTS_PER_AOR_MAX = 10
+PATH_ELEMENTS_MAX = 8  # edge proxies between a phone and us; more than any real way
 ADDRESSES_OF_RECORD_MAX = 100_000
+UNSUPPORTED_PATH = ("Unsupported", "path")  # the header that a 420 carries
 EXPIRES_SECONDS_MAX_ON_THE_WIRE = 2**32 - 1  # RFC 3261 §20.19
 
 
 @dataclass(slots=True)
 class Binding:
     """One contact of one address of record. `source` is where its REGISTER came from: requests to a phone behind NAT
-    go there and not to the host in `contact`."""
+    go there and not to the host in `contact`. `path` are the Route values towards it (RFC 3327), nearest first;
+    `is_behind_nat` where its REGISTER came from another address than its contact names, and by no edge proxy.
+    """
 
     contact: str
     source: Hop
@@ -30,6 +34,7 @@ class Binding:
     expires_at: float
     q: float = 1.0
     path: tuple[str, ...] = ()
+    is_behind_nat: bool = False
     instance: str = ""  # +sip.instance, from which a GRUU is made
 
 
@@ -63,6 +68,10 @@ class Registrar:
     def __len__(self) -> int:
         return len(self._bindings)
 
+    def addresses_of_record(self) -> list[str]:
+        """All of them, the one registered first at the front."""
+        return list(self._bindings)
+
     def lookup(self, aor: str, now: float) -> list[Binding]:
         """Live bindings, highest q first, the latest registered first among equals."""
         live = [each for each in self._bindings.get(aor, ()) if each.expires_at > now]
@@ -85,7 +94,8 @@ class Registrar:
     def register(self, aor: str, request: Request, source: Hop, now: float) -> Answer:
         """Carries out a REGISTER: all of it or nothing (§10.3 step 7).
 
-        Raises PeerFault 400, 403, 423 (see `min_expires`), 500 (out of order) or 503; nothing has changed then.
+        Raises PeerFault 400, 403, 420 (see `UNSUPPORTED_PATH`), 423 (see `min_expires`), 500 (out of order) or 503;
+        nothing has changed then.
         """
         live = [each for each in self._bindings.get(aor, ()) if each.expires_at > now]
         values = request.headers.elements("contact")
@@ -98,7 +108,7 @@ class Registrar:
             self._bindings.pop(aor, None)
             return Answer(200, [], [])
         updated = list(live)
-        path = tuple(request.headers.elements("path"))
+        path = _path(request)
         for value in values:
             self._apply(updated, parse_name_addr(value, "Contact"), header_expires, request, source, path, now)
         if len(updated) > self._settings.contacts_per_aor_max:
@@ -149,9 +159,33 @@ class Registrar:
                 expires_at=now + seconds,
                 q=_q(contact.parameters.get("q", "")),
                 path=path,
+                is_behind_nat=not path and not _is_at(contact, source),
                 instance=contact.parameters.get("+sip.instance", ""),
             )
         )
+
+
+def _path(request: Request) -> tuple[str, ...]:
+    """The Path of a REGISTER, nearest element first, which is the order of the Route made of it (RFC 3327 §5.3)."""
+    path = tuple(request.headers.elements("path"))
+    if not path:
+        return ()
+    # A phone that does not know Path does not know who has put itself between: it is told, as §5.3 has it.
+    options = (*request.headers.elements("supported"), *request.headers.elements("require"))
+    if all(each.lower() != "path" for each in options):
+        raise PeerFault(420, "Bad Extension")
+    if len(path) > PATH_ELEMENTS_MAX:
+        raise PeerFault(400, "Too Many Path Elements")
+    for each in path:
+        _ = parse_name_addr(each, "Path").uri  # raises, where it could not be followed later
+    return path
+
+
+def _is_at(contact: NameAddr, source: Hop) -> bool:
+    """Whether a contact names the very place that its REGISTER came from."""
+    uri = contact.uri
+    host = uri.host.strip("[]")
+    return (host, uri.port or (5061 if source.transport == "tls" else 5060)) == (source.host, source.port)
 
 
 def _check_order(binding: Binding, request: Request) -> None:

@@ -19,6 +19,7 @@ class SipPhone:
         self.socket.bind((host, port))
         self.received: list[Message] = []
         self._host = f"[{host}]" if ":" in host else host
+        self.contact = f"<sip:phone@{self._host}:{port}>"
         self._read = 0
         self._branch = 0
         self._local = self._remote = self._target = self._call_id = ""
@@ -50,7 +51,7 @@ class SipPhone:
             f"To: {to}",
             f"Call-ID: {call_id}",
             f"CSeq: {cseq} {method}",
-            f"Contact: <sip:phone@{self._host}:{self.port}>",
+            f"Contact: {self.contact}",
             "Max-Forwards: 70",
             *headers,
             f"Content-Length: {len(body.encode())}",
@@ -155,7 +156,7 @@ class SipPhone:
             f"To: {to or request.header('To')}",
             f"Call-ID: {request.header('Call-ID')}",
             f"CSeq: {request.header('CSeq')}",
-            f"Contact: <sip:phone@{self._host}:{self.port}>",
+            f"Contact: {self.contact}",
             *kind,
             *headers,
             f"Content-Length: {len(body.encode())}",

@@ -149,3 +149,52 @@ def test_customer_reaches_the_registered_softphone(lane: Lane) -> None:
     cdr = lane.cdr()
     assert (cdr["direction"], cdr["cause"], cdr["release_side"]) == ("b_to_a", "normal", "caller")
     lane.assert_talked(cdr, 0.4)
+
+
+def test_registered_path_is_the_route_of_calls_to_the_phone(lane: Lane) -> None:
+    """RFC 3327: what an edge proxy put itself down as comes back as Route, beside the phone's own contact; the INVITE
+    goes to the address that the REGISTER came from, and no further than that.
+    """
+    port = free_udp_port(lane.caller_host)
+    phone, account = lane.phone(port=port), Account(lane, "SHA-256")
+    path = (f"<sip:edge@{lane.caller_host}:{port};lr;ob>", "<sip:198.51.100.7;lr>")
+    challenge = register(phone, account, 1)
+    credentials = account.header(challenge, "REGISTER", f"sip:{phone.engine[0]}")
+    refused = register(phone, account, 2, credentials, f"Path: {path[0]}")
+    assert (refused.status, refused.header("Unsupported")) == (420, "path")
+    credentials = account.header(challenge, "REGISTER", f"sip:{phone.engine[0]}", nonce_count=2)
+    granted = register(phone, account, 3, credentials, *(f"Path: {each}" for each in path), "Supported: path")
+    assert (granted.status, granted.headers("Path")) == (200, list(path))
+    customer = lane.caller("caller_hangs_up", is_customer=True, duration_ms=300)
+    invite = phone.accept(lane.callee_voice.port)
+    assert invite.header("Route") == ", ".join(path)
+    assert invite.start_line.startswith(f"INVITE sip:phone@{lane.caller_host}:{port}")
+    phone.expect("ACK")
+    phone.expect("BYE")
+    phone.serve_byes(0.1)
+    customer.wait()
+    lane.assert_talked(lane.cdr(), 0.3)
+
+
+def test_phone_behind_nat_hears_from_the_engine_between_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its contact names an address that its REGISTER did not come from; one that is where it says gets no pings."""
+    monkeypatch.setenv("AXBRIDGE_SIP__NAT_PING_SECONDS", "0.5")
+    site = Site(tmp_path / "site")
+    try:
+        site.start()
+        lane = Lane(site, tmp_path / "lane", next(lane_indexes), softphone=True)
+        heard = {}
+        for contact in ("<sip:phone@10.1.2.3:5060>", ""):
+            phone, account = lane.phone(port=free_udp_port(lane.caller_host)), Account(lane, "SHA-256")
+            challenge = register(phone, account, 1)
+            credentials = account.header(challenge, "REGISTER", f"sip:{phone.engine[0]}")
+            phone.contact = contact or phone.contact
+            assert register(phone, account, 2, credentials).status == 200
+            phone.listen(1.2)
+            heard[contact] = [message.octets for message in phone.received].count(b"\r\n\r\n")
+        assert heard["<sip:phone@10.1.2.3:5060>"] >= 2
+        assert heard[""] == 0
+        lane.close()
+        check_after(site, [lane])
+    finally:
+        site.stop()

@@ -102,3 +102,52 @@ def test_higher_q_and_then_the_latest_comes_first() -> None:
     registrar = Registrar(RegistrarSettings())
     registrar.register(AOR, register("Contact: <sip:a@h>;q=0.5, <sip:b@h>;q=0.9, <sip:c@h>;q=0.9"), NAT, 0.0)
     assert contacts(registrar, 1.0) == ["sip:c@h", "sip:b@h", "sip:a@h"]
+
+
+def test_path_is_kept_told_back_and_taken_away_by_the_next_register() -> None:
+    registrar = Registrar(RegistrarSettings())
+    lines = ("Contact: <sip:bob@10.0.0.5>", "Supported: timer, path", "Path: <sip:edge1;lr>", "Path: <sip:edge2;lr>")
+    answer = registrar.register(AOR, register(*lines), NAT, 0.0)
+    assert [value for name, value in answer.headers if name == "Path"] == ["<sip:edge1;lr>", "<sip:edge2;lr>"]
+    (binding,) = registrar.lookup(AOR, 1.0)
+    assert binding.path == ("<sip:edge1;lr>", "<sip:edge2;lr>")
+    assert not binding.is_behind_nat  # the edge proxy keeps its phones' ways open
+    registrar.register(AOR, register("Contact: <sip:bob@10.0.0.5>", cseq=2), NAT, 2.0)
+    (binding,) = registrar.lookup(AOR, 3.0)
+    assert (binding.path, binding.is_behind_nat) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("status", "lines"),
+    [
+        (420, ("Path: <sip:edge;lr>",)),
+        (420, ("Path: <sip:edge;lr>", "Supported: timer")),
+        (400, ("Path: edge", "Supported: path")),
+        (400, ("Path: <sip:edge;lr", "Supported: path")),
+        (400, (f"Path: {', '.join(['<sip:edge;lr>'] * 9)}", "Supported: path")),
+    ],
+)
+def test_path_that_the_phone_knows_nothing_of_or_that_leads_nowhere_changes_nothing(
+    status: int, lines: tuple[str, ...]
+) -> None:
+    registrar = Registrar(RegistrarSettings())
+    with pytest.raises(PeerFault) as caught:
+        registrar.register(AOR, register("Contact: <sip:bob@h>", *lines), NAT, 0.0)
+    assert caught.value.status == status
+    assert len(registrar) == 0
+
+
+@pytest.mark.parametrize(
+    ("contact", "source", "is_behind_nat"),
+    [
+        ("<sip:bob@203.0.113.9:41234>", NAT, False),
+        ("<sip:bob@203.0.113.9>", NAT, True),
+        ("<sip:bob@203.0.113.9>", Hop("udp", "203.0.113.9", 5060), False),
+        ("<sip:bob@[2001:db8::9]:5070>", Hop("udp", "2001:db8::9", 5070), False),
+        ("<sip:bob@phone.example:41234>", NAT, True),
+    ],
+)
+def test_phone_is_behind_nat_unless_it_comes_from_its_contact(contact: str, source: Hop, is_behind_nat: bool) -> None:
+    registrar = Registrar(RegistrarSettings())
+    registrar.register(AOR, register(f"Contact: {contact}"), source, 0.0)
+    assert registrar.lookup(AOR, 1.0)[0].is_behind_nat is is_behind_nat
