@@ -37,6 +37,10 @@ class Cdr(msgspec.Struct, kw_only=True, omit_defaults=True):
     ended_at_ms: int | None = None
     billed_seconds: int = 0
     charge_micro: int = 0
+    package_seconds: int = 0
+    cost_micro: int | None = None
+    rate_id: int | None = None
+    rate_version: int | None = None
     release_side: ReleaseSide | None = None
     cause: Cause | None = None
     sip_status: int | None = None
@@ -57,6 +61,8 @@ class Cdr(msgspec.Struct, kw_only=True, omit_defaults=True):
             a_number=parties.a_number,
             x_number=parties.x_number,
             b_number=parties.b_number,
+            rate_id=parties.rate_id,
+            rate_version=parties.rate_version,
         )
 
     @property

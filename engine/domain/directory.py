@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from engine.domain.charging import Rate
 from engine.domain.facts import (
     AccountFacts,
     AgentFacts,
@@ -18,6 +17,9 @@ from engine.domain.facts import (
     TrunkFacts,
     XNumberFacts,
 )
+from engine.domain.package_minutes import MinutesBucket, in_order_of_use
+from engine.domain.rate_plan import RatePlan
+from engine.domain.tariffs import UNPRICED, plan_of
 
 SOURCE_CACHE_ENTRIES_MAX = 4096
 """Source addresses whose trunk (or none) is remembered; a flood of others empties the memory, not the machine."""
@@ -32,7 +34,8 @@ class Directory:
         self.agents: dict[int, AgentFacts] = {}
         self.trunks: dict[int, TrunkFacts] = {}
         self.lines: dict[int, LineFacts] = {}
-        self.rates: dict[int, Rate] = {}
+        self.rates: dict[int, RatePlan] = {}
+        self.minutes_buckets: dict[int, MinutesBucket] = {}
         self.x_numbers: dict[int, XNumberFacts] = {}
         self.bindings: dict[str, BindingFacts] = {}
         self.sip_accounts: dict[int, SipAccountFacts] = {}
@@ -41,6 +44,7 @@ class Directory:
         self._account_by_username: dict[str, SipAccountFacts] = {}
         self._accounts_by_agent: dict[int, dict[int, SipAccountFacts]] = {}
         self._agent_by_phone: dict[str, AgentFacts] = {}
+        self._buckets_by_owner: dict[tuple[int, int | None], dict[int, MinutesBucket]] = {}
         self._trunk_by_source: dict[tuple[str, int | None], TrunkFacts] = {}
         self._trunk_networks: list[tuple[IPv4Network | IPv6Network, TrunkFacts]] = []
         self._source_cache: dict[tuple[str, int], TrunkFacts | None] = {}
@@ -65,6 +69,19 @@ class Directory:
 
     def agent_by_phone(self, number: str) -> AgentFacts | None:
         return self._agent_by_phone.get(number)
+
+    def buy_plan(self, trunk: TrunkFacts) -> RatePlan | None:
+        """What the carrier takes for calls over a trunk. A plan that was taken away is one without any price."""
+        if trunk.buy_rate_id is None:
+            return None
+        return self.rates.get(trunk.buy_rate_id) or UNPRICED
+
+    def minutes_for(self, tenant_id: int, agent_id: int | None, line_id: int, now_ms: int) -> tuple[int, ...]:
+        """The buckets that serve a call beginning now, the agent's own and the tenant's, in the order of use."""
+        buckets = [*self._buckets_by_owner.get((tenant_id, None), {}).values()]
+        if agent_id is not None:
+            buckets += self._buckets_by_owner.get((tenant_id, agent_id), {}).values()
+        return in_order_of_use(buckets, line_id, now_ms) if buckets else ()
 
     def trunk_by_source(self, host: str, port: int) -> TrunkFacts | None:
         """The trunk that a request from this address belongs to; an exact address and port goes before a network."""
@@ -94,20 +111,14 @@ class Directory:
                 case AccountFacts():
                     self.accounts[fact.tenant_id] = fact
                 case AgentFacts():
-                    self._forget_agent(fact.id)
-                    self.agents[fact.id] = fact
-                    if fact.phone:
-                        self._agent_by_phone[fact.phone] = fact
+                    self._take_agent(fact)
                 case TrunkFacts():
                     self.trunks[fact.id] = fact
                     trunks_changed = True
                 case RateFacts():
-                    self.rates[fact.id] = Rate(
-                        fact.per_minute_micro,
-                        fact.first_increment_seconds,
-                        fact.next_increment_seconds,
-                        fact.minimum_seconds,
-                    )
+                    self.rates[fact.id] = plan_of(fact)
+                case MinutesBucket():
+                    self._take_minutes_bucket(fact)
                 case LineFacts():
                     self.lines[fact.id] = fact
                 case XNumberFacts():
@@ -142,6 +153,8 @@ class Directory:
                 self._index_trunks()
             case "rates":
                 self.rates.pop(int(entity_id), None)
+            case "minutes_buckets":
+                self._forget_minutes_bucket(int(entity_id))
             case "lines":
                 self.lines.pop(int(entity_id), None)
             case "x_numbers":
@@ -150,6 +163,12 @@ class Directory:
                 self._forget_binding(entity_id)
             case "sip_accounts":
                 self._forget_sip_account(int(entity_id))
+
+    def _take_agent(self, agent: AgentFacts) -> None:
+        self._forget_agent(agent.id)
+        self.agents[agent.id] = agent
+        if agent.phone:
+            self._agent_by_phone[agent.phone] = agent
 
     def _forget_agent(self, agent_id: int) -> None:
         old = self.agents.pop(agent_id, None)
@@ -169,6 +188,16 @@ class Directory:
             # A newer binding may have taken the place before the feed told of this one's end.
             if self._binding_by_party.get((old.x_number_id, number)) is old:
                 del self._binding_by_party[(old.x_number_id, number)]
+
+    def _take_minutes_bucket(self, bucket: MinutesBucket) -> None:
+        self._forget_minutes_bucket(bucket.id)
+        self.minutes_buckets[bucket.id] = bucket
+        self._buckets_by_owner.setdefault((bucket.tenant_id, bucket.agent_id), {})[bucket.id] = bucket
+
+    def _forget_minutes_bucket(self, bucket_id: int) -> None:
+        old = self.minutes_buckets.pop(bucket_id, None)
+        if old is not None:
+            del self._buckets_by_owner[(old.tenant_id, old.agent_id)][bucket_id]
 
     def _forget_sip_account(self, account_id: int) -> None:
         old = self.sip_accounts.pop(account_id, None)

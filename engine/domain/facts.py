@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.domain.package_minutes import MinutesBucket
+from engine.domain.rate_plan import RateEntry
+
 
 @dataclass(frozen=True, slots=True)
 class TenantFacts:
@@ -98,6 +101,7 @@ class TrunkFacts:
     registration: TrunkRegistrationFacts | None = None
     transport: str = "udp"  # of host and port: udp | tcp | tls
     srtp: str = "off"  # off | offered | required
+    buy_rate_id: int | None = None
 
     @property
     def all_gateways(self) -> tuple[GatewayFacts, ...]:
@@ -106,11 +110,21 @@ class TrunkFacts:
 
 @dataclass(frozen=True, slots=True)
 class RateFacts:
+    """A rate plan's newest version: its entries, and the price of numbers that none of them covers."""
+
     id: int
     per_minute_micro: int
     first_increment_seconds: int
     next_increment_seconds: int
     minimum_seconds: int
+    connect_fee_micro: int = 0
+    rounding: str = "half_up"  # half_up | up | down
+    rounded_to_micro: int = 1
+    zone: str = "Asia/Shanghai"
+    entries: tuple[RateEntry, ...] = ()
+    others_refused: bool = False
+    loss_allowed: bool = False
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +172,7 @@ Facts = (
     | SipAccountFacts
     | TrunkFacts
     | RateFacts
+    | MinutesBucket
     | LineFacts
     | XNumberFacts
     | BindingFacts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from engine.domain.call_limits import Limit
@@ -11,6 +11,7 @@ from engine.domain.charging import Rate
 from engine.domain.directory import Directory
 from engine.domain.facts import BindingFacts, TrunkFacts, XNumberFacts
 from engine.domain.number import NumberFormat
+from engine.domain.tariffs import find_prices
 
 
 class Direction(StrEnum):
@@ -29,6 +30,8 @@ class Parties:
     line_id: int | None = None
     trunk_id: int | None = None
     binding_id: str | None = None
+    rate_id: int | None = None
+    rate_version: int | None = None
     direction: Direction | None = None
     a_number: str | None = None
     x_number: str | None = None
@@ -46,9 +49,14 @@ class Route:
     """Set where the callee is an agent, whose registered softphones are tried before the trunk."""
     trunk: TrunkFacts
     rate: Rate
+    """What the tenant pays."""
     recording: bool
     limits: tuple[Limit, ...] = ()
     """Under each of which the call takes a place."""
+    buy: Rate | None = None
+    """What the carrier takes, None where that is not known."""
+    buckets: tuple[int, ...] = ()
+    """Of package minutes, in the order of use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +78,13 @@ def route_axb(directory: Directory, *, caller: str | None, dialled: str | None, 
         return NoRoute(Cause.NO_BINDING, Parties(tenant_id=x.tenant_id, line_id=x.line_id, x_number=x.number))
     binding = directory.binding(x.id, caller, now_ms)
     if binding is not None:
-        return _route_binding(directory, x, binding, caller)
-    return _route_unknown_caller(directory, x, caller)
+        return _route_binding(directory, x, binding, caller, now_ms)
+    return _route_unknown_caller(directory, x, caller, now_ms)
 
 
-def _route_binding(directory: Directory, x: XNumberFacts, binding: BindingFacts, caller: str) -> Route | NoRoute:
+def _route_binding(
+    directory: Directory, x: XNumberFacts, binding: BindingFacts, caller: str, now_ms: int
+) -> Route | NoRoute:
     direction = Direction.A_TO_B if caller == binding.a_number else Direction.B_TO_A
     parties = Parties(
         tenant_id=binding.tenant_id,
@@ -89,10 +99,10 @@ def _route_binding(directory: Directory, x: XNumberFacts, binding: BindingFacts,
     if binding.direction not in ("both", direction):
         return NoRoute(Cause.NO_BINDING, parties)
     callee = binding.b_number if direction is Direction.A_TO_B else binding.a_number
-    return _route_over_line(directory, x, parties, callee, recording=binding.recording)
+    return _route_over_line(directory, x, parties, callee, now_ms, recording=binding.recording)
 
 
-def _route_unknown_caller(directory: Directory, x: XNumberFacts, caller: str) -> Route | NoRoute:
+def _route_unknown_caller(directory: Directory, x: XNumberFacts, caller: str, now_ms: int) -> Route | NoRoute:
     owner = directory.agents.get(x.agent_id) if x.agent_id is not None else None
     if x.unknown_caller_policy != "owner" or owner is None or owner.phone is None or owner.status != "active":
         return NoRoute(
@@ -111,11 +121,11 @@ def _route_unknown_caller(directory: Directory, x: XNumberFacts, caller: str) ->
     if caller == owner.phone:
         # The owner has no binding in force: there is nobody to put him through to.
         return NoRoute(Cause.NO_BINDING, parties)
-    return _route_over_line(directory, x, parties, owner.phone, recording=True)
+    return _route_over_line(directory, x, parties, owner.phone, now_ms, recording=True)
 
 
 def _route_over_line(
-    directory: Directory, x: XNumberFacts, parties: Parties, callee: str, *, recording: bool
+    directory: Directory, x: XNumberFacts, parties: Parties, callee: str, now_ms: int, *, recording: bool
 ) -> Route | NoRoute:
     tenant = directory.tenants.get(parties.tenant_id) if parties.tenant_id is not None else None
     if tenant is None or tenant.status != "active":
@@ -125,9 +135,13 @@ def _route_over_line(
         return NoRoute(Cause.NO_BINDING, parties)
     line = directory.lines.get(x.line_id)
     trunk = directory.trunks.get(line.trunk_id) if line is not None else None
-    rate = directory.rates.get(line.rate_id) if line is not None else None
-    if line is None or line.status != "active" or trunk is None or trunk.status != "active" or rate is None:
+    plan = directory.rates.get(line.rate_id) if line is not None else None
+    if line is None or line.status != "active" or trunk is None or trunk.status != "active" or plan is None:
         return NoRoute(Cause.TRUNK_FAILURE, parties)
+    prices = find_prices(plan, directory.buy_plan(trunk), str(parties.direction), callee, now_ms)
+    parties = replace(parties, rate_id=line.rate_id, rate_version=plan.version)
+    if isinstance(prices, Cause):
+        return NoRoute(prices, parties)
     callee_agent = directory.agent_by_phone(callee) if parties.direction is Direction.B_TO_A else None
     return Route(
         parties=parties,
@@ -135,7 +149,7 @@ def _route_over_line(
         callee_number=callee,
         callee_agent_id=callee_agent.id if callee_agent is not None else None,
         trunk=trunk,
-        rate=rate,
+        rate=prices.sell,
         recording=recording and line.recording,
         limits=(
             Limit("trunk", trunk.id, trunk.calls_max, trunk.calls_per_second_max),
@@ -143,6 +157,8 @@ def _route_over_line(
             Limit("tenant", tenant.id, tenant.calls_max, tenant.calls_per_second_max),
             Limit("x_number", x.id, x.calls_max, x.calls_per_second_max),
         ),
+        buy=prices.buy,
+        buckets=directory.minutes_for(tenant.id, parties.agent_id, line.id, now_ms),
     )
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -164,11 +165,17 @@ class Trunk(Table):
     srtp: Mapped[str] = mapped_column(String(8), default="off", server_default="off")  # off | offered | required
     registration: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     """Where we register to the carrier: username, realm, ha1_md5, ha1_sha256, expires_seconds; never the password."""
+    buy_rate_id: Mapped[int | None] = mapped_column(ForeignKey("rates.id"))
+    """What the carrier takes for a call over the trunk."""
     status: Mapped[str] = mapped_column(String(16), default="active")
 
 
 class Rate(Table):
-    """Price by time: the first increment is charged whole, then each following one."""
+    """A rate plan: its entries, and the price of every number that none of them covers, unless those are refused.
+
+    Price by time: the first increment is charged whole, then each following one. ``engine.store.rate_store`` keeps
+    every version of it.
+    """
 
     __tablename__ = "rates"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -178,10 +185,65 @@ class Rate(Table):
     first_increment_seconds: Mapped[int] = mapped_column(default=60)
     next_increment_seconds: Mapped[int] = mapped_column(default=60)
     minimum_seconds: Mapped[int] = mapped_column(default=0)
+    connect_fee_micro: Mapped[int] = mapped_column(default=0, server_default="0")
+    rounding: Mapped[str] = mapped_column(String(8), default="half_up", server_default="half_up")  # half_up | up | down
+    rounded_to_micro: Mapped[int] = mapped_column(default=1, server_default="1")
+    zone: Mapped[str] = mapped_column(String(64), default="Asia/Shanghai", server_default="Asia/Shanghai")
+    entries: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    """Objects, as ``engine.domain.rate_plan.RateEntry`` says; of one prefix the first goes first."""
+    others_refused: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    loss_allowed: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    version: Mapped[int] = mapped_column(default=0, server_default="1")
     __table_args__ = (
         CheckConstraint("per_minute_micro >= 0", name="price_not_negative"),
         CheckConstraint("first_increment_seconds > 0 AND next_increment_seconds > 0", name="increments_positive"),
     )
+
+
+class RateVersion(Table):
+    """A plan as it was: by it a call is priced again, whatever the plan says by now. Append-only."""
+
+    __tablename__ = "rate_versions"
+    rate_id: Mapped[int] = mapped_column(ForeignKey("rates.id"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[dict[str, Any]]  # engine.domain.facts.RateFacts
+    created_at_ms: Mapped[int]
+
+
+class MinutesBucket(Table):
+    """Package minutes that a tenant has bought: seconds are left, leased to engines, or used."""
+
+    __tablename__ = "minutes_buckets"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"), index=True)
+    agent_id: Mapped[int | None] = mapped_column(ForeignKey("agents.id"))  # None: any of the tenant's
+    line_ids: Mapped[list[Any]] = mapped_column(default=list)  # empty: all
+    cause_id: Mapped[str] = mapped_column(String(64), unique=True)  # the order that paid for it
+    seconds_bought: Mapped[int]
+    seconds_left: Mapped[int]  # neither leased nor used
+    starts_at_ms: Mapped[int]
+    expires_at_ms: Mapped[int]
+    __table_args__ = (CheckConstraint("seconds_left >= 0", name="seconds_left_not_negative"),)
+
+
+class MinutesLease(Table):
+    """What an engine may hold of a bucket without asking again."""
+
+    __tablename__ = "minutes_leases"
+    engine_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    bucket_id: Mapped[int] = mapped_column(ForeignKey("minutes_buckets.id"), primary_key=True)
+    seconds: Mapped[int]
+    __table_args__ = (CheckConstraint("seconds >= 0", name="minutes_lease_not_negative"),)
+
+
+class MinutesUse(Table):
+    """What a call used of a bucket, once for each CDR. Append-only."""
+
+    __tablename__ = "minutes_uses"
+    cdr_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    bucket_id: Mapped[int] = mapped_column(ForeignKey("minutes_buckets.id"), primary_key=True)
+    seconds: Mapped[int]
+    created_at_ms: Mapped[int]
 
 
 class Line(Table):
@@ -262,6 +324,10 @@ class Cdr(Table):
     ended_at_ms: Mapped[int | None]
     billed_seconds: Mapped[int] = mapped_column(default=0)
     charge_micro: Mapped[int] = mapped_column(default=0)
+    package_seconds: Mapped[int] = mapped_column(default=0, server_default="0")  # of the billed ones
+    cost_micro: Mapped[int | None]  # what the carrier takes; none where no buy rate is known
+    rate_id: Mapped[int | None]
+    rate_version: Mapped[int | None]
     release_side: Mapped[str | None] = mapped_column(String(8))  # caller | callee | platform
     cause: Mapped[str | None] = mapped_column(String(32))  # engine.domain.cause.Cause
     sip_status: Mapped[int | None]

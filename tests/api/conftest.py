@@ -65,7 +65,9 @@ def cdr(number: int, tenant_id: int | None, agent_id: int | None, **values: Any)
     row |= {"id": f"cdr{number}", "state": "ended", "tenant_id": tenant_id, "agent_id": agent_id, "trunk_id": 1}
     row |= {"a_number": (A1, A2, A3)[number - 1], "x_number": (X1, X2, X3)[number - 1]}
     row |= {"b_number": (B1, B2, B3)[number - 1], "started_at_ms": NOW_MS + number, "billed_seconds": 60}
-    return row | {"charge_micro": 120_000, "cause": "normal", "answered_at_ms": NOW_MS + 10} | values
+    return (
+        row | {"charge_micro": 120_000, "package_seconds": 0, "cause": "normal", "answered_at_ms": NOW_MS + 10} | values
+    )
 
 
 def live_call(number: int, tenant_id: int, agent_id: int) -> LiveCall:

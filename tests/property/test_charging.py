@@ -131,3 +131,8 @@ def test_a_callback_call_charges_the_legs_that_it_says() -> None:
         LegsCharged.BOTH, first=first, first_talk_ms=10_000, second=second, second_talk_ms=0
     )
     assert unanswered == 10_000, "the agent's leg was had, though the customer never answered"
+
+
+def test_credit_that_is_a_rounded_half_short_buys_nothing() -> None:
+    rate = Rate(90, 1, 1)  # a second is 1.5, rounded to 2
+    assert [rate.seconds_for(amount, 10) for amount in (1, 2, 3, 4)] == [0, 1, 2, 2]

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate
 from tests.sim.history import ENGINE, TENANT, History
 
 RECORDING_TOLERANCE_SECONDS = 0.02
@@ -59,7 +58,8 @@ def _money_adds_up(history: History) -> Iterator[str]:
 
 
 def _charges_follow_the_rate(history: History) -> Iterator[str]:
-    rate: Rate = history.engine.controller.directory.rates[1]
+    rate = history.engine.controller.directory.rates[1].rate("a_to_b", "+86", 0)
+    assert rate is not None
     for cdr in _ended(history):
         if cdr.charge_micro != rate.charge_micro(cdr.talk_ms):
             yield f"call {cdr.id}: {cdr.charge_micro} charged for {cdr.talk_ms} ms"

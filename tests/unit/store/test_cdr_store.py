@@ -28,7 +28,11 @@ A, X, B = "+8613800138001", "+861088880001", "+8613900139001"
 def cdr(cdr_id: str, **values: Any) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(CDR_COLUMNS)
     row |= {"id": cdr_id, "state": "started", "started_at_ms": 1000, "tenant_id": 1, "agent_id": 1}
-    return row | {"billed_seconds": 0, "charge_micro": 0, "a_number": A, "x_number": X, "b_number": B} | values
+    return (
+        row
+        | {"billed_seconds": 0, "package_seconds": 0, "charge_micro": 0, "a_number": A, "x_number": X, "b_number": B}
+        | values
+    )
 
 
 async def _write(database: AsyncEngine, *rows: dict[str, Any]) -> None:
@@ -63,7 +67,7 @@ async def test_no_cdrs_are_written(database: AsyncEngine) -> None:
 
 
 async def test_a_column_is_lost(database: AsyncEngine) -> None:
-    numeric = ("_id", "_ms", "_micro", "_seconds", "_status", "_cause")
+    numeric = ("_id", "_ms", "_micro", "_seconds", "_status", "_cause", "_version")
     row: dict[str, Any] = {
         name: index if name.endswith(numeric) else name[:8] for index, name in enumerate(CDR_COLUMNS)
     }

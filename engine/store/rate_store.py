@@ -1,0 +1,56 @@
+"""Rate plans in the database: from row to fact, and every version of each, kept as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import msgspec
+from sqlalchemy import event, insert, inspect, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import UOWTransaction
+
+from engine.domain.facts import RateFacts
+from engine.store.change_feed import FactSession
+from engine.store.tables import Rate, RateVersion
+
+_COLUMNS = tuple(field.name for field in fields(RateFacts))
+
+
+def facts_of(values: Mapping[str, Any]) -> RateFacts:
+    """A plan as an engine knows it, from its row's columns or from a version's content."""
+    return msgspec.convert(dict(values), RateFacts)
+
+
+async def read_version(connection: AsyncConnection, rate_id: int, version: int) -> RateFacts | None:
+    """A plan as it was in one of its versions; None where there was none such."""
+    content = await connection.scalar(
+        select(RateVersion.content).where(RateVersion.rate_id == rate_id, RateVersion.version == version)
+    )
+    return None if content is None else facts_of(content)
+
+
+@event.listens_for(FactSession, "before_flush")
+def _count_versions(session: FactSession, _context: UOWTransaction, _instances: object) -> None:
+    for row in (*session.new, *session.dirty):
+        if isinstance(row, Rate) and (row in session.new or session.is_modified(row)):
+            row.version = (row.version or 0) + 1
+
+
+@event.listens_for(FactSession, "after_flush")
+def _keep_versions(session: FactSession, _context: UOWTransaction) -> None:
+    versions = []
+    for row in (*session.new, *session.dirty):
+        if isinstance(row, Rate) and (row in session.new or session.is_modified(row)):
+            content = {name: getattr(row, name) for name in _COLUMNS}
+            versions.append(
+                {
+                    "rate_id": inspect(row).mapper.primary_key_from_instance(row)[0],
+                    "version": row.version,
+                    "content": content,
+                    "created_at_ms": session.info["now_ms"],
+                }
+            )
+    if versions:
+        session.connection().execute(insert(RateVersion), versions)
