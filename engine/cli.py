@@ -217,6 +217,65 @@ async def _load(settings: Settings, file: Path) -> None:
         pass  # it reads everything when it starts
 
 
+@app.command("check-ledger")
+def check_ledger(
+    config: ConfigOption = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make each balance the sum of its entries first.")] = False,
+) -> None:
+    """Add up the ledger anew and say where balances, leases and CDRs differ from it. Exit code 1 if any does."""
+    settings = _settings(config)
+    if found := asyncio.run(_check_ledger(settings, rebuild=rebuild)):
+        typer.echo("\n".join(found))
+        raise _failure(f"{len(found)} differences from the ledger")
+    typer.echo("balances, leases and CDRs are as the ledger says")
+
+
+async def _check_ledger(settings: Settings, *, rebuild: bool) -> list[str]:
+    import time
+
+    from engine.store.database import open_database, reading, writing
+    from engine.store.ledger_check import differences, rebuild_balances
+
+    database = open_database(settings.database_url)
+    try:
+        if rebuild:
+            async with writing(database) as connection:
+                count = await rebuild_balances(connection, int(time.time() * 1000))
+            typer.echo(f"{count} balances rebuilt")
+        async with reading(database) as connection:
+            return await differences(connection)
+    finally:
+        await database.dispose()
+
+
+@app.command("void-leases")
+def void_leases(
+    engine_id: Annotated[str, typer.Argument(help="The `engine_id` of an engine that will not come back.")],
+    config: ConfigOption = None,
+) -> None:
+    """Free the credit that a lost engine has leased. Start that engine again instead wherever it can be: it knows
+    what its calls cost."""
+    settings = _settings(config)
+    freed_micro = asyncio.run(_void_leases(settings, engine_id))
+    typer.echo(f"{engine_id}: leases of {len(freed_micro)} tenants voided, {sum(freed_micro.values())} micro-units")
+
+
+async def _void_leases(settings: Settings, engine_id: str) -> dict[int, int]:
+    import time
+
+    from engine.store import lease_store
+    from engine.store.database import open_database, writing
+
+    database = open_database(settings.database_url)
+    try:
+        async with writing(database) as connection:
+            return await lease_store.void_leases(connection, engine_id, int(time.time() * 1000))
+    except lease_store.LeaseAlive as error:
+        raise _failure(f"{engine_id} has renewed its leases within the last minute: it is running") from error
+    finally:
+        await database.dispose()
+
+
 @app.command()
 def status(config: ConfigOption = None) -> None:
     """What the running engine says of itself. Exit code 1 if there is none."""

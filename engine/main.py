@@ -36,7 +36,7 @@ from engine.runtime.switchboard import Switchboard
 from engine.settings import Settings
 from engine.store.database import open_database, reading
 from engine.store.journal import Journal, read_journal
-from engine.store.ledger_store import leases
+from engine.store.lease_store import leases
 from engine.store.migrations import upgrade
 from media.embedded.client import EmbeddedPlane
 from sip.core.digest import ALGORITHMS, DigestAuthenticator

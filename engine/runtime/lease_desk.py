@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.store.database import writing
-from engine.store.ledger_store import LeaseUnknown, lease, release
+from engine.store.lease_store import LeaseUnknown, lease, release
 
 log = structlog.get_logger()
 

@@ -1,32 +1,50 @@
-"""Money in the database: recharges, the engines' leases of credit, and what calls cost.
+"""The ledger: double entry, append-only, each transaction tied to its cause and posted once for it.
 
-Balances change only by atomic UPDATEs: read-then-write lost half of 50 concurrent debits on SQLite and PostgreSQL,
-without an error. A lease is a hold (RFC 8506 §5.1.1's quota): what engines hold is never more than
-balance + overdraft limit, so a balance never falls below −overdraft limit.
+A tenant's balance is the sum of his entries. It is kept in his account as well, and changes only by atomic UPDATEs in
+the transaction that posts: read-then-write lost half of 50 concurrent debits on SQLite and PostgreSQL, without an
+error. ``ledger_check`` compares the two.
+
+Rows are locked in one order by all (the feed's lock, accounts by tenant, leases), or transactions could deadlock.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy import Dialect, Row, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from engine.store.change_feed import record_change
+from engine.store.change_feed import lock_feed, record_change
+from engine.store.lease_store import LEASES, lock_accounts
 from engine.store.scope import Scope, within
-from engine.store.tables import Account, CreditLease, LedgerEntry, Table
+from engine.store.tables import Account, CreditLease, LedgerEntry, LedgerTransaction
 
 AMOUNT_MICRO_MAX = 10**15
 """¥1,000,000,000 in one entry; keeps sums far from 64 bits."""
 CHARGES_SETTLED_MAX = 1000
 """Charges in one batch; a longer one is our fault."""
-LEASE_TRIES_MAX = 3
-"""Where others lease at the same time and little is left; then nothing is granted, and the engine asks again."""
+
+
+class PlatformAccount(IntEnum):
+    """The platform's own accounts in ``ledger_entries.account_id``, where a tenant's account is his id."""
+
+    REVENUE = -1  # what tenants' calls earned
+    PAYMENTS = -2  # money that came from tenants: below zero by what they have paid in
+    CORRECTIONS = -3  # what was corrected by hand or by rerating
+
+
+class Kind(StrEnum):
+    RECHARGE = "recharge"
+    CALL_CHARGE = "call_charge"
+    CORRECTION = "correction"
+    REFUND = "refund"
+    TRANSFER = "transfer"
 
 
 class UnknownTenant(Exception):
@@ -34,11 +52,11 @@ class UnknownTenant(Exception):
 
 
 class KeyReused(Exception):
-    """The key of a recharge was used before, for another amount."""
+    """The key of a movement was used before, for another amount."""
 
 
-class LeaseUnknown(Exception):
-    """Our fault: an engine gives back, or charges, more than it has leased."""
+class Unbalanced(Exception):
+    """Our fault: entries that do not add up to zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +77,21 @@ class Settlement:
     """Money that was charged without a lease for it: 0, or something is wrong."""
 
 
-def _upsert(connection: AsyncConnection, table: type[Table]) -> Any:
-    """An INSERT that knows ON CONFLICT: both databases have it, under one name each."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
-
-
 # The statements of a settlement are built once: building them anew for each batch was a tenth of a busy engine's time.
 
 
 @lru_cache(maxsize=2)
-def _post_charges(dialect_name: str) -> Any:
-    new = sqlite.insert(LedgerEntry) if dialect_name == "sqlite" else postgresql.insert(LedgerEntry)
-    return new.on_conflict_do_nothing().returning(LedgerEntry.tenant_id, LedgerEntry.amount_micro)
+def _new_transactions(dialect_name: str) -> Any:
+    new = sqlite.insert(LedgerTransaction) if dialect_name == "sqlite" else postgresql.insert(LedgerTransaction)
+    return new.on_conflict_do_nothing().returning(LedgerTransaction.id, LedgerTransaction.cause_id)
 
 
-_LEASES = select(CreditLease.tenant_id, CreditLease.amount_micro).where(
-    CreditLease.engine_id == bindparam("engine"), CreditLease.amount_micro > 0
-)
+@lru_cache(maxsize=2)
+def _new_entries(dialect: Dialect) -> str:
+    """In the driver's own words: a third of a settlement was SQLAlchemy's handling of these rows."""
+    return str(insert(LedgerEntry).compile(dialect=dialect))
+
+
 _TAKE_FROM_ACCOUNT = (
     update(Account)
     .where(Account.tenant_id == bindparam("tenant"))
@@ -91,6 +107,59 @@ _TAKE_FROM_LEASE = (
 )
 
 
+async def post(
+    connection: AsyncConnection,
+    kind: Kind,
+    tenant_id: int,
+    cause_id: str,
+    amounts_micro: Mapping[int, int],
+    now_ms: int,
+    note: str = "",
+) -> bool:
+    """Posts one transaction, ``amounts_micro`` by account, and brings the tenants' balances along; engines are told.
+
+    Once for each (tenant, kind, cause): False where it was posted before with the same amounts. Raises KeyReused where
+    it was posted with others, UnknownTenant, and Unbalanced where the amounts do not add up to zero.
+    Does not look at credit: who takes money from a tenant asks ``claim_store``.
+    """
+    if sum(amounts_micro.values()) != 0 or len(amounts_micro) < 2:
+        raise Unbalanced(f"{kind} {cause_id}")
+    await lock_feed(connection)
+    tenants = sorted(account_id for account_id in amounts_micro if account_id > 0)
+    known = await lock_accounts(connection, [*tenants, tenant_id])
+    if missing := {*tenants, tenant_id} - known:
+        raise UnknownTenant(", ".join(map(str, sorted(missing))))
+    row = {"tenant_id": tenant_id, "kind": kind, "cause_id": cause_id, "created_at_ms": now_ms, "note": note}
+    new = (await connection.execute(_new_transactions(connection.dialect.name), row)).one_or_none()
+    if new is None:
+        if await _posted(connection, kind, tenant_id, cause_id) != dict(amounts_micro):
+            raise KeyReused(cause_id)
+        return False
+    entries = [(new.id, int(account_id), amount) for account_id, amount in amounts_micro.items()]
+    await connection.exec_driver_sql(_new_entries(connection.dialect), entries)
+    for account_id in tenants:
+        await connection.execute(
+            update(Account)
+            .where(Account.tenant_id == account_id)
+            .values(balance_micro=Account.balance_micro + amounts_micro[account_id])
+        )
+        await record_change(connection, "accounts", account_id, now_ms)
+    return True
+
+
+async def _posted(connection: AsyncConnection, kind: Kind, tenant_id: int, cause_id: str) -> dict[int, int]:
+    rows = await connection.execute(
+        select(LedgerEntry.account_id, LedgerEntry.amount_micro)
+        .join(LedgerTransaction, LedgerTransaction.id == LedgerEntry.transaction_id)
+        .where(
+            LedgerTransaction.tenant_id == tenant_id,
+            LedgerTransaction.kind == kind,
+            LedgerTransaction.cause_id == cause_id,
+        )
+    )
+    return {row.account_id: row.amount_micro for row in rows}
+
+
 async def recharge(
     session: AsyncSession, tenant_id: int, amount_micro: int, key: str, now_ms: int, note: str = ""
 ) -> bool:
@@ -101,102 +170,39 @@ async def recharge(
     """
     if not 0 < amount_micro <= AMOUNT_MICRO_MAX:
         raise ValueError("a recharge is above 0 and within bounds")
-    connection = await session.connection()
-    if await connection.scalar(select(Account.tenant_id).where(Account.tenant_id == tenant_id)) is None:
-        raise UnknownTenant(str(tenant_id))
-    entry = (
-        _upsert(connection, LedgerEntry)
-        .values(
-            tenant_id=tenant_id,
-            kind="recharge",
-            cause_id=key,
-            amount_micro=amount_micro,
-            created_at_ms=now_ms,
-            note=note,
-        )
-        .on_conflict_do_nothing()
-    )
-    if await connection.scalar(entry.returning(LedgerEntry.id)) is None:
-        earlier_micro = await connection.scalar(
-            select(LedgerEntry.amount_micro).where(
-                LedgerEntry.tenant_id == tenant_id, LedgerEntry.kind == "recharge", LedgerEntry.cause_id == key
-            )
-        )
-        if earlier_micro != amount_micro:
-            raise KeyReused(key)
-        return False
-    await connection.execute(
-        update(Account).where(Account.tenant_id == tenant_id).values(balance_micro=Account.balance_micro + amount_micro)
-    )
-    await record_change(connection, "accounts", tenant_id, now_ms)
+    amounts_micro = {tenant_id: amount_micro, PlatformAccount.PAYMENTS: -amount_micro}
+    return await _post_in(session, Kind.RECHARGE, tenant_id, key, amounts_micro, now_ms, note)
+
+
+async def correct(
+    session: AsyncSession, tenant_id: int, amount_micro: int, key: str, now_ms: int, note: str = ""
+) -> bool:
+    """Puts a balance right, up or down, as ``recharge`` does; a rerated call's key is best made of its CDR's id.
+
+    Posted whatever the credit: what was charged wrongly is owed. It may therefore leave less than engines have leased,
+    and they are asked for it.
+    """
+    if amount_micro == 0 or abs(amount_micro) > AMOUNT_MICRO_MAX:
+        raise ValueError("a correction is not 0, and within bounds")
+    amounts_micro = {tenant_id: amount_micro, PlatformAccount.CORRECTIONS: -amount_micro}
+    return await _post_in(session, Kind.CORRECTION, tenant_id, key, amounts_micro, now_ms, note)
+
+
+async def _post_in(
+    session: AsyncSession,
+    kind: Kind,
+    tenant_id: int,
+    key: str,
+    amounts_micro: Mapping[int, int],
+    now_ms: int,
+    note: str,
+) -> bool:
+    posted = await post(await session.connection(), kind, tenant_id, key, amounts_micro, now_ms, note)
     # The session may hold the account as it was before.
     account = await session.get(Account, tenant_id)
     if account is not None:
         await session.refresh(account)
-    return True
-
-
-async def lease(connection: AsyncConnection, engine_id: str, tenant_id: int, want_micro: int) -> int:
-    """Lets an engine hold up to ``want_micro`` more of a tenant's credit; what was granted, 0 where none is free.
-
-    One atomic UPDATE decides; concurrent leases never exceed balance + overdraft limit. Not fed to engines: the balance
-    that others know is a display, what they may spend is their own lease. An unknown tenant has nothing to grant.
-    """
-    if want_micro <= 0:
-        raise ValueError("a lease is above 0")
-    free = Account.balance_micro + Account.overdraft_limit_micro - Account.leased_micro
-    for _ in range(LEASE_TRIES_MAX):
-        taken = await connection.scalar(
-            update(Account)
-            .where(Account.tenant_id == tenant_id, free >= want_micro)
-            .values(leased_micro=Account.leased_micro + want_micro)
-            .returning(Account.tenant_id)
-        )
-        if taken is not None:
-            await _add_to_lease(connection, engine_id, tenant_id, want_micro)
-            return want_micro
-        left_micro = await connection.scalar(select(free).where(Account.tenant_id == tenant_id))
-        if left_micro is None or left_micro <= 0:
-            return 0
-        want_micro = min(want_micro, left_micro)
-    return 0
-
-
-async def _add_to_lease(connection: AsyncConnection, engine_id: str, tenant_id: int, amount_micro: int) -> None:
-    new = _upsert(connection, CreditLease).values(engine_id=engine_id, tenant_id=tenant_id, amount_micro=amount_micro)
-    await connection.execute(
-        new.on_conflict_do_update(
-            index_elements=["engine_id", "tenant_id"],
-            set_={"amount_micro": CreditLease.amount_micro + new.excluded.amount_micro},
-        )
-    )
-
-
-async def leases(connection: AsyncConnection, engine_id: str) -> dict[int, int]:
-    """What an engine has leased, micro by tenant: after a restart it goes on with these."""
-    rows = await connection.execute(_LEASES, {"engine": engine_id})
-    return {row.tenant_id: row.amount_micro for row in rows}
-
-
-async def release(connection: AsyncConnection, engine_id: str, tenant_id: int, amount_micro: int) -> None:
-    """Gives ``amount_micro`` of a lease back. Raises LeaseUnknown where the engine has not that much."""
-    if amount_micro <= 0:
-        raise ValueError("what is released is above 0")
-    kept = await connection.scalar(
-        update(CreditLease)
-        .where(
-            CreditLease.engine_id == engine_id,
-            CreditLease.tenant_id == tenant_id,
-            CreditLease.amount_micro >= amount_micro,
-        )
-        .values(amount_micro=CreditLease.amount_micro - amount_micro)
-        .returning(CreditLease.amount_micro)
-    )
-    if kept is None:
-        raise LeaseUnknown(f"{engine_id} has not leased {amount_micro} of tenant {tenant_id}")
-    await connection.execute(
-        update(Account).where(Account.tenant_id == tenant_id).values(leased_micro=Account.leased_micro - amount_micro)
-    )
+    return posted
 
 
 async def settle(connection: AsyncConnection, engine_id: str, charges: Sequence[CallCharge]) -> Settlement:
@@ -207,45 +213,45 @@ async def settle(connection: AsyncConnection, engine_id: str, charges: Sequence[
     """
     if len(charges) > CHARGES_SETTLED_MAX:
         raise ValueError("too many charges for one batch")
+    by_cause: dict[str, CallCharge] = {}
+    for charge in charges:
+        if charge.charge_micro > 0:
+            by_cause.setdefault(charge.cdr_id, charge)
+    if not by_cause:
+        return Settlement(posted=0, beyond_lease_micro=0)
+    await lock_accounts(connection, {charge.tenant_id for charge in by_cause.values()})
     rows = [
         {
             "tenant_id": charge.tenant_id,
-            "kind": "call_charge",
+            "kind": Kind.CALL_CHARGE,
             "cause_id": charge.cdr_id,
-            "amount_micro": -charge.charge_micro,
             "created_at_ms": charge.at_ms,
             "note": "",
         }
-        for charge in charges
-        if charge.charge_micro > 0
+        for charge in by_cause.values()
     ]
-    if not rows:
+    posted = (await connection.execute(_new_transactions(connection.dialect.name), rows)).all()
+    if not posted:
         return Settlement(posted=0, beyond_lease_micro=0)
-    posted = (await connection.execute(_post_charges(connection.dialect.name), rows)).all()
     used_micro: defaultdict[int, int] = defaultdict(int)
-    for tenant_id, amount_micro in posted:
-        used_micro[tenant_id] -= amount_micro
-    if not used_micro:
-        return Settlement(posted=0, beyond_lease_micro=0)
-    leased_micro = await leases(connection, engine_id)
-    takings: list[dict[str, Any]] = [
-        {
-            "engine": engine_id,
-            "tenant": tenant_id,
-            "used": used,
-            "covered": min(used, leased_micro.get(tenant_id, 0)),
-        }
-        for tenant_id, used in sorted(used_micro.items())  # one order for all, or two engines could deadlock
-    ]
+    entries: list[tuple[int, int, int]] = []
+    for transaction_id, cause_id in posted:
+        charge = by_cause[cause_id]
+        used_micro[charge.tenant_id] += charge.charge_micro
+        entries.append((transaction_id, charge.tenant_id, -charge.charge_micro))
+        entries.append((transaction_id, int(PlatformAccount.REVENUE), charge.charge_micro))
+    await connection.exec_driver_sql(_new_entries(connection.dialect), entries)
+    leased_micro = {row.tenant_id: row.amount_micro for row in await connection.execute(LEASES, {"engine": engine_id})}
+    covered_micro = {tenant: min(used, leased_micro.get(tenant, 0)) for tenant, used in used_micro.items()}
     await connection.execute(
-        _TAKE_FROM_ACCOUNT, [{name: taking[name] for name in ("tenant", "used", "covered")} for taking in takings]
+        _TAKE_FROM_ACCOUNT,
+        [{"tenant": tenant, "used": used_micro[tenant], "covered": covered_micro[tenant]} for tenant in used_micro],
     )
     await connection.execute(
-        _TAKE_FROM_LEASE, [{name: taking[name] for name in ("engine", "tenant", "covered")} for taking in takings]
+        _TAKE_FROM_LEASE,
+        [{"engine": engine_id, "tenant": tenant, "covered": covered} for tenant, covered in covered_micro.items()],
     )
-    return Settlement(
-        posted=len(posted), beyond_lease_micro=sum(taking["used"] - taking["covered"] for taking in takings)
-    )
+    return Settlement(posted=len(posted), beyond_lease_micro=sum(used_micro.values()) - sum(covered_micro.values()))
 
 
 async def read_account(
@@ -262,15 +268,19 @@ async def read_ledger(
     connection: AsyncConnection | AsyncSession, scope: Scope, tenant_id: int, *, below_id: int | None, limit: int
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """A page of a tenant's entries, newest first, those with an id below ``below_id``."""
-    statement = select(
-        LedgerEntry.id,
-        LedgerEntry.tenant_id,
-        LedgerEntry.kind,
-        LedgerEntry.cause_id,
-        LedgerEntry.amount_micro,
-        LedgerEntry.created_at_ms,
-        LedgerEntry.note,
-    ).where(LedgerEntry.tenant_id == tenant_id, within(scope, tenant=LedgerEntry.tenant_id, agent=None))
+    statement = (
+        select(
+            LedgerTransaction.id,
+            LedgerEntry.account_id.label("tenant_id"),
+            LedgerTransaction.kind,
+            LedgerTransaction.cause_id,
+            LedgerEntry.amount_micro,
+            LedgerTransaction.created_at_ms,
+            LedgerTransaction.note,
+        )
+        .join(LedgerTransaction, LedgerTransaction.id == LedgerEntry.transaction_id)
+        .where(LedgerEntry.account_id == tenant_id, within(scope, tenant=LedgerEntry.account_id, agent=None))
+    )
     if below_id is not None:
-        statement = statement.where(LedgerEntry.id < below_id)
-    return (await connection.execute(statement.order_by(LedgerEntry.id.desc()).limit(limit))).all()
+        statement = statement.where(LedgerEntry.transaction_id < below_id)
+    return (await connection.execute(statement.order_by(LedgerEntry.transaction_id.desc()).limit(limit))).all()

@@ -235,7 +235,7 @@ class Lane:
         """Balance, ledger and CDR say the same, to the micro-unit."""
         account = self.site.rows("SELECT * FROM accounts WHERE tenant_id = ?", self.tenant_id)[0]
         assert account["balance_micro"] == self.balance_micro + recharges_micro - charge_micro
-        entries = self.site.rows("SELECT * FROM ledger_entries WHERE tenant_id = ? ORDER BY id", self.tenant_id)
+        entries = self.site.ledger(self.tenant_id)
         assert sum(entry["amount_micro"] for entry in entries) == account["balance_micro"]
         charges = [(each["cause_id"], each["amount_micro"]) for each in entries if each["kind"] == "call_charge"]
         assert charges == ([(cdr_id, -charge_micro)] if charge_micro else [])

@@ -166,6 +166,14 @@ class Site:
         finally:
             connection.close()
 
+    def ledger(self, tenant_id: int) -> list[dict[str, Any]]:
+        """A tenant's entries with their causes, oldest first."""
+        return self.rows(
+            "SELECT * FROM ledger_entries JOIN ledger_transactions ON id = transaction_id"
+            " WHERE account_id = ? ORDER BY id",
+            tenant_id,
+        )
+
     def ask(self, command: ControlCommand) -> ControlReply:
         return asyncio.run(EngineControl(self.settings.control_socket).ask(command))
 

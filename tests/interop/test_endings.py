@@ -176,8 +176,7 @@ def test_engine_killed_among_many_calls(own_site: Site, own_lane: Lane) -> None:
     causes = [row["cause"] for row in own_lane.cdrs()]
     assert set(causes) == {"normal", "engine_restart"}
     assert len(over) <= causes.count("normal") <= len(over) + 3
-    query = "SELECT * FROM ledger_entries WHERE tenant_id = ? AND kind = 'call_charge'"
-    entries = own_site.rows(query, own_lane.tenant_id)
+    entries = [each for each in own_site.ledger(own_lane.tenant_id) if each["kind"] == "call_charge"]
     charged = {row["id"]: -row["charge_micro"] for row in own_lane.cdrs() if row["charge_micro"]}
     assert {entry["cause_id"]: entry["amount_micro"] for entry in entries} == charged
     account = own_site.rows("SELECT balance_micro FROM accounts WHERE tenant_id = ?", own_lane.tenant_id)[0]

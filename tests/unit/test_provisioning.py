@@ -18,8 +18,8 @@ from engine.services.provisioning_file import (
 )
 from engine.store.database import reading, reading_session, writing, writing_session
 from engine.store.directory_reader import read_all, read_changes
-from engine.store.ledger_store import lease
-from engine.store.tables import Account, Agent, Change, LedgerEntry, SipAccount, Tenant, Trunk, User, XNumber
+from engine.store.lease_store import lease
+from engine.store.tables import Account, Agent, Change, LedgerTransaction, SipAccount, Tenant, Trunk, User, XNumber
 
 NOW_MS = 1_800_000_000_000
 DEMO = Path(__file__).parents[2] / "conf" / "demo.toml"
@@ -88,7 +88,7 @@ async def test_a_second_load_changes_something(database: AsyncEngine) -> None:
     assert (summary.created, summary.changed, summary.unchanged) == (0, 0, 16)
     async with reading(database) as connection:
         assert await connection.scalar(select(func.count(Change.id))) == changes
-        assert await connection.scalar(select(func.count(LedgerEntry.id))) == 1
+        assert await connection.scalar(select(func.count(LedgerTransaction.id))) == 1
 
 
 async def test_a_load_touches_more_than_it_names(database: AsyncEngine, edited: Edit) -> None:

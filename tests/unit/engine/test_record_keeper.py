@@ -23,7 +23,7 @@ from engine.runtime.record_keeper import RecordKeeper
 from engine.store import tables
 from engine.store.database import open_database, reading, writing_session
 from engine.store.journal import Journal, read_journal, segments
-from engine.store.ledger_store import lease
+from engine.store.lease_store import lease
 from media.plane import RecordingFinished
 
 RATE = Rate(60_000)

@@ -1,26 +1,32 @@
 import asyncio
+from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.store.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.database import reading, writing, writing_session
 from engine.store.directory_reader import read_changes
+from engine.store.lease_store import LeaseUnknown, lease, leases, release
+from engine.store.ledger_check import differences, rebuild_balances
 from engine.store.ledger_store import (
     CallCharge,
     KeyReused,
-    LeaseUnknown,
+    Kind,
+    PlatformAccount,
     Settlement,
+    Unbalanced,
     UnknownTenant,
-    lease,
-    leases,
+    correct,
+    post,
     read_ledger,
     recharge,
-    release,
     settle,
 )
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope
-from engine.store.tables import Account, CreditLease, Tenant
+from engine.store.tables import Account, CreditLease, LedgerEntry, LedgerTransaction, Tenant
 
 NOW_MS = 1_800_000_000_000
 
@@ -169,3 +175,91 @@ async def test_the_ledger_is_shown_to_others(tenants: AsyncEngine, scope: Scope,
         if page:
             below = await read_ledger(connection, scope, 1, below_id=page[0].id, limit=10)
             assert [row.amount_micro for row in below] == [70]
+
+
+@pytest.mark.parametrize("table", ["ledger_transactions", "ledger_entries"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET {}", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
+async def test_the_ledger_is_rewritten(tenants: AsyncEngine, table: str, statement: str) -> None:
+    await _recharge(tenants, 70, "k1")
+    if tenants.dialect.name == "sqlite" and statement.startswith("TRUNCATE"):
+        return  # it has no such statement
+    change = {"ledger_transactions": "note = 'x'", "ledger_entries": "amount_micro = 0"}[table]
+    with pytest.raises(IntegrityError, match="append-only"):
+        async with writing(tenants) as connection:
+            await connection.exec_driver_sql(statement.format(table, change))
+    assert await _account(tenants) == (1070, 0)
+
+
+async def test_a_movement_has_one_side_alone(tenants: AsyncEngine) -> None:
+    await _recharge(tenants, 70, "k1")
+    await _lease(tenants, 100)
+    await _settle(tenants, CallCharge(1, "c1", 40, NOW_MS), CallCharge(1, "c2", 5, NOW_MS))
+    async with writing_session(tenants, NOW_MS) as session:
+        assert await correct(session, 1, -7, "k2", NOW_MS)
+    async with reading(tenants) as connection:
+        rows = await connection.execute(
+            select(LedgerTransaction.kind, LedgerEntry.account_id, LedgerEntry.amount_micro)
+            .join(LedgerEntry, LedgerEntry.transaction_id == LedgerTransaction.id)
+            .order_by(LedgerTransaction.id, LedgerEntry.account_id)
+        )
+        assert [tuple(row) for row in rows] == [
+            ("recharge", PlatformAccount.PAYMENTS, -70),
+            ("recharge", 1, 70),
+            ("call_charge", PlatformAccount.REVENUE, 40),
+            ("call_charge", 1, -40),
+            ("call_charge", PlatformAccount.REVENUE, 5),
+            ("call_charge", 1, -5),
+            ("correction", PlatformAccount.CORRECTIONS, 7),
+            ("correction", 1, -7),
+        ]
+    async with writing(tenants) as connection:
+        for amounts in ({1: 5, 2: -4}, {1: 0}, {}):
+            with pytest.raises(Unbalanced):
+                await post(connection, Kind.CORRECTION, 1, "k3", amounts, NOW_MS)
+
+
+async def test_a_balance_that_was_tampered_with_is_not_found(database: AsyncEngine) -> None:
+    async with writing_session(database, NOW_MS) as session:
+        session.add_all(Tenant(code=code, name=code, created_at_ms=NOW_MS) for code in ("t1", "t2"))
+        await session.flush()
+        session.add_all(Account(tenant_id=tenant_id) for tenant_id in (1, 2))
+        await session.flush()
+        for tenant_id in (1, 2):
+            await recharge(session, tenant_id, 1000, "k1", NOW_MS)
+    await _lease(database, 100)
+    await _settle(database, CallCharge(1, "c1", 40, NOW_MS))
+    assert await _differences(database) == []
+    async with writing(database) as connection:
+        await connection.exec_driver_sql("UPDATE accounts SET balance_micro = 961 WHERE tenant_id = 1")
+        await connection.exec_driver_sql("UPDATE credit_leases SET amount_micro = 59")
+        await connection.exec_driver_sql(
+            "INSERT INTO ledger_transactions (tenant_id, kind, cause_id, created_at_ms, note)"
+            " VALUES (2, 'recharge', 'x', 0, ''), (2, 'recharge', 'y', 0, '')"
+        )
+        await connection.exec_driver_sql("INSERT INTO ledger_entries VALUES (4, 2, 5), (4, 77, -4), (5, -2, 0)")
+        row: dict[str, Any] = dict.fromkeys(CDR_COLUMNS)
+        row |= {"id": "c2", "state": "ended", "started_at_ms": 1, "tenant_id": 1, "charge_micro": 9}
+        row |= {"billed_seconds": 0, "package_seconds": 0}
+        await write_cdrs(connection, [row])
+    assert await _differences(database) == [
+        "tenant 1: the balance is 961, its entries add up to 960",
+        "tenant 2: the balance is 1000, its entries add up to 1005",
+        "tenant 1: 60 is leased, the engines' leases add up to 59",
+        "transaction 4: its 2 entries add up to 1",
+        "transaction 5: its 1 entries add up to 0",
+        "transaction 4: account 77 is nobody's",
+        "CDR c2: it says 9, the ledger 0",
+    ]
+    async with writing(database) as connection:
+        assert await rebuild_balances(connection, NOW_MS) == 2
+        assert await rebuild_balances(connection, NOW_MS) == 0
+    async with reading(database) as connection:
+        assert (await connection.scalars(select(Account.balance_micro).order_by(Account.tenant_id))).all() == [
+            960,
+            1005,
+        ]
+
+
+async def _differences(database: AsyncEngine) -> list[str]:
+    async with reading(database) as connection:
+        return await differences(connection)

@@ -11,9 +11,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import engine.store.migrations
-from engine.store.database import open_database, reading, writing
+from engine.store.database import open_database, reading, writing, writing_session
+from engine.store.ledger_check import differences
+from engine.store.ledger_store import recharge
 from engine.store.migrations import configuration, upgrade
-from engine.store.tables import Account, Change, Table
+from engine.store.tables import Account, Change, Table, Tenant
 
 
 def _differences(connection: Connection) -> object:
@@ -88,3 +90,25 @@ async def test_a_power_cut_loses_commits(database: AsyncEngine) -> None:
             (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")
         ]
     assert pragmas == ["wal", 2]
+
+
+async def test_money_of_the_one_sided_ledger_is_lost(database: AsyncEngine, database_url: str) -> None:
+    before = open_database(database_url, foreign_keys=False)
+    async with before.begin() as connection:
+        await connection.run_sync(lambda sync: command.downgrade(configuration(sync), "0004"))
+        await connection.execute(sa.insert(Tenant).values(id=1, code="t", name="t", status="active", created_at_ms=1))
+        await connection.exec_driver_sql(
+            "INSERT INTO accounts (tenant_id, balance_micro, overdraft_limit_micro, leased_micro) VALUES (1, 60, 0, 0)"
+        )
+        await connection.exec_driver_sql(
+            "INSERT INTO ledger_entries (tenant_id, kind, cause_id, amount_micro, created_at_ms, note)"
+            " VALUES (1, 'recharge', 'k', 100, 1, ''), (1, 'call_charge', 'c', -40, 2, '')"
+        )
+    await before.dispose()
+    await upgrade(database_url)
+    async with reading(database) as connection:
+        assert await differences(connection) == []
+        rows = await connection.exec_driver_sql("SELECT * FROM ledger_entries ORDER BY transaction_id, account_id")
+        assert [tuple(row) for row in rows] == [(1, -2, -100), (1, 1, 100), (2, -1, 40), (2, 1, -40)]
+    async with writing_session(database, 3) as session:
+        assert await recharge(session, 1, 5, "k2", 3), "ids go on"
