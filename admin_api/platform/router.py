@@ -4,6 +4,7 @@ from litestar import Router
 from litestar.di import Provide
 
 from admin_api.common.calls import CdrController, LiveCallController
+from admin_api.common.exports import export
 from admin_api.common.guards import platform_only, platform_scope
 from admin_api.platform.agents import PlatformAgentController
 from admin_api.platform.carriers import CarrierController, LineController, RateController, TrunkController
@@ -29,6 +30,7 @@ platform_router = Router(
         PlatformXNumberController,
         LiveCallController,
         CdrController,
+        export,
         read_trace,
         read_metrics,
     ],

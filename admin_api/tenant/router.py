@@ -5,6 +5,7 @@ from litestar.di import Provide
 
 from admin_api.common.bindings import BindingController
 from admin_api.common.calls import CdrController, LiveCallController
+from admin_api.common.exports import export
 from admin_api.common.guards import tenant_only, tenant_scope
 from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
@@ -23,5 +24,6 @@ tenant_router = Router(
         list_ledger,
         LiveCallController,
         CdrController,
+        export,
     ],
 )

@@ -56,6 +56,7 @@ OTHER_AGENT = (*TENANT_2, A2, X2, B2, "cdr2", "binding2", "call2", "Agent 2")
 CUSTOMER = (*OTHER_AGENT, B1)
 
 _P, _T, _A = "/api/platform", "/api/tenant", "/api/agent"
+_PERIOD = f"?from_ms=0&to_ms={NOW_MS + 1000}"
 
 CASES = [
     _platform("GET", "/tenants", shows=("Tenant 1", "Tenant 2")),
@@ -108,6 +109,7 @@ CASES = [
     _platform("GET", "/live-calls", shows=("call1", "call3", B3)),
     _platform("POST", "/live-calls/{call_id:str}/hang-up", path=f"{_P}/live-calls/call3/hang-up", status=202),
     _platform("GET", "/cdrs", shows=("cdr1", "cdr3", B3)),
+    _platform("GET", "/cdr-export", path=f"{_P}/cdr-export{_PERIOD}", shows=("cdr1", "cdr3", B3, "trunk_id")),
     _platform("GET", "/calls/{call_id:str}/trace", path=f"{_P}/calls/call3/trace", shows=("180 Ringing",)),
     _platform("GET", "/metrics", shows=("axbridge_calls",)),
     _platform("GET", "/cdrs/{cdr_id:str}", path=f"{_P}/cdrs/cdr3", shows=(B3,)),
@@ -158,6 +160,12 @@ CASES += [
         ),
         ("GET", "/cdrs", "", {"shows": ("cdr1", "cdr2", B1), "hides": TENANT_2}),
         ("GET", "/cdrs/{cdr_id:str}", "/cdrs/cdr1", {"foreign": ("tenant2",), "shows": (B1,)}),
+        (
+            "GET",
+            "/cdr-export",
+            f"/cdr-export{_PERIOD}",
+            {"shows": ("cdr1", "cdr2", B1), "hides": (*TENANT_2, "trunk", "cost", "tenant_id")},
+        ),
         ("GET", "/cdrs/{cdr_id:str}/recording", "/cdrs/cdr1/recording", {"foreign": ("tenant2",), "shows": ("link",)}),
     )
 ]
@@ -241,7 +249,7 @@ def test_a_route_is_in_no_case() -> None:
 
 
 def _text(answer: Any) -> str:
-    if answer.headers.get("content-type", "").startswith("text/plain"):
+    if answer.headers.get("content-type", "").startswith("text/"):
         return str(answer.text)
     return json.dumps(answer.json(), separators=(",", ":"), ensure_ascii=False) if answer.content else ""
 

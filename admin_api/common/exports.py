@@ -1,0 +1,72 @@
+"""CDRs to take away, as the listing shows them: the same filters, the same scope."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import get
+from litestar.params import FromQuery, QueryParameter
+from litestar.response import Stream
+
+from admin_api.common.context import GivenContext, GivenScope
+from admin_api.common.errors import Refused
+from admin_api.common.fields import canonical
+from admin_api.common.paging import INTEGER_MAX, QueryId
+from engine.domain.cause import Cause
+from engine.domain.cdr import CdrState
+from engine.services.cdr_export import (
+    MEDIA_TYPES,
+    ROWS_MAX,
+    ZONE_DEFAULT,
+    ExportFormat,
+    TooManyRows,
+    UnknownZone,
+    export_cdrs,
+    zone_of,
+)
+from engine.store.cdr_store import CdrFilter
+from engine.store.scope import AgentScope
+
+
+@get("/cdr-export", summary="CDRs of a period as CSV or Parquet, newest first", tags=["calls"])
+async def export(
+    context: GivenContext,
+    audience: GivenScope,
+    from_ms: Annotated[int, QueryParameter(ge=0, le=INTEGER_MAX, description="Started since.")],
+    to_ms: Annotated[int, QueryParameter(ge=0, le=INTEGER_MAX, description="Started before.")],
+    shape: Annotated[ExportFormat, QueryParameter(name="format")] = ExportFormat.CSV,
+    zone: Annotated[str, QueryParameter(max_length=64, description="Of the times, an IANA name.")] = ZONE_DEFAULT,
+    bom: Annotated[bool, QueryParameter(description="Begin a CSV with a byte order mark, for Excel.")] = False,
+    tenant_id: QueryId = None,
+    agent_id: QueryId = None,
+    call_state: Annotated[CdrState | None, QueryParameter(name="state")] = None,
+    number: Annotated[str | None, QueryParameter(max_length=40, description="A, X or B.")] = None,
+    answered: FromQuery[bool | None] = None,
+    cause: FromQuery[Cause | None] = None,
+) -> Stream:
+    """Streamed; an answer that breaks off is cut short on the wire too, and never looks whole."""
+    wanted = CdrFilter(
+        tenant_id=tenant_id,
+        agent_id=agent_id,
+        state=call_state,
+        from_ms=from_ms,
+        to_ms=to_ms,
+        number=None if number is None else canonical(number, "number"),
+        number_sides=("a", "x") if isinstance(audience, AgentScope) else ("a", "x", "b"),
+        answered=answered,
+        cause=cause,
+    )
+    try:
+        octets = await export_cdrs(context.database, audience, wanted, shape=shape, zone=zone_of(zone), bom=bom)
+    except UnknownZone as error:
+        raise Refused("zone", str(error), 400) from error
+    except TooManyRows as error:
+        raise Refused("to_ms", f"more than {ROWS_MAX} CDRs: ask for a shorter period") from error
+    return Stream(
+        octets,
+        media_type=MEDIA_TYPES[shape],
+        headers={
+            "Content-Disposition": f'attachment; filename="cdrs-{from_ms}-{to_ms}.{shape}"',
+            "Cache-Control": "private, no-store",
+        },
+    )
