@@ -120,6 +120,8 @@ class SideStatistics(msgspec.Struct, array_like=True):
     jitter_ms: float = 0.0
     refused: int = 0
     """Datagrams from an address that the side had not latched, and what was not RTP."""
+    keys: int = 0
+    """Keys pressed (RFC 4733), as many as were told."""
 
 
 class Accepted(msgspec.Struct, tag="ok", array_like=True):
@@ -176,7 +178,10 @@ class RecordingFinished(msgspec.Struct, tag="recorded", array_like=True):
 
 
 class Dtmf(msgspec.Struct, tag="dtmf", array_like=True):
-    """A side pressed a key and let it go (RFC 4733). The packets themselves are relayed as they come."""
+    """A side pressed a key and let it go (RFC 4733). The packets themselves are relayed as they come.
+
+    Told more than once where an engine comes back within seconds, as every event.
+    """
 
     call_id: str
     side: Side

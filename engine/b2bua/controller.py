@@ -27,7 +27,7 @@ from engine.b2bua.trunk_watch import TrunkWatch
 from engine.domain import events as call_events
 from engine.domain.cause import Cause
 from engine.domain.directory import Directory
-from engine.domain.events import TimerKind
+from engine.domain.events import Leg, TimerKind
 from media import plane
 from sip.core import events as sip_events
 from sip.core.user_agent import UserAgent
@@ -144,6 +144,13 @@ class Controller:
         active = self.calls.get(call_id)
         if active is not None:
             self._executor.feed(active, call_events.MediaTimedOut(), now)
+
+    def key_pressed(self, call_id: str, side: plane.Side, key: str, duration_ms: int, now: float) -> None:
+        """The plane has heard a key (RFC 4733), which it relays by itself."""
+        active = self.calls.get(call_id)
+        if active is not None:
+            self.counters["keys_pressed"] += 1
+            self._executor.feed(active, call_events.KeyPressed(Leg(side), key, duration_ms), now)
 
     def media_lost(self, call_ids: list[str], now: float) -> None:
         """A media worker is gone, and these calls' speech with it."""

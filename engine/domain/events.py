@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from engine.domain.cause import Cause
@@ -94,6 +94,16 @@ class CallerAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPressed:
+    """A key of a phone was pressed and let go. It reaches the other side by itself; no state asks for one yet."""
+
+    leg: Leg
+    key: str = field(repr=False)
+    """One of 0-9, *, #, A-D; maybe of a password, so that it shows nowhere."""
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class CallerCancelled:
     pass
 
@@ -129,6 +139,7 @@ CallEvent = (
     | CalleeRinging
     | CalleeAnswered
     | CalleeFailed
+    | KeyPressed
     | CallerAnswered
     | CallerCancelled
     | HungUp

@@ -82,6 +82,7 @@ class CallWatch:
             fields[f"{side}_packets"] = statistics.packets
             fields[f"{side}_lost"] = statistics.lost
             fields[f"{side}_jitter_ms"] = round(statistics.jitter_ms, 1)
+            fields[f"{side}_keys"] = statistics.keys
             fields[f"{side}_mos"] = None if mos is None else round(mos, 2)
         log.info("call ended", **fields)
 

@@ -19,8 +19,8 @@ from engine.runtime.lease_desk import LeaseDesk
 from engine.runtime.record_keeper import RecordKeeper
 from engine.services.left_recording import measure_left_recording
 from media.embedded.client import EmbeddedPlane
+from media.plane import Dtmf, MediaTimedOut, RecordingFinished, Reply
 from media.plane import Event as MediaEvent
-from media.plane import MediaTimedOut, RecordingFinished, Reply
 from sip.core.events import Event
 from sip.core.uri import SipUri
 from sip.errors import LocalFault, PeerFault
@@ -102,6 +102,11 @@ class Switchboard:
         match event:
             case MediaTimedOut():
                 self.controller.media_timed_out(event.call_id, self._clock.now())
+                self._flush()
+            case Dtmf():
+                self.controller.key_pressed(
+                    event.call_id, event.side, event.digit, event.duration_ms, self._clock.now()
+                )
                 self._flush()
             case RecordingFinished():
                 event.path = event.path.removeprefix(self._recordings_prefix)

@@ -238,6 +238,7 @@ class RelayedCall:
             duplicates=counts.duplicates,
             jitter_ms=round(counts.jitter_seconds * 1000, 3),
             refused=leg.refused,
+            keys=leg.keys_told,
         )
 
     def close(self) -> list[int]:
@@ -360,6 +361,7 @@ class RelayedCall:
     def _tell(self, leg: Leg, pressed: list[KeyPress], now: float) -> None:
         for key in pressed[: leg.keys_left]:
             leg.keys_left -= 1
+            leg.keys_told += 1
             self.on_key(leg.side, key.digit, key.duration * 1000 // SAMPLE_RATE, now)
 
     def _latched(self, leg: Leg, source: Address, now: float) -> None:

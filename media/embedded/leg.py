@@ -98,6 +98,7 @@ class Leg:
         "crypto",
         "keys",
         "keys_left",
+        "keys_told",
         "last_packet",
         "latch",
         "laws",
@@ -149,6 +150,7 @@ class Leg:
         self.srtp_required = False
         self.keys = DigitCollector()
         self.keys_left = KEYS_PER_FLUSH_MAX
+        self.keys_told = 0
         self.on_odd: Callable[[bytes, float], None] = self.refuse
         """Given what is no voice by its size, or no RTP: events, comfort noise, garbage."""
         self.arrivals: deque[float] = deque(maxlen=PACKETS_PER_FLUSH_MAX)

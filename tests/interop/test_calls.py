@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import numpy as np
@@ -167,6 +168,7 @@ def test_call_between_address_families(make_lane: MakeLane, callee_ipv6: bool) -
 
 def test_digits_pass_and_are_no_noise_in_the_recording(lane: Lane) -> None:
     """telephone-event (RFC 4733) packets reach the other side as they are, and are silence in the recording."""
+    keys_before = lane.site.status().counters.get("keys_pressed", 0)
     callee = lane.callee("callee_answers")
     caller = lane.caller("caller_hangs_up", duration_ms=900)
     target = caller.wait_received("SIP/2.0 200").media
@@ -182,6 +184,10 @@ def test_digits_pass_and_are_no_noise_in_the_recording(lane: Lane) -> None:
     assert {packet.timestamp for packet in lane.callee_voice.heard} == {8000}
     recording = lane.assert_talked(lane.cdr(), 0.9)
     assert not recording.caller.any()
+    assert lane.site.status().counters["keys_pressed"] == keys_before + 1
+    told = [line for path in lane.site.log_files() for line in path.read_text().splitlines() if '"call ended"' in line]
+    (line,) = [json.loads(line) for line in told if f'"trunk":"{lane.code}"' in line]
+    assert (line["caller_keys"], line.get("callee_keys", 0)) == (1, 0)
 
 
 def test_call_is_charged_by_its_increments(make_lane: MakeLane) -> None:

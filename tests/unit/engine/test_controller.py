@@ -8,6 +8,8 @@ import pytest
 
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr, CdrState
+from engine.domain.events import CallEvent, CallOutput, KeyPressed, Leg
+from media import plane
 from sip.core import events as sip_events
 from sip.core.hop import Hop
 from sip.core.session import Session
@@ -262,3 +264,22 @@ def test_a_reinvite_without_offer_whose_ack_has_no_answer_ends_the_call(world: W
     world.pass_seconds(40)
     assert world.ended().cause is Cause.INCOMPATIBLE_MEDIA
     assert not world.engine.node.user_agent.sessions
+
+
+def test_key_is_told_to_the_call_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    world.call()
+    controller = world.engine.controller
+    (active,) = controller.calls.values()
+    heard: list[CallEvent] = []
+
+    def receive(_: object, event: CallEvent, now: float) -> list[CallOutput]:
+        heard.append(event)
+        return []
+
+    monkeypatch.setattr(type(active.call), "receive", receive)
+    controller.key_pressed(active.call_id, plane.Side.CALLEE, "7", 80, world.timeline.now)
+    controller.key_pressed("another", plane.Side.CALLEE, "8", 80, world.timeline.now)
+    assert heard == [KeyPressed(Leg.CALLEE, "7", 80)]
+    assert "7" not in repr(heard)
+    assert controller.counters["keys_pressed"] == 1

@@ -65,5 +65,7 @@ def test_keys_are_relayed_and_told_to_the_engine(engine: Engine) -> None:
     assert call.caller.receive() == cut_off
     call.talk(first=21)
     assert engine.event() == Dtmf("call", Side.CALLEE, "9", 80)
-    engine.accepted(Query(engine.cookie(), "call"))
+    reply = engine.accepted(Query(engine.cookie(), "call"))
     assert engine.events == []
+    assert reply.caller is not None and reply.callee is not None  # noqa: PT018  # for mypy
+    assert (reply.caller.keys, reply.callee.keys) == (0, 1)
