@@ -20,8 +20,8 @@ Waiter = TypeVar("Waiter")
 class _TenantCredit(Generic[Waiter]):
     credit: Credit = field(default_factory=Credit)
     waiting: deque[tuple[Waiter, int, int]] = field(default_factory=deque)
-    asked: bool = False
-    """A lease has been asked for and not answered yet."""
+    asked_micro: int = 0
+    """A lease of so much has been asked for and not answered yet."""
     dry: bool = False
     """The account had nothing more to lease when last asked, and has not changed since."""
 
@@ -46,11 +46,11 @@ class CreditBook(Generic[Waiter]):
             granted = tenant.credit.hold(wanted_micro, least_micro)
             self._ask_ahead(tenant_id, tenant)
             return granted
-        if tenant.dry and not tenant.asked:
+        if tenant.dry and not tenant.asked_micro:
             granted = tenant.credit.hold(wanted_micro, least_micro)
             return REFUSED if granted is None else granted
         tenant.waiting.append((waiter, wanted_micro, least_micro))
-        self._ask(tenant_id, tenant, sum(wanted for _, wanted, _ in tenant.waiting))
+        self._ask(tenant_id, tenant)
         return None
 
     def post(self, tenant_id: int, held_micro: int, charge_micro: int) -> None:
@@ -62,14 +62,23 @@ class CreditBook(Generic[Waiter]):
     def lease_answered(self, tenant_id: int, granted_micro: int | None) -> Iterator[tuple[Waiter, int]]:
         """Takes the lease in and yields (waiter, held or REFUSED), in the order in which they asked.
 
-        None is no answer: who waits must do with what there is, and the next who asks makes us ask again.
+        A grant in full says nothing of those who came while it was on its way: for them another one is asked. None is
+        no answer: who waits must do with what there is, and the next who asks makes us ask again.
         """
         tenant = self._of(tenant_id)
-        tenant.asked = False
+        asked_micro, tenant.asked_micro = tenant.asked_micro, 0
         tenant.credit.leased_micro += granted_micro or 0
         tenant.dry = granted_micro == 0
+        is_short = granted_micro is None or granted_micro < asked_micro
         waiting, tenant.waiting = tenant.waiting, deque()
-        for waiter, wanted_micro, least_micro in waiting:
+        while waiting:
+            waiter, wanted_micro, least_micro = waiting[0]
+            if not is_short and tenant.credit.free_micro < wanted_micro:
+                waiting.extend(tenant.waiting)
+                tenant.waiting = waiting
+                self._ask(tenant_id, tenant)
+                return
+            waiting.popleft()
             granted = tenant.credit.hold(wanted_micro, least_micro)
             yield waiter, REFUSED if granted is None else granted
 
@@ -94,9 +103,10 @@ class CreditBook(Generic[Waiter]):
 
     def _ask_ahead(self, tenant_id: int, tenant: _TenantCredit[Waiter]) -> None:
         if not tenant.dry and tenant.credit.free_micro * 2 < self._lease_micro:
-            self._ask(tenant_id, tenant, 0)
+            self._ask(tenant_id, tenant)
 
-    def _ask(self, tenant_id: int, tenant: _TenantCredit[Waiter], wanted_micro: int) -> None:
-        if not tenant.asked:
-            tenant.asked = True
-            self.lease_requests.append((tenant_id, max(wanted_micro, self._lease_micro)))
+    def _ask(self, tenant_id: int, tenant: _TenantCredit[Waiter]) -> None:
+        if not tenant.asked_micro:
+            wanted_micro = sum(wanted for _, wanted, _ in tenant.waiting)
+            tenant.asked_micro = max(wanted_micro - tenant.credit.free_micro, self._lease_micro)
+            self.lease_requests.append((tenant_id, tenant.asked_micro))

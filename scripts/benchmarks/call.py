@@ -28,15 +28,16 @@ SOCKET_BUFFER_OCTETS = 4_194_304
 HELD_CALLS, HELD_RATE, HELD_MS = 1000, 100, 16_000
 
 
-def world(callee_port: int) -> str:
-    """The provisioning file of the benchmark: one tenant, one line, ten X numbers, 500 bindings."""
+def world(callee_port: int, *, balance: str = "1000000", rate: str = "0.12", by_second: bool = False) -> str:
+    """The provisioning file of the benchmark: one tenant, one line, ten X numbers, 500 bindings. ``rate`` a minute."""
+    increments = "\nfirst_increment_seconds = 1\nnext_increment_seconds = 1" if by_second else ""
     lines = [
         '[[tenants]]\ncode = "bench"\nname = "Bench"',
-        '[[accounts]]\ntenant = "bench"\nopening_balance = "1000000"',
+        f'[[accounts]]\ntenant = "bench"\nopening_balance = "{balance}"',
         '[[carriers]]\ncode = "bench"\nname = "Bench"',
         f'[[trunks]]\ncarrier = "bench"\ncode = "bench"\nname = "Bench"\nhost = "{CALLEE_HOST}"\nport = {callee_port}\n'
         f'source_addresses = ["{CALLER_HOST}", "{CALLEE_HOST}"]\nnumber_format = "national"\ncalls_max = 100000',
-        '[[rates]]\ncode = "bench"\nname = "Bench"\nper_minute = "0.12"',
+        f'[[rates]]\ncode = "bench"\nname = "Bench"\nper_minute = "{rate}"{increments}',
         '[[lines]]\ncarrier = "bench"\ntrunk = "bench"\nrate = "bench"\ncode = "bench"\nname = "Bench"',
     ]
     lines += [
@@ -64,7 +65,7 @@ def run_rate(made: Installation, rate: int, seconds: int, callee_port: int) -> d
     folder.mkdir()
     calls = rate * seconds
     data = folder / "pairs.csv"
-    data.write_text(_pairs())
+    data.write_text(pairs())
     limit = str(rate * 10 + 100)
     common = ["-buff_size", str(SOCKET_BUFFER_OCTETS), "-nostdin", "-m", str(calls), "-l", limit, "-trace_stat"]
     callee = subprocess.Popen(
@@ -112,7 +113,7 @@ def held_memory(made: Installation, calls: int, callee_port: int) -> float:
     folder = made.folder / "held"
     folder.mkdir()
     data = folder / "pairs.csv"
-    data.write_text(_pairs())
+    data.write_text(pairs())
     common = ["-buff_size", str(SOCKET_BUFFER_OCTETS), "-nostdin", "-m", str(calls), "-l", str(calls + 100)]
     before = sum(made.usage(name).rss_kb for name in made.process_ids)
     callee = subprocess.Popen(
@@ -139,7 +140,8 @@ def held_memory(made: Installation, calls: int, callee_port: int) -> float:
     return (after - before) / max(up, 1)
 
 
-def _pairs() -> str:
+def pairs() -> str:
+    """SIPp's file of who calls which X number, in turn."""
     return "SEQUENTIAL\n" + "".join(f"{a_number(index)};{x_number(index % X_NUMBERS)};\n" for index in range(PAIRS))
 
 

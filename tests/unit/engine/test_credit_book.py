@@ -38,6 +38,20 @@ def test_a_dry_account_refuses_at_once_until_it_changes() -> None:
     assert list(book.lease_answered(TENANT, 100)) == [("third", 60)]
 
 
+def test_who_came_while_the_database_was_asked_is_asked_for_too() -> None:
+    """They had been refused, with credit left in the account, where many calls began at once."""
+    book: CreditBook[str] = CreditBook(lease_micro=100)
+    for name in ("first", "second", "third"):
+        assert book.hold(TENANT, 60, 60, name) is None
+    assert book.lease_requests == [(TENANT, 100)]
+    book.lease_requests.clear()
+    assert list(book.lease_answered(TENANT, 100)) == [("first", 60)]
+    assert book.lease_requests == [(TENANT, 100)]
+    assert book.hold(TENANT, 60, 60, "fourth") is None
+    assert list(book.lease_answered(TENANT, 100)) == [("second", 60), ("third", 60)]
+    assert list(book.lease_answered(TENANT, 30)) == [("fourth", REFUSED)]
+
+
 def test_a_database_that_does_not_answer_is_asked_again() -> None:
     book: CreditBook[str] = CreditBook(lease_micro=100)
     book.hold(TENANT, 60, 60, "first")
