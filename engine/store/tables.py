@@ -405,3 +405,79 @@ class Change(Table):
     at_ms: Mapped[int]
     # SQLite would give the ids of pruned rows out again, and an engine that is past them would never look.
     __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class Webhook(Table):
+    """A tenant's own system, which wants to be told. Its secret is sealed: ``engine.webhooks.secrets``."""
+
+    __tablename__ = "webhooks"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"), index=True)
+    url: Mapped[str] = mapped_column(String(2000))
+    kinds: Mapped[list[Any]]  # engine.store.webhook_store.EventKind
+    sealed_secret: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(16), default="active")  # active | paused | suspended
+    created_at_ms: Mapped[int]
+    failing_since_ms: Mapped[int | None]
+    last_error: Mapped[str | None] = mapped_column(String(100))
+    leased_until_ms: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Until then one process alone delivers to it."""
+    # An id that is given out again would get what was meant for the one before.
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class WebhookDelivery(Table):
+    """The outbox: what a webhook is to be told, written in the transaction of the fact, once for each fact."""
+
+    __tablename__ = "webhook_deliveries"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    webhook_id: Mapped[int] = mapped_column(ForeignKey("webhooks.id"))
+    kind: Mapped[str] = mapped_column(String(32))
+    subject_id: Mapped[str] = mapped_column(String(64))  # the CDR's id …
+    occurred_at_ms: Mapped[int]
+    payload: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # None: read of the subject's row
+    state: Mapped[str] = mapped_column(String(16))  # pending | delivered | dead
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at_ms: Mapped[int]
+    give_up_at_ms: Mapped[int]
+    last_status: Mapped[int | None]
+    last_error: Mapped[str | None] = mapped_column(String(100))
+    delivered_at_ms: Mapped[int | None]
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "kind", "subject_id", name="one_delivery_per_fact"),
+        Index("webhook_deliveries_by_due_time", "webhook_id", "state", "next_attempt_at_ms"),
+        Index("webhook_deliveries_by_time", "occurred_at_ms"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class CarrierRecordFormat(Table):
+    """How a carrier writes its CDR files: ``engine.services.carrier_records.RecordFormat``."""
+
+    __tablename__ = "carrier_record_formats"
+    carrier_id: Mapped[int] = mapped_column(ForeignKey("carriers.id"), primary_key=True, autoincrement=False)
+    content: Mapped[dict[str, Any]]
+
+
+class Reconciliation(Table):
+    """A carrier's CDRs compared with ours. The id is the SHA-256 of all that was compared."""
+
+    __tablename__ = "reconciliations"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    trunk_id: Mapped[int] = mapped_column(ForeignKey("trunks.id"))
+    line_id: Mapped[int | None] = mapped_column(ForeignKey("lines.id"))
+    from_ms: Mapped[int]
+    to_ms: Mapped[int]
+    created_at_ms: Mapped[int]
+    clock_offset_ms: Mapped[int]  # their clock less ours
+    summary: Mapped[dict[str, Any]]
+    __table_args__ = (Index("reconciliations_by_time", "created_at_ms", "id"),)
+
+
+class ReconciliationDifference(Table):
+    __tablename__ = "reconciliation_differences"
+    reconciliation_id: Mapped[str] = mapped_column(ForeignKey("reconciliations.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(32))  # engine.domain.reconciliation.DifferenceKind
+    cdr_id: Mapped[str | None] = mapped_column(String(32))
+    content: Mapped[dict[str, Any]]
