@@ -21,7 +21,7 @@ from engine.demo.world import DemoFault, read_demo_world
 from engine.runtime.control.client import EngineControl, EngineUnavailable
 from engine.runtime.control.protocol import Health, HealthReport, Reload
 from engine.runtime.logs import set_up_logs
-from engine.runtime.readiness import NotReady, has_tenants, until_ready
+from engine.runtime.readiness import NotReady, hand_over, has_tenants, until_ready
 from engine.runtime.supervisor import ProcessPlan, Supervisor
 from engine.settings import Settings, SettingsError, read_settings
 from media.embedded.settings import WorkerSettings
@@ -215,6 +215,17 @@ async def _load(settings: Settings, file: Path) -> None:
         await EngineControl(settings.control_socket).ask(Reload())
     except EngineUnavailable:
         pass  # it reads everything when it starts
+
+
+@app.command()
+def restart(config: ConfigOption = None) -> None:
+    """Replace the running engine, after an upgrade say, by a new one that goes on with its calls. It must be started
+    again by whoever keeps it alive: `axbridge serve` does, and so does systemd with Restart=always."""
+    settings = _settings(config)
+    try:
+        asyncio.run(hand_over(settings))
+    except (EngineUnavailable, NotReady) as error:
+        raise _failure(str(error)) from error
 
 
 @app.command("check-ledger")

@@ -170,11 +170,13 @@ async def run_engine(settings: Settings) -> None:
         },
     )
     scraped = metrics_server(settings, metrics)
+    handed_over = asyncio.Event()
     operator = Operator(
         switchboard=switchboard,
         engine_id=settings.engine_id,
         started_at_ms=started_at_ms,
         reload=follower.follow,
+        hand_over=handed_over.set,
         counters=counters,
         registered_contacts=lambda: len(controller.registration),
         media_workers=lambda: plane.live_workers,
@@ -205,14 +207,15 @@ async def run_engine(settings: Settings) -> None:
     gc.set_threshold(*GARBAGE_COLLECTION_THRESHOLDS)
     log.info("engine is up", sip=listeners.names, pid=os.getpid())
     try:
-        await _until_told_to_stop(loop, tasks)
+        await _until_told_to_stop(loop, tasks, handed_over)
     finally:
-        log.info("engine is going down", calls=len(controller.calls))
+        log.info("engine is going down", calls=len(controller.calls), handed_over=handed_over.is_set())
         await control.close()
         if scraped is not None:
             await scraped.close()
-        switchboard.hang_up_all(Cause.HUNG_UP_BY_PLATFORM)
-        await _farewell(controller)
+        if not handed_over.is_set():
+            switchboard.hang_up_all(Cause.HUNG_UP_BY_PLATFORM)
+            await _farewell(controller)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -309,16 +312,20 @@ async def _sweep_registrar(controller: Controller, clock: SteadyClock) -> None:
         controller.registration.expire(clock.now())
 
 
-async def _until_told_to_stop(loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[None]]) -> None:
-    """Returns on a signal; raises what ended a task, since an engine without one of its parts must be started anew."""
+async def _until_told_to_stop(
+    loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[None]], handed_over: asyncio.Event
+) -> None:
+    """Returns on a signal, or when the calls are to go to another engine; raises what ended a task, since an engine
+    without one of its parts must be started anew."""
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    stop = asyncio.create_task(told.wait())
-    done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    stop.cancel()
+    stops = [asyncio.create_task(each.wait()) for each in (told, handed_over)]
+    done, _ = await asyncio.wait([*stops, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for stop in stops:
+        stop.cancel()
     for task in done:
-        if task is not stop:
+        if task in tasks:
             task.result()
 
 

@@ -10,6 +10,7 @@ from engine.runtime.control.protocol import (
     ControlCommand,
     ControlReply,
     Done,
+    HandOver,
     HangUp,
     Health,
     HealthReport,
@@ -32,6 +33,7 @@ class Operator:
         engine_id: str,
         started_at_ms: int,
         reload: Callable[[], Awaitable[None]],
+        hand_over: Callable[[], None],
         counters: Callable[[], dict[str, int]],
         registered_contacts: Callable[[], int],
         media_workers: Callable[[], int],
@@ -42,6 +44,7 @@ class Operator:
         self._engine_id = engine_id
         self._started_at_ms = started_at_ms
         self._reload = reload
+        self._hand_over = hand_over
         self._counters = counters
         self._registered_contacts = registered_contacts
         self._media_workers = media_workers
@@ -56,6 +59,9 @@ class Operator:
                 return Done(self._switchboard.hang_up(command))
             case Reload():
                 await self._reload()
+                return Done()
+            case HandOver():
+                self._hand_over()
                 return Done()
             case Health():
                 return HealthReport(

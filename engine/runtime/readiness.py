@@ -9,7 +9,7 @@ import httpx
 from sqlalchemy import func, select
 
 from engine.runtime.control.client import EngineControl, EngineUnavailable
-from engine.runtime.control.protocol import Health, HealthReport
+from engine.runtime.control.protocol import HandOver, Health, HealthReport
 from engine.settings import Settings
 from engine.store.database import open_database, reading
 from engine.store.migrations import upgrade
@@ -33,6 +33,29 @@ async def until_ready(settings: Settings) -> None:
                 await asyncio.sleep(0.1)
     except TimeoutError as error:
         raise NotReady(f"{missing} did not come up:\n{_log_end(settings.data / 'log' / f'{missing}.log')}") from error
+
+
+async def hand_over(settings: Settings) -> None:
+    """Has the engine leave its calls to the next one; returns when that is up. Raises EngineUnavailable, NotReady."""
+    control = EngineControl(settings.control_socket)
+    before_ms = await _started_at_ms(control)
+    await control.ask(HandOver())
+    try:
+        async with asyncio.timeout(READY_SECONDS_MAX):
+            while await _started_at_ms(control) in (None, before_ms):
+                await asyncio.sleep(0.05)
+    except TimeoutError as error:
+        raise NotReady(
+            f"no engine came up after the one before:\n{_log_end(settings.data / 'log/engine.log')}"
+        ) from error
+
+
+async def _started_at_ms(control: EngineControl) -> int | None:
+    try:
+        report = await control.ask(Health())
+    except EngineUnavailable:
+        return None
+    return report.started_at_ms if isinstance(report, HealthReport) else None
 
 
 async def _missing(settings: Settings) -> str | None:

@@ -18,7 +18,16 @@ from typing import Any, TypeVar
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.runtime.control.client import EngineControl, EngineUnavailable
-from engine.runtime.control.protocol import Calls, ControlCommand, ControlReply, Health, HealthReport, ListCalls, Reload
+from engine.runtime.control.protocol import (
+    Calls,
+    ControlCommand,
+    ControlReply,
+    HandOver,
+    Health,
+    HealthReport,
+    ListCalls,
+    Reload,
+)
 from engine.services.provisioning import load
 from engine.settings import Settings, read_settings
 from engine.store.database import open_database
@@ -115,6 +124,11 @@ class Site:
         engine = self._processes["engine"]
         engine.kill()
         engine.wait()
+
+    def hand_over(self) -> None:
+        """The engine ends and leaves its calls to the next one."""
+        self.ask(HandOver())
+        assert self._processes["engine"].wait(timeout=15) == 0
 
     def stop(self) -> dict[str, int]:
         """Ends all processes and removes their data, but for the logs; the exit codes."""

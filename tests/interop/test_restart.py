@@ -35,14 +35,18 @@ def lane(own_site: Site, tmp_path: Path) -> Iterator[Lane]:
     check_after(own_site, [made])
 
 
-def test_engine_killed_in_mid_call_is_not_noticed(own_site: Site, lane: Lane) -> None:
+@pytest.mark.parametrize("ending", ["killed", "handed over"])
+def test_engine_that_ends_in_mid_call_is_not_noticed(own_site: Site, lane: Lane, ending: str) -> None:
     """The speech goes on meanwhile, the caller's BYE meets the next engine, each second is charged and recorded."""
     callee = lane.callee("callee_answers")
     caller = lane.caller("caller_hangs_up", duration_ms=6000)
     lane.talk(caller, callee, 5.5)
     time.sleep(1.5)
-    own_site.kill_engine()
-    time.sleep(0.5)
+    if ending == "killed":
+        own_site.kill_engine()
+        time.sleep(0.5)
+    else:
+        own_site.hand_over()
     own_site.start_engine()
     (live,) = own_site.live_calls(lane.tenant_id).calls
     assert live.state == "answered"

@@ -46,6 +46,10 @@ class Reload(msgspec.Struct, tag="reload"):
     """Read the change feed now, not at the next tick. Answered when the engine acts on the new facts."""
 
 
+class HandOver(msgspec.Struct, tag="hand_over"):
+    """End, and leave the running calls to the engine that is started next. Who is being called then hears no more."""
+
+
 class Health(msgspec.Struct, tag="health"):
     pass
 
@@ -60,7 +64,7 @@ class ReadMetrics(msgspec.Struct, tag="metrics"):
     pass
 
 
-ControlCommand = ListCalls | HangUp | Reload | Health | ReadTrace | ReadMetrics
+ControlCommand = ListCalls | HangUp | Reload | HandOver | Health | ReadTrace | ReadMetrics
 
 
 class Calls(msgspec.Struct, tag="calls"):
