@@ -206,14 +206,15 @@ async def run_engine(settings: Settings) -> None:
     gc.freeze()
     gc.set_threshold(*GARBAGE_COLLECTION_THRESHOLDS)
     log.info("engine is up", sip=listeners.names, pid=os.getpid())
+    leaves_calls = True  # also where a task has failed: the engine that is started next goes on with them
     try:
-        await _until_told_to_stop(loop, tasks, handed_over)
+        leaves_calls = await _until_told_to_stop(loop, tasks, handed_over)
     finally:
-        log.info("engine is going down", calls=len(controller.calls), handed_over=handed_over.is_set())
+        log.info("engine is going down", calls=len(controller.calls), leaves_calls=leaves_calls)
         await control.close()
         if scraped is not None:
             await scraped.close()
-        if not handed_over.is_set():
+        if not leaves_calls:
             switchboard.hang_up_all(Cause.HUNG_UP_BY_PLATFORM)
             await _farewell(controller)
         for task in tasks:
@@ -314,9 +315,9 @@ async def _sweep_registrar(controller: Controller, clock: SteadyClock) -> None:
 
 async def _until_told_to_stop(
     loop: asyncio.AbstractEventLoop, tasks: list[asyncio.Task[None]], handed_over: asyncio.Event
-) -> None:
-    """Returns on a signal, or when the calls are to go to another engine; raises what ended a task, since an engine
-    without one of its parts must be started anew."""
+) -> bool:
+    """Whether the calls are left to the next engine: not on a signal, which is an operator's. Raises what ended a task,
+    since an engine without one of its parts must be started anew."""
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
@@ -327,6 +328,7 @@ async def _until_told_to_stop(
     for task in done:
         if task in tasks:
             task.result()
+    return not told.is_set()
 
 
 async def _farewell(controller: Controller) -> None:
