@@ -5,6 +5,12 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from engine.domain.cause import CODES, Cause
+from sip.core.grammar import is_digits, parse_parameters
+from sip.core.message import Request, Response
+from sip.errors import PeerFault
+
+Q850_CAUSE_MAX = 127
+"""Seven bits (ITU-T Q.850 §2.1)."""
 
 _BY_STATUS = MappingProxyType(
     {
@@ -42,6 +48,24 @@ def cause_of_failure(status: int, *, timed_out: bool = False) -> Cause:
     if status == 503:
         return Cause.TRUNK_FAILURE
     return _BY_STATUS.get(status, Cause.UNKNOWN)
+
+
+def q850_cause_of(message: Request | Response | None) -> int | None:
+    """The Q.850 cause in a message's Reason (RFC 3326 §2), None where there is none, or none that means anything.
+
+    reason-value = protocol *(SEMI reason-params);  a message may hold one for each of several protocols.
+    """
+    if message is None or "reason" not in message.headers:
+        return None
+    try:
+        for value in message.headers.elements("reason"):
+            protocol, _, parameters = value.partition(";")
+            if protocol.strip().upper() == "Q.850":
+                text = parse_parameters(parameters, "Reason").get("cause", "")
+                return int(text) if is_digits(text) and len(text) <= 3 and int(text) <= Q850_CAUSE_MAX else None
+    except PeerFault:
+        pass  # what ends a call ends it, however it spells its reason
+    return None
 
 
 def reason_header(cause: Cause, text: str = "") -> tuple[str, str]:

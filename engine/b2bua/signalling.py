@@ -13,7 +13,7 @@ from engine.b2bua.callee_leg import CalleeLeg
 from engine.b2bua.controller_settings import ControllerSettings
 from engine.b2bua.info_relay import InfoRelay
 from engine.b2bua.media_desk import media_needs
-from engine.b2bua.outcome import cause_of_failure
+from engine.b2bua.outcome import cause_of_failure, q850_cause_of
 from engine.b2bua.reception import Admitted, Reception, TurnedAway
 from engine.b2bua.registration import Registration
 from engine.b2bua.renegotiation import METHODS as RENEGOTIATION_METHODS
@@ -139,13 +139,15 @@ class Signalling:
             return
         cause = cause_of_failure(event.status, timed_out=event.response is None and event.status == 408)
         if self._callee_leg.failed(active, event.session, event.status, cause, now):
-            self._executor.feed(active, call_events.CalleeFailed(cause, event.status), now)
+            self._executor.feed(
+                active, call_events.CalleeFailed(cause, event.status, q850_cause_of(event.response)), now
+            )
             self._executor.session_over(active, event.session)
 
     def _cancelled(self, event: sip_events.InviteCancelled, now: float) -> None:
         active = event.session.owner
         if isinstance(active, ActiveCall):
-            self._executor.feed(active, call_events.CallerCancelled(), now)
+            self._executor.feed(active, call_events.CallerCancelled(q850_cause_of(event.request)), now)
             self._executor.session_over(active, event.session)
 
     def _acknowledged(self, event: sip_events.InviteAcknowledged, now: float) -> None:
@@ -183,11 +185,13 @@ class Signalling:
         active = event.session.owner
         if not isinstance(active, ActiveCall):
             return
-        leg = active.leg_of(event.session)
+        leg, q850_cause = active.leg_of(event.session), q850_cause_of(event.request)
         if leg is Leg.CALLER and active.call.state not in (CallState.TALKING, CallState.ENDED):
-            self._executor.feed(active, call_events.CallerCancelled(), now)  # BYE in an early dialog (RFC 3261 §15)
+            self._executor.feed(
+                active, call_events.CallerCancelled(q850_cause), now
+            )  # BYE in an early dialog (RFC 3261 §15)
         else:
-            self._executor.feed(active, call_events.HungUp(leg), now)
+            self._executor.feed(active, call_events.HungUp(leg, q850_cause), now)
         self._executor.session_over(active, event.session)
 
     # Requests ---------------------------------------------------------------------------------------------------------

@@ -282,7 +282,14 @@ class Call:
         return self._release_connecting(now, Cause.INCOMPATIBLE_MEDIA, ReleaseSide.PLATFORM, caller_waits=True)
 
     def _callee_failed(self, event: CalleeFailed, now: float) -> list[CallOutput]:
-        return self._end(now, event.cause, ReleaseSide.CALLEE, [Refuse(event.cause)], sip_status=event.sip_status)
+        return self._end(
+            now,
+            event.cause,
+            ReleaseSide.CALLEE,
+            [Refuse(event.cause)],
+            sip_status=event.sip_status,
+            q850_cause=event.q850_cause,
+        )
 
     def _ring_timer(self, event: TimerFired, now: float) -> list[CallOutput]:
         if event.kind is not TimerKind.RING:
@@ -290,10 +297,10 @@ class Call:
         return self._end(now, Cause.NO_ANSWER, ReleaseSide.PLATFORM, [CancelDial(), Refuse(Cause.NO_ANSWER)])
 
     def _cancelled_before_dial(self, event: CallerCancelled, now: float) -> list[CallOutput]:
-        return self._end(now, Cause.CANCELLED, ReleaseSide.CALLER, [])
+        return self._end(now, Cause.CANCELLED, ReleaseSide.CALLER, [], q850_cause=event.q850_cause)
 
     def _cancelled_after_dial(self, event: CallerCancelled, now: float) -> list[CallOutput]:
-        return self._end(now, Cause.CANCELLED, ReleaseSide.CALLER, [CancelDial()])
+        return self._end(now, Cause.CANCELLED, ReleaseSide.CALLER, [CancelDial()], q850_cause=event.q850_cause)
 
     def _platform_before_dial(self, event: PlatformHangUp, now: float) -> list[CallOutput]:
         return self._end(now, event.cause, ReleaseSide.PLATFORM, [Refuse(event.cause)])
@@ -328,14 +335,17 @@ class Call:
         outputs.append(Milestone())
         return outputs + self._credit_timers()
 
-    def _release_connecting(self, now: float, cause: Cause, side: ReleaseSide, caller_waits: bool) -> list[CallOutput]:
+    def _release_connecting(
+        self, now: float, cause: Cause, side: ReleaseSide, caller_waits: bool, q850_cause: int | None = None
+    ) -> list[CallOutput]:
         outputs: list[CallOutput] = [Release(Leg.CALLEE, cause)]
         if caller_waits:
             outputs.append(Refuse(cause))
-        return self._end(now, cause, side, outputs)
+        return self._end(now, cause, side, outputs, q850_cause=q850_cause)
 
     def _cancelled_connecting(self, event: CallerCancelled, now: float) -> list[CallOutput]:
-        return self._release_connecting(now, Cause.CANCELLED, ReleaseSide.CALLER, caller_waits=False)
+        side = ReleaseSide.CALLER
+        return self._release_connecting(now, Cause.CANCELLED, side, caller_waits=False, q850_cause=event.q850_cause)
 
     def _media_refused_connecting(self, event: MediaRefused, now: float) -> list[CallOutput]:
         if self._offered_by_callee:
@@ -343,7 +353,8 @@ class Call:
         return self._release_connecting(now, event.cause, ReleaseSide.PLATFORM, caller_waits=True)
 
     def _hung_up_connecting(self, event: HungUp, now: float) -> list[CallOutput]:
-        return self._end(now, Cause.REJECTED, ReleaseSide.CALLEE, [Refuse(Cause.REJECTED)])
+        refusal = Refuse(Cause.REJECTED)
+        return self._end(now, Cause.REJECTED, ReleaseSide.CALLEE, [refusal], q850_cause=event.q850_cause)
 
     def _platform_connecting(self, event: PlatformHangUp, now: float) -> list[CallOutput]:
         return self._release_connecting(now, event.cause, ReleaseSide.PLATFORM, caller_waits=True)
@@ -362,12 +373,14 @@ class Call:
         return self._release_both(now, event.cause, ReleaseSide.PLATFORM)
 
     def _hung_up_confirming(self, event: HungUp, now: float) -> list[CallOutput]:
-        return self._end(now, Cause.REJECTED, ReleaseSide.CALLEE, [Release(Leg.CALLER, Cause.REJECTED)])
+        release = Release(Leg.CALLER, Cause.REJECTED)
+        return self._end(now, Cause.REJECTED, ReleaseSide.CALLEE, [release], q850_cause=event.q850_cause)
 
     # Talking ------------------------------------------------------------------------------------------------------
 
     def _hung_up(self, event: HungUp, now: float) -> list[CallOutput]:
-        return self._end(now, Cause.NORMAL, ReleaseSide(event.leg), [Release(event.leg.other, Cause.NORMAL)])
+        release = Release(event.leg.other, Cause.NORMAL)
+        return self._end(now, Cause.NORMAL, ReleaseSide(event.leg), [release], q850_cause=event.q850_cause)
 
     def _ack_missing(self, event: AckMissing, now: float) -> list[CallOutput]:
         return self._release_both(now, Cause.ACK_MISSING, ReleaseSide.PLATFORM)
@@ -391,8 +404,12 @@ class Call:
         outputs: list[CallOutput],
         *,
         sip_status: int | None = None,
+        q850_cause: int | None = None,
     ) -> list[CallOutput]:
-        """The one way out: from here the record is complete, the money posted and the media gone."""
+        """The one way out: from here the record is complete, the money posted and the media gone.
+
+        ``q850_cause`` is the far end's own; where it gave none, ours stands for it.
+        """
         self.state = CallState.ENDED
         cdr = self.cdr
         cdr.state = CdrState.ENDED
@@ -402,7 +419,7 @@ class Call:
             cdr.ended_at_ms = min(cdr.ended_at_ms, cdr.answered_at_ms + self.granted_seconds * 1000)
             now = min(now, self.answered_at + self.granted_seconds)
         cdr.cause, cdr.release_side = cause, side
-        cdr.q850_cause = CODES[cause].q850_cause
+        cdr.q850_cause = CODES[cause].q850_cause if q850_cause is None else q850_cause
         cdr.sip_status = 200 if cdr.answered_at_ms is not None else sip_status or CODES[cause].sip_status
         cdr.billed_seconds = self._rate.billed_seconds(cdr.talk_ms)
         cdr.charge_micro = self._rate.price_micro(cdr.billed_seconds)

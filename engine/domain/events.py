@@ -84,6 +84,8 @@ class CalleeAnswered:
 class CalleeFailed:
     cause: Cause
     sip_status: int | None = None
+    q850_cause: int | None = None
+    """What the far end itself gave as the cause; so below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,13 @@ class KeyPressed:
 
 @dataclass(frozen=True, slots=True)
 class CallerCancelled:
-    pass
+    q850_cause: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HungUp:
     leg: Leg
+    q850_cause: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

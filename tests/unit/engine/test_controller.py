@@ -95,7 +95,7 @@ class World:
     def _trunk(_: Random, index: int) -> history.TrunkFacts:
         return history.TrunkFacts(index + 10, "t", history._host(index), 5080, (), "e164", 1000, "active")
 
-    def call(self, body: bytes = SDP) -> Session:
+    def call(self, body: bytes = SDP, headers: list[tuple[str, str]] | None = None) -> Session:
         session = self.a.node.user_agent.invite(
             target=f"sip:+861065600000@{history.ENGINE.host}",
             hop=history.ENGINE,
@@ -103,6 +103,7 @@ class World:
             to=f"<sip:x@{history.ENGINE.host}>",
             now=self.timeline.now,
             body=body,
+            headers=headers or [],
         )
         self.a.node.flush()
         self.pass_seconds(2)
@@ -283,3 +284,81 @@ def test_key_is_told_to_the_call_and_shown_nowhere(monkeypatch: pytest.MonkeyPat
     assert heard == [KeyPressed(Leg.CALLEE, "7", 80)]
     assert "7" not in repr(heard)
     assert controller.counters["keys_pressed"] == 1
+
+
+REASONS = [
+    (['Q.850;cause=31;text="gone; away, far"'], 31),
+    (['SIP;cause=200;text="elsewhere", q.850 ; cause=127'], 127),
+    (["SIP;cause=487", "Q.850;cause=0"], 0),
+    (["Q.850;cause=128"], None),
+    (["Q.850;cause=-1"], None),
+    (["Q.850;cause=١٧"], None),
+    (["Q.850"], None),
+    (["SIP;cause=31"], None),
+    (['Q.850;text="unclosed'], None),
+    ([], None),
+]
+
+
+@pytest.mark.parametrize(("reasons", "q850_cause"), REASONS)
+def test_the_far_sides_own_reason_of_a_bye_is_in_the_record(
+    world: World, reasons: list[str], q850_cause: int | None
+) -> None:
+    """And where it gives none, or none that means anything, ours."""
+    world.call()
+    assert world.b.session is not None
+    world.b.node.user_agent.bye(world.b.session, world.timeline.now, headers=[("Reason", each) for each in reasons])
+    world.b.node.flush()
+    world.pass_seconds(1)
+    assert world.ended().cause is Cause.NORMAL
+    assert world.ended().q850_cause == (16 if q850_cause is None else q850_cause)
+
+
+@pytest.mark.parametrize(("reasons", "q850_cause"), REASONS)
+def test_the_far_sides_own_reason_of_a_refusal_is_in_the_record(
+    world: World, reasons: list[str], q850_cause: int | None
+) -> None:
+    world.b.answers = False
+    world.call()
+    assert world.b.session is not None
+    headers = [("Reason", each) for each in reasons]
+    world.b.node.user_agent.reject(world.b.session, 486, world.timeline.now, headers=headers)
+    world.b.node.flush()
+    world.pass_seconds(1)
+    assert world.ended().cause is Cause.BUSY
+    assert world.ended().q850_cause == (17 if q850_cause is None else q850_cause)
+
+
+def test_the_callers_own_reason_of_a_cancel_is_in_the_record(world: World) -> None:
+    world.b.answers = False
+    session = world.call()
+    world.a.node.user_agent.cancel(session, world.timeline.now, headers=[("Reason", "Q.850;cause=102")])
+    world.a.node.flush()
+    world.pass_seconds(1)
+    assert (world.ended().cause, world.ended().q850_cause) == (Cause.CANCELLED, 102)
+
+
+CARRIES_NO_NUMBER = {
+    "allow", "call-id", "contact", "content-length", "content-type", "cseq", "from", "max-forwards", "min-se",
+    "session-expires", "supported", "to", "user-agent", "via",
+}  # fmt: skip
+
+
+def test_privacy_is_given_to_all_and_no_header_of_the_callers_goes_across(world: World) -> None:
+    """RFC 3323: "id", "header", "user" and "session" ask for no more than a middle number is for, so that "critical"
+    is granted too; RFC 3325, RFC 5806 and RFC 7044: what says who has called, or been called before, ends here.
+    """
+    number, own_host = history.a_number(0), history._host(0)
+    tells = [
+        ("Privacy", "id;header;user;session;critical"),
+        ("P-Asserted-Identity", f"<sip:{number}@{own_host}>"),
+        ("Diversion", f"<sip:{number}@{own_host}>;reason=unconditional"),
+        ("History-Info", f"<sip:{number}@{own_host}?Privacy=history>;index=1"),
+        ("Remote-Party-ID", f"<sip:{number}@{own_host}>;party=calling"),
+        ("Geolocation", f"<sip:{number}@{own_host}>"),
+    ]
+    world.call(headers=tells)
+    (invite,) = [event.request for event in world.b.heard if isinstance(event, sip_events.IncomingInvite)]
+    assert set(invite.headers.first) <= CARRIES_NO_NUMBER
+    assert number.lstrip("+") not in invite.headers.first["from"]
+    assert own_host not in invite.headers.first["from"]
