@@ -20,9 +20,13 @@ from engine.domain.call import CallState
 from engine.domain.cause import CODES, Cause
 from engine.domain.credit_book import REFUSED, CreditBook
 from engine.domain.events import CallEvent, CallOutput, Leg
+from engine.domain.package_minutes import MinutesBook
 from engine.domain.routing import Route
 from sip.core.session import Session, SessionState
 from sip.core.user_agent import UserAgent
+
+MINUTES_LEASE_SECONDS = 3600
+"""Package seconds asked of the database at a time: an hour of talk for each asking."""
 
 
 class CallExecutor:
@@ -39,6 +43,7 @@ class CallExecutor:
         to_monotonic: Callable[[float], float],
     ) -> None:
         self.credit: CreditBook[ActiveCall] = CreditBook(settings.lease_micro)
+        self.minutes: MinutesBook[ActiveCall] = MinutesBook(MINUTES_LEASE_SECONDS)
         self.calls: dict[str, ActiveCall] = {}
         self.calls_by_tenant: dict[int, dict[str, ActiveCall]] = {}
         self.media = MediaDesk()
@@ -61,6 +66,9 @@ class CallExecutor:
         """A call of an earlier engine holds again what it had held: the lease, which outlived that engine, has it."""
         self.calls[active.call_id] = active
         self.calls_by_tenant.setdefault(active.route.tenant_id, {})[active.call_id] = active
+        tariff = active.route.tariff
+        if tariff.held:
+            tariff.held = dict(self.minutes.hold_again(tariff.held.items()))
         held = self.credit.credit_of(active.route.tenant_id).hold(active.call.held_before_micro(now), 0)
         self._perform(active, active.call.resume(held or 0), now)
         self.note(active)
@@ -106,6 +114,14 @@ class CallExecutor:
 
     def _post_credit(self, active: ActiveCall, output: call_events.PostCredit, now: float) -> None:
         self.credit.post(active.route.tenant_id, output.held_micro, output.charge_micro)
+
+    def _hold_minutes(self, active: ActiveCall, output: call_events.HoldMinutes, now: float) -> None:
+        parts = self.minutes.hold(output.buckets, output.wanted_seconds, active)
+        if parts is not None:
+            self.feed(active, call_events.MinutesGranted(parts), now)
+
+    def _post_minutes(self, active: ActiveCall, output: call_events.PostMinutes, now: float) -> None:
+        self.minutes.post(output.held, output.used)
 
     def _offer_media(self, active: ActiveCall, output: call_events.OfferMedia, now: float) -> None:
         if output.leg is Leg.CALLER:
@@ -193,6 +209,8 @@ PERFORMERS: dict[type, Callable[..., None]] = {
     call_events.Milestone: CallExecutor._milestone,
     call_events.HoldCredit: CallExecutor._hold_credit,
     call_events.PostCredit: CallExecutor._post_credit,
+    call_events.HoldMinutes: CallExecutor._hold_minutes,
+    call_events.PostMinutes: CallExecutor._post_minutes,
     call_events.OfferMedia: CallExecutor._offer_media,
     call_events.AnswerMedia: CallExecutor._answer_media,
     call_events.StartRecording: CallExecutor._start_recording,

@@ -88,6 +88,7 @@ class Controller:
         )
         self.calls = self._executor.calls
         self.credit = self._executor.credit
+        self.minutes = self._executor.minutes
         self.media = self._executor.media
         self._renegotiator = Renegotiator(
             user_agent,
@@ -161,6 +162,11 @@ class Controller:
         """Brings a lease; None where the database did not answer."""
         for active, held_micro in self.credit.lease_answered(tenant_id, granted_micro):
             self._executor.feed(active, credit_event(held_micro), now)
+
+    def minutes_answered(self, bucket_id: int, granted_seconds: int | None, now: float) -> None:
+        """Brings a lease of package minutes; None where the database did not answer."""
+        for active, parts in self.minutes.lease_answered(bucket_id, granted_seconds):
+            self._executor.feed(active, call_events.MinutesGranted(parts), now)
 
     def account_changed(self, tenant_id: int, now: float) -> None:
         """Money came or went: calls in their final unit may go on."""

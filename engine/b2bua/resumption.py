@@ -56,7 +56,7 @@ class Resumption:
 
     def _rebuild(self, record: CallRecord, running: RunningCall, now: float) -> ActiveCall:
         cdr = record.cdr
-        assert record.rate is not None  # a call that talks has both
+        assert record.tariff is not None  # a call that talks has both
         assert cdr.tenant_id is not None
         trunk = self._directory.trunks.get(cdr.trunk_id or 0) or _removed_trunk(cdr.trunk_id or 0)
         route = Route(
@@ -75,13 +75,13 @@ class Resumption:
             callee_number=running.callee_number,
             callee_agent_id=running.callee_agent_id,
             trunk=trunk,
-            rate=record.rate,
+            tariff=record.tariff,
             recording=cdr.recording_path is not None,
             limits=running.limits,
         )
         agent_leg = Leg.CALLER if cdr.direction is Direction.A_TO_B else Leg.CALLEE
         call = Call.resumed(
-            cdr, rate=route.rate, policy=self._policy, agent_leg=agent_leg, granted_seconds=running.granted_seconds
+            cdr, tariff=route.tariff, policy=self._policy, agent_leg=agent_leg, granted_seconds=running.granted_seconds
         )
         active = ActiveCall(cdr.id, call, route, self._leg(running.caller, trunk, now), running.max_forwards)
         active.callee = self._leg(running.callee, trunk, now)

@@ -8,7 +8,7 @@ from engine.b2bua.active_call import ActiveCall
 from engine.domain.call import CallState
 from engine.domain.call_limits import Limit
 from engine.domain.cdr import Cdr
-from engine.domain.charging import Rate
+from engine.domain.charging import Tariff
 from sip.core.session_snapshot import SessionSnapshot, take_snapshot
 
 
@@ -29,16 +29,16 @@ class RunningCall(msgspec.Struct, array_like=True, frozen=True):
 
 
 class CallRecord(msgspec.Struct, array_like=True):
-    """A call as of now: its CDR, the rate it began with (None where it was turned away), and, while it talks, how to go
+    """A call as of now: its CDR, the tariff it has (None where it was turned away), and, while it talks, how to go
     on with it."""
 
     cdr: Cdr
-    rate: Rate | None = None
+    tariff: Tariff | None = None
     running: RunningCall | None = None
 
 
 def record_of(active: ActiveCall) -> CallRecord:
-    return CallRecord(active.call.cdr, active.route.rate, _running(active))
+    return CallRecord(active.call.cdr, active.route.tariff, _running(active))
 
 
 def _running(active: ActiveCall) -> RunningCall | None:

@@ -94,7 +94,7 @@ class Signalling:
         if route.recording:
             cdr.recording_path = f"{datetime.fromtimestamp(now, UTC):%Y/%m/%d}/{call_id}.wav"
         agent_leg = Leg.CALLER if route.parties.direction is Direction.A_TO_B else Leg.CALLEE
-        call = Call(cdr, rate=route.rate, policy=self._policy, agent_leg=agent_leg, offer=event.request.body)
+        call = Call(cdr, tariff=route.tariff, policy=self._policy, agent_leg=agent_leg, offer=event.request.body)
         active = ActiveCall(call_id, call, route, event.session, event.request.max_forwards - 1)
         active.media_needs[Leg.CALLER] = media_needs([event.session.source.host], admitted.srtp)
         event.session.owner = active

@@ -20,7 +20,7 @@ from enum import StrEnum
 
 from engine.domain.cause import CODES, Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate
+from engine.domain.charging import Tariff
 from engine.domain.events import (
     Accept,
     AckMissing,
@@ -41,6 +41,7 @@ from engine.domain.events import (
     DeleteMedia,
     Dial,
     HoldCredit,
+    HoldMinutes,
     HungUp,
     Leg,
     MediaAnswered,
@@ -48,10 +49,12 @@ from engine.domain.events import (
     MediaRefused,
     MediaTimedOut,
     Milestone,
+    MinutesGranted,
     OfferMedia,
     PlatformHangUp,
     PlayWarning,
     PostCredit,
+    PostMinutes,
     Refuse,
     Release,
     Ring,
@@ -96,8 +99,9 @@ class Call:
         "_offer",
         "_offered_by_callee",
         "_policy",
-        "_rate",
         "_renewing",
+        "_tariff",
+        "_wanted_seconds",
         "_warning_leg",
         "answered_at",
         "cdr",
@@ -107,14 +111,15 @@ class Call:
         "state",
     )
 
-    def __init__(self, cdr: Cdr, *, rate: Rate, policy: CallPolicy, agent_leg: Leg, offer: bytes) -> None:
+    def __init__(self, cdr: Cdr, *, tariff: Tariff, policy: CallPolicy, agent_leg: Leg, offer: bytes) -> None:
         self.cdr = cdr
         self.state = CallState.AUTHORISING
         self.held_micro = 0
         self.granted_seconds = 0
         self.final_unit = False
         self.answered_at: float | None = None
-        self._rate = rate
+        self._tariff = tariff
+        self._wanted_seconds = 0
         self._policy = policy
         self._warning_leg = agent_leg
         self._offer = offer
@@ -125,10 +130,10 @@ class Call:
         self._renewing = False
 
     @classmethod
-    def resumed(cls, cdr: Cdr, *, rate: Rate, policy: CallPolicy, agent_leg: Leg, granted_seconds: int) -> Call:
+    def resumed(cls, cdr: Cdr, *, tariff: Tariff, policy: CallPolicy, agent_leg: Leg, granted_seconds: int) -> Call:
         """A call that talks, taken up by another engine than it began with. It goes on with ``resume``."""
         assert cdr.answered_at_ms is not None
-        call = cls(cdr, rate=rate, policy=policy, agent_leg=agent_leg, offer=b"")
+        call = cls(cdr, tariff=tariff, policy=policy, agent_leg=agent_leg, offer=b"")
         call.state = CallState.TALKING
         call.answered_at = cdr.answered_at_ms / 1000
         call.granted_seconds = granted_seconds
@@ -140,7 +145,7 @@ class Call:
         assert self.answered_at is not None
         talked_ms = milliseconds(now - self.answered_at)
         seconds = min(max(self.granted_seconds, -(-talked_ms // 1000)), self._policy.duration_seconds_max)
-        return self._rate.charge_micro(seconds * 1000)
+        return self._tariff.charge_micro(seconds * 1000)
 
     def resume(self, held_micro: int) -> list[CallOutput]:
         """Goes on as far as ``held_micro`` reaches; the next slice is asked for in time, or now."""
@@ -161,20 +166,42 @@ class Call:
 
     # Credit -------------------------------------------------------------------------------------------------------
 
-    def _hold_for(self, seconds: int) -> HoldCredit:
-        """Asks for what is missing to talk ``seconds`` in all, or at least one increment more than granted so far."""
+    def _hold_for(self, seconds: int) -> HoldMinutes | HoldCredit:
+        """Asks for what is missing to talk ``seconds`` in all: package minutes first, then money for the rest."""
         self._renewing = True
-        seconds = min(seconds, self._policy.duration_seconds_max)
-        least = self._rate.charge_micro(self.granted_seconds * 1000 + 1) - self.held_micro
-        wanted = self._rate.charge_micro(seconds * 1000) - self.held_micro
+        self._wanted_seconds = min(seconds, self._policy.duration_seconds_max)
+        missing = self._tariff.minutes_wanted(self._wanted_seconds)
+        return HoldMinutes(self._tariff.buckets, missing) if missing else self._hold_money()
+
+    def _hold_money(self) -> HoldCredit:
+        """At least for one increment more than granted so far, unless minutes have brought that already."""
+        least = self._tariff.charge_micro(self.granted_seconds * 1000 + 1) - self.held_micro
+        wanted = self._tariff.charge_micro(self._wanted_seconds * 1000) - self.held_micro
+        if self._tariff.held and self._affordable_seconds() > self.granted_seconds:
+            least = 0
         least = max(least, 0)
         return HoldCredit(wanted_micro=max(wanted, least), least_micro=least)
+
+    def _affordable_seconds(self) -> int:
+        return self._tariff.seconds_for(self.held_micro, self._policy.duration_seconds_max)
+
+    def _minutes_granted_first(self, event: MinutesGranted, now: float) -> list[CallOutput]:
+        self._tariff.hold(event.parts)
+        return [self._hold_money()]
+
+    def _minutes_granted_talking(self, event: MinutesGranted, now: float) -> list[CallOutput]:
+        self._tariff.hold(event.parts)
+        # The next engine could not tell from the CDR which minutes are the call's.
+        return [Milestone(), self._hold_money()]
+
+    def _minutes_granted_late(self, event: MinutesGranted, now: float) -> list[CallOutput]:
+        return [PostMinutes(event.parts, ())]
 
     def _grant(self, event: CreditGranted) -> None:
         self._renewing = False
         self.held_micro += event.amount_micro
         wanted_seconds = self.granted_seconds + self._policy.slice_seconds
-        self.granted_seconds = self._rate.seconds_for(self.held_micro, self._policy.duration_seconds_max)
+        self.granted_seconds = self._affordable_seconds()
         self.final_unit = self.granted_seconds < min(wanted_seconds, self._policy.duration_seconds_max)
 
     def _credit_granted_first(self, event: CreditGranted, now: float) -> list[CallOutput]:
@@ -421,8 +448,7 @@ class Call:
         cdr.cause, cdr.release_side = cause, side
         cdr.q850_cause = CODES[cause].q850_cause if q850_cause is None else q850_cause
         cdr.sip_status = 200 if cdr.answered_at_ms is not None else sip_status or CODES[cause].sip_status
-        cdr.billed_seconds = self._rate.billed_seconds(cdr.talk_ms)
-        cdr.charge_micro = self._rate.price_micro(cdr.billed_seconds)
+        cdr.take_charge(self._tariff.charge(cdr.talk_ms))
         if cdr.answered_at_ms is None:
             cdr.recording_path = None
         outputs.append(ClearTimers())
@@ -431,6 +457,9 @@ class Call:
         if self.held_micro:
             outputs.append(PostCredit(self.held_micro, cdr.charge_micro))
             self.held_micro = 0
+        if self._tariff.held:
+            outputs.append(PostMinutes(tuple(self._tariff.held.items()), cdr.minutes_used))
+            self._tariff.held.clear()
         outputs.append(Milestone())
         return outputs
 
@@ -461,6 +490,7 @@ TRANSITIONS: Mapping[CallState, Mapping[type, Transition]] = {
     CallState.AUTHORISING: {
         **_BEFORE_DIAL,
         CreditGranted: Call._credit_granted_first,
+        MinutesGranted: Call._minutes_granted_first,
         CreditRefused: Call._credit_refused_first,
     },
     CallState.OFFERING: {
@@ -494,10 +524,12 @@ TRANSITIONS: Mapping[CallState, Mapping[type, Transition]] = {
         PlatformHangUp: Call._platform_talking,
         TimerFired: Call._timer_fired_talking,
         CreditGranted: Call._credit_granted_talking,
+        MinutesGranted: Call._minutes_granted_talking,
         CreditRefused: Call._credit_refused_talking,
         CreditChanged: Call._credit_changed,
     },
     CallState.ENDED: {
         CreditGranted: Call._credit_granted_late,
+        MinutesGranted: Call._minutes_granted_late,
     },
 }

@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from engine.domain.cause import Cause, ReleaseSide
+from engine.domain.charging import Charge
 from engine.domain.routing import Direction, Parties
 
 
@@ -46,6 +47,8 @@ class Cdr(msgspec.Struct, kw_only=True, omit_defaults=True):
     sip_status: int | None = None
     q850_cause: int | None = None
     recording_path: str | None = None
+    minutes_used: tuple[tuple[int, int], ...] = ()
+    """(bucket, seconds), which make up ``package_seconds``; no column, but rows of ``minutes_uses``."""
 
     @classmethod
     def started(cls, call_id: str, parties: Parties, started_at_ms: int) -> Cdr:
@@ -64,6 +67,13 @@ class Cdr(msgspec.Struct, kw_only=True, omit_defaults=True):
             rate_id=parties.rate_id,
             rate_version=parties.rate_version,
         )
+
+    def take_charge(self, charge: Charge) -> None:
+        self.billed_seconds = charge.billed_seconds
+        self.package_seconds = charge.package_seconds
+        self.charge_micro = charge.charge_micro
+        self.cost_micro = charge.cost_micro
+        self.minutes_used = charge.by_bucket
 
     @property
     def talk_ms(self) -> int:

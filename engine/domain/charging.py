@@ -118,8 +118,6 @@ class Tariff:
 
     rate: Rate
     buy: Rate | None = None
-    rate_version: int | None = None
-    """The id of the plan's version that the rate is out of."""
     buckets: tuple[int, ...] = ()
     """Ids of the buckets that were in force as the call began, the one that expires first first."""
     held: dict[int, int] = field(default_factory=dict)

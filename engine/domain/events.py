@@ -45,6 +45,12 @@ class CreditRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class MinutesGranted:
+    parts: tuple[tuple[int, int], ...]
+    """(bucket, seconds); less than was wanted where there are no more, and then money is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class CreditChanged:
     """The tenant's account has changed (a top-up, a transfer): worth asking again."""
 
@@ -135,6 +141,7 @@ CallEvent = (
     CreditGranted
     | CreditRefused
     | CreditChanged
+    | MinutesGranted
     | MediaOffered
     | MediaAnswered
     | MediaRefused
@@ -161,6 +168,23 @@ class HoldCredit:
 
     wanted_micro: int
     least_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldMinutes:
+    """Answered by MinutesGranted, at once or later."""
+
+    buckets: tuple[int, ...]
+    """In the order of use."""
+    wanted_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class PostMinutes:
+    """The end of the call's minutes, each (bucket, seconds): what was used is taken, the rest voided."""
+
+    held: tuple[tuple[int, int], ...]
+    used: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +285,8 @@ class Milestone:
 CallOutput = (
     HoldCredit
     | PostCredit
+    | HoldMinutes
+    | PostMinutes
     | OfferMedia
     | AnswerMedia
     | StartRecording

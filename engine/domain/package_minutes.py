@@ -94,6 +94,16 @@ class MinutesBook(Generic[Waiter]):
             return None
         return self._take(buckets, wanted_seconds)
 
+    def hold_again(self, held: Iterable[tuple[int, int]]) -> Parts:
+        """Holds what a call of an earlier engine had held of the leases that outlived it."""
+        parts = []
+        for bucket_id, seconds in held:
+            leased = self._of(bucket_id)
+            seconds = min(seconds, leased.free_seconds)
+            leased.held_seconds += seconds
+            parts.append((bucket_id, seconds))
+        return tuple(parts)
+
     def post(self, held: Iterable[tuple[int, int]], used: Iterable[tuple[int, int]]) -> None:
         """Ends a call's holds: takes out what it used and voids the rest."""
         used_of = dict(used)

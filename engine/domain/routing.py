@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from engine.domain.call_limits import Limit
 from engine.domain.cause import Cause
-from engine.domain.charging import Rate
+from engine.domain.charging import Tariff
 from engine.domain.directory import Directory
 from engine.domain.facts import BindingFacts, TrunkFacts, XNumberFacts
 from engine.domain.number import NumberFormat
@@ -48,15 +48,11 @@ class Route:
     callee_agent_id: int | None
     """Set where the callee is an agent, whose registered softphones are tried before the trunk."""
     trunk: TrunkFacts
-    rate: Rate
-    """What the tenant pays."""
+    tariff: Tariff
+    """The call's own: it will hold the call's package minutes."""
     recording: bool
     limits: tuple[Limit, ...] = ()
     """Under each of which the call takes a place."""
-    buy: Rate | None = None
-    """What the carrier takes, None where that is not known."""
-    buckets: tuple[int, ...] = ()
-    """Of package minutes, in the order of use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +145,7 @@ def _route_over_line(
         callee_number=callee,
         callee_agent_id=callee_agent.id if callee_agent is not None else None,
         trunk=trunk,
-        rate=prices.sell,
+        tariff=Tariff(prices.sell, prices.buy, directory.minutes_for(tenant.id, parties.agent_id, line.id, now_ms)),
         recording=recording and line.recording,
         limits=(
             Limit("trunk", trunk.id, trunk.calls_max, trunk.calls_per_second_max),
@@ -157,8 +153,6 @@ def _route_over_line(
             Limit("tenant", tenant.id, tenant.calls_max, tenant.calls_per_second_max),
             Limit("x_number", x.id, x.calls_max, x.calls_per_second_max),
         ),
-        buy=prices.buy,
-        buckets=directory.minutes_for(tenant.id, parties.agent_id, line.id, now_ms),
     )
 
 

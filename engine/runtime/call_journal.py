@@ -99,6 +99,5 @@ def end_interrupted(call: CallRecord, alive_at_ms: int) -> None:
     cdr.sip_status = 200 if cdr.answered_at_ms is not None else CODES[Cause.ENGINE_RESTART].sip_status
     if cdr.answered_at_ms is None:
         cdr.recording_path = None
-    if call.rate is not None:
-        cdr.billed_seconds = call.rate.billed_seconds(cdr.talk_ms)
-        cdr.charge_micro = call.rate.price_micro(cdr.billed_seconds)
+    if call.tariff is not None:
+        cdr.take_charge(call.tariff.charge(cdr.talk_ms))

@@ -7,7 +7,7 @@ import pytest
 from engine.domain.call import TRANSITIONS, Call, CallPolicy, CallState
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate
+from engine.domain.charging import Rate, Tariff
 from engine.domain.events import (
     Accept,
     AckMissing,
@@ -34,6 +34,7 @@ from engine.domain.events import (
     MediaOffered,
     MediaRefused,
     MediaTimedOut,
+    MinutesGranted,
     OfferMedia,
     PlatformHangUp,
     PlayWarning,
@@ -56,6 +57,7 @@ EVENTS: tuple[CallEvent, ...] = (
     CreditGranted(120_000),
     CreditRefused(),
     CreditChanged(),
+    MinutesGranted(((1, 60),)),
     MediaOffered(b"offer"),
     MediaAnswered(b"answer"),
     MediaRefused(Cause.CAPACITY),
@@ -152,7 +154,7 @@ def new_call(
     parties = Parties(tenant_id=1, a_number="+8613800000001", x_number="+861065500001")
     cdr = Cdr.started("call-1", parties, round(START * 1000))
     cdr.recording_path = "call-1.wav"
-    return Call(cdr, rate=rate, policy=POLICY, agent_leg=agent_leg, offer=offer)
+    return Call(cdr, tariff=Tariff(rate), policy=POLICY, agent_leg=agent_leg, offer=offer)
 
 
 def in_state(state: CallState) -> Call:
@@ -325,7 +327,7 @@ def test_the_longest_duration_is_no_matter_of_credit() -> None:
     policy = CallPolicy(ring_seconds_max=60, duration_seconds_max=60, slice_seconds=60, warning_seconds=10)
     call = Call(
         Cdr.started("call-1", Parties(tenant_id=1), round(START * 1000)),
-        rate=RATE,
+        tariff=Tariff(RATE),
         policy=policy,
         agent_leg=Leg.CALLER,
         offer=b"caller's sdp",

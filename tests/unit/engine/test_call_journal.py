@@ -1,7 +1,7 @@
 from engine.b2bua.running_call import CallRecord
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate
+from engine.domain.charging import Rate, Tariff
 from engine.domain.routing import Parties
 from engine.runtime.call_journal import CallMilestone, CallStored, ProofOfLife, Recovered, encode, recover
 
@@ -17,7 +17,7 @@ def cdr(call_id: str, **fields: object) -> Cdr:
 
 
 def milestone(of: Cdr) -> CallMilestone:
-    return CallMilestone(CallRecord(of, RATE))
+    return CallMilestone(CallRecord(of, Tariff(RATE)))
 
 
 def answered(call_id: str) -> Cdr:

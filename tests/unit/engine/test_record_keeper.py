@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.b2bua.running_call import CallRecord
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate
+from engine.domain.charging import Rate, Tariff
 from engine.domain.routing import Parties
 from engine.runtime import record_keeper
 from engine.runtime.call_journal import recover
@@ -26,7 +26,7 @@ from engine.store.journal import Journal, read_journal, segments
 from engine.store.lease_store import lease
 from media.plane import RecordingFinished
 
-RATE = Rate(60_000)
+TARIFF = Tariff(Rate(60_000))
 BALANCE_MICRO = 1_000_000
 
 
@@ -70,19 +70,19 @@ async def stored(database: AsyncEngine) -> tuple[list[Any], int, int]:
 
 async def test_a_call_is_stored_and_charged_out_of_its_lease(tmp_path: Path, database: AsyncEngine) -> None:
     records = keeper(tmp_path, database)
-    records.take([CallRecord(Cdr.started("1", Parties(tenant_id=1), 1000), RATE), CallRecord(ended("1"), RATE)])
+    records.take([CallRecord(Cdr.started("1", Parties(tenant_id=1), 1000), TARIFF), CallRecord(ended("1"), TARIFF)])
     await records.store_waiting()
     assert await stored(database) == ([("1", "ended")], BALANCE_MICRO - 60_000, 440_000)
 
 
 async def test_a_record_is_in_the_journal_before_take_returns(tmp_path: Path, database: AsyncEngine) -> None:
-    keeper(tmp_path, database).take([CallRecord(ended("1"), RATE)])
+    keeper(tmp_path, database).take([CallRecord(ended("1"), TARIFF)])
     assert [record.cdr.id for record in recover(read_journal(tmp_path / "journal")).ended] == ["1"]
 
 
 async def test_a_journal_read_twice_charges_once(tmp_path: Path, database: AsyncEngine) -> None:
     first = keeper(tmp_path, database)
-    first.take([CallRecord(ended("1"), RATE)])
+    first.take([CallRecord(ended("1"), TARIFF)])
     await first.store_waiting()  # stored, but the engine dies before the journal knows
     second = keeper(tmp_path, database)
     await second.adopt(recover(read_journal(tmp_path / "journal")).ended)
@@ -92,7 +92,7 @@ async def test_a_journal_read_twice_charges_once(tmp_path: Path, database: Async
 
 async def test_what_is_stored_is_struck_out_of_the_journal(tmp_path: Path, database: AsyncEngine) -> None:
     records = keeper(tmp_path, database)
-    records.take([CallRecord(ended("1"), RATE)])
+    records.take([CallRecord(ended("1"), TARIFF)])
     await records.close()
     assert recover(read_journal(tmp_path / "journal")).ended == []
 
@@ -107,7 +107,7 @@ async def test_records_wait_while_the_database_is_away(
 
     with monkeypatch.context() as patch:
         patch.setattr(record_keeper, "write_cdrs", away)
-        records.take([CallRecord(ended("1"), RATE)])
+        records.take([CallRecord(ended("1"), TARIFF)])
         assert not await records.store_waiting()
         assert records.waiting == 1
     assert await records.store_waiting()
@@ -130,7 +130,7 @@ async def test_the_loop_goes_on_after_a_failure(
 
     monkeypatch.setattr(record_keeper, "write_cdrs", unwilling)
     task = asyncio.create_task(records.run())
-    records.take([CallRecord(ended("1"), RATE)])
+    records.take([CallRecord(ended("1"), TARIFF)])
     async with asyncio.timeout(5):
         while records.waiting:
             await asyncio.sleep(0.01)
@@ -155,7 +155,7 @@ async def test_a_full_segment_gives_way_to_one_with_the_open_calls(
     monkeypatch.setattr("engine.store.journal.SEGMENT_OCTETS_MAX", 1)
     records = keeper(tmp_path, database)
     running = Cdr.started("2", Parties(tenant_id=1), 1000)
-    records.take([CallRecord(ended("1"), RATE), CallRecord(running, RATE)])
+    records.take([CallRecord(ended("1"), TARIFF), CallRecord(running, TARIFF)])
     task = asyncio.create_task(records.run())
     async with asyncio.timeout(5):
         while records.waiting:

@@ -35,20 +35,20 @@ def refused(*changes: Facts) -> Cause:
 
 def test_a_plain_rate_is_a_plan_of_one_entry() -> None:
     found = routed()
-    assert (found.rate, found.buy, found.buckets) == (Rate(120_000), None, ())
+    assert (found.tariff.rate, found.tariff.buy, found.tariff.buckets) == (Rate(120_000), None, ())
     assert (found.parties.rate_id, found.parties.rate_version) == (1, 1)
 
 
 def test_a_plans_own_fee_and_rounding_are_forgotten() -> None:
     found = routed(replace(SELL, connect_fee_micro=7, rounding="up", rounded_to_micro=10_000, minimum_seconds=9))
-    assert found.rate == Rate(120_000, 60, 60, 9, 7, Rounding.UP, 10_000)
+    assert found.tariff.rate == Rate(120_000, 60, 60, 9, 7, Rounding.UP, 10_000)
 
 
 def test_the_callees_number_and_the_direction_choose_the_entry() -> None:
     from_customers = RateEntry(Rate(1), "86", direction="b_to_a")
     plan = replace(SELL, entries=(UNICOM, from_customers), version=3)
-    assert routed(plan).rate is UNICOM.rate
-    assert routed(plan, caller=B).rate == Rate(1)
+    assert routed(plan).tariff.rate is UNICOM.rate
+    assert routed(plan, caller=B).tariff.rate == Rate(1)
     assert routed(plan).parties.rate_version == 3
 
 
@@ -64,17 +64,17 @@ def test_a_time_zone_that_nobody_knows_makes_no_call_free() -> None:
 
 
 def test_a_route_that_loses_money_is_refused_unless_the_plan_allows_it() -> None:
-    assert routed(BUY, BOUGHT).buy == Rate(100_000)
+    assert routed(BUY, BOUGHT).tariff.buy == Rate(100_000)
     dear = replace(BUY, per_minute_micro=120_001)
     assert refused(dear, BOUGHT) is Cause.ROUTE_LOSES_MONEY
-    assert routed(dear, BOUGHT, replace(SELL, loss_allowed=True)).buy == Rate(120_001)
+    assert routed(dear, BOUGHT, replace(SELL, loss_allowed=True)).tariff.buy == Rate(120_001)
 
 
 def test_a_call_whose_cost_is_in_no_plan_is_refused_unless_losses_are_allowed() -> None:
     partial = replace(BUY, entries=(RateEntry(Rate(1), "1"),), others_refused=True)
     assert refused(partial, BOUGHT) is Cause.NO_RATE
     assert refused(BOUGHT) is Cause.NO_RATE, "the buy plan itself is gone"
-    assert routed(partial, BOUGHT, replace(SELL, loss_allowed=True)).buy is None
+    assert routed(partial, BOUGHT, replace(SELL, loss_allowed=True)).tariff.buy is None
 
 
 def test_a_change_of_the_plan_leaves_the_rate_of_a_running_call_alone() -> None:
@@ -84,7 +84,7 @@ def test_a_change_of_the_plan_leaves_the_rate_of_a_running_call_alone() -> None:
     after = route_axb(world, caller=A, dialled=X, now_ms=NOW_MS)
     assert isinstance(before, Route)
     assert isinstance(after, Route)
-    assert (before.rate.per_minute_micro, after.rate.per_minute_micro) == (120_000, 1)
+    assert (before.tariff.rate.per_minute_micro, after.tariff.rate.per_minute_micro) == (120_000, 1)
 
 
 def bucket(bucket_id: int, agent_id: int | None, expires_in_ms: int, tenant_id: int = 1) -> MinutesBucket:
@@ -93,7 +93,7 @@ def bucket(bucket_id: int, agent_id: int | None, expires_in_ms: int, tenant_id: 
 
 def test_the_agents_own_minutes_and_the_tenants_are_used_and_nobody_elses() -> None:
     buckets = bucket(1, None, 50), bucket(2, 1, 20), bucket(3, 9, 10), bucket(4, None, 10, tenant_id=2)
-    assert routed(*buckets).buckets == (2, 1)
+    assert routed(*buckets).tariff.buckets == (2, 1)
 
 
 def test_minutes_that_are_gone_are_still_offered() -> None:
