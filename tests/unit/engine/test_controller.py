@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -12,7 +14,7 @@ from engine.domain.events import CallEvent, CallOutput, KeyPressed, Leg
 from media import plane
 from sip.core import events as sip_events
 from sip.core.hop import Hop
-from sip.core.session import Session
+from sip.core.session import Session, SessionState
 from tests.sim import history
 from tests.sim.network import Network, Weather
 from tests.sim.node import Node
@@ -95,7 +97,7 @@ class World:
     def _trunk(_: Random, index: int) -> history.TrunkFacts:
         return history.TrunkFacts(index + 10, "t", history._host(index), 5080, (), "e164", 1000, "active")
 
-    def call(self, body: bytes = SDP, headers: list[tuple[str, str]] | None = None) -> Session:
+    def call(self, body: bytes = SDP, headers: list[tuple[str, str]] | None = None, seconds: float = 2.0) -> Session:
         session = self.a.node.user_agent.invite(
             target=f"sip:+861065600000@{history.ENGINE.host}",
             hop=history.ENGINE,
@@ -106,7 +108,7 @@ class World:
             headers=headers or [],
         )
         self.a.node.flush()
-        self.pass_seconds(2)
+        self.pass_seconds(seconds)
         return session
 
     def ended(self) -> Cdr:
@@ -362,3 +364,27 @@ def test_privacy_is_given_to_all_and_no_header_of_the_callers_goes_across(world:
     assert set(invite.headers.first) <= CARRIES_NO_NUMBER
     assert number.lstrip("+") not in invite.headers.first["from"]
     assert own_host not in invite.headers.first["from"]
+
+
+@pytest.mark.parametrize(("limit", "places"), [({"calls_per_second_max": 2}, 2), ({"calls_max": 3}, 3)])
+def test_calls_beyond_a_trunks_limit_are_told_when_to_come_again_and_end_none_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, limit: dict[str, int], places: int
+) -> None:
+    """Ten calls at one moment: those who have a place keep it, and the others have their answer in that moment."""
+    trunk = World._trunk
+    monkeypatch.setattr(World, "_trunk", staticmethod(lambda random, index: replace(trunk(random, index), **limit)))
+    world = World(monkeypatch)
+    sessions = [world.call(seconds=0) for _ in range(10)]
+    world.pass_seconds(0.1)
+    failures = [event for event in world.a.heard if isinstance(event, sip_events.InviteFailed)]
+    assert [event.status for event in failures] == [503] * (10 - places)
+    assert all(event.response is not None and event.response.headers.get("retry-after") for event in failures)
+    world.pass_seconds(5)
+    answered = [each for each in sessions if each.state is SessionState.CONFIRMED]
+    assert len(answered) == places
+    for session in answered:
+        world.a.node.user_agent.bye(session, world.timeline.now)
+    world.a.node.flush()
+    world.pass_seconds(1)
+    causes = Counter(each.cause for each in world.engine.records if each.state is CdrState.ENDED)
+    assert causes == {Cause.NORMAL: places, Cause.CAPACITY: 10 - places}
