@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from engine.b2bua.running_call import CallRecord
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr, CdrState
 from engine.domain.routing import Direction
@@ -60,7 +61,7 @@ def told() -> Iterator[list[Any]]:
 
 
 def test_a_call_with_media_is_told_once_its_voice_is_known(watch: CallWatch, told: list[Any]) -> None:
-    watch.committed([(ended(), None)], [plane.Delete(7, "call", 13.0)], 13.0)
+    watch.committed([CallRecord(ended())], [plane.Delete(7, "call", 13.0)], 13.0)
     assert not told
     watch.replied(plane.Accepted(6))
     assert not told
@@ -75,14 +76,14 @@ def test_a_call_with_media_is_told_once_its_voice_is_known(watch: CallWatch, tol
 
 
 def test_the_line_holds_no_number(watch: CallWatch, told: list[Any]) -> None:
-    watch.committed([(ended(), None)], [], 13.0)
+    watch.committed([CallRecord(ended())], [], 13.0)
     for number in NUMBERS:
         assert number[3:] not in repr(told)
 
 
 @pytest.mark.parametrize("reply", [plane.Refused(7, plane.Refusal.UNREACHABLE, ""), plane.Accepted(7)])
 def test_a_dead_media_worker_hides_no_call(watch: CallWatch, told: list[Any], reply: plane.Reply) -> None:
-    watch.committed([(ended(), None)], [plane.Delete(7, "call", 13.0)], 13.0)
+    watch.committed([CallRecord(ended())], [plane.Delete(7, "call", 13.0)], 13.0)
     watch.replied(reply)
     assert [line["call_id"] for line in told] == ["call"]
     assert "caller_mos" not in told[0]
@@ -90,12 +91,12 @@ def test_a_dead_media_worker_hides_no_call(watch: CallWatch, told: list[Any], re
 
 def test_a_call_that_began_and_ended_in_one_wake_up_is_told_once(watch: CallWatch, told: list[Any]) -> None:
     cdr = ended(cause=Cause.NO_CREDIT, answered=False)
-    watch.committed([(cdr, None), (cdr, None)], [plane.Delete(7, "another", 13.0)], 13.0)
+    watch.committed([CallRecord(cdr), CallRecord(cdr)], [plane.Delete(7, "another", 13.0)], 13.0)
     assert len(told) == 1
 
 
 def test_a_running_call_is_not_told(watch: CallWatch, told: list[Any], figures: CallFigures) -> None:
-    watch.committed([(Cdr(id="call", started_at_ms=0), None)], [plane.Delete(7, "call", 1.0)], 1.0)
+    watch.committed([CallRecord(Cdr(id="call", started_at_ms=0))], [plane.Delete(7, "call", 1.0)], 1.0)
     assert not told
     assert not figures.ended_calls
 
@@ -122,9 +123,9 @@ def samples(figures: CallFigures) -> dict[tuple[str, frozenset[tuple[str, str]]]
 
 
 def test_metrics_say_what_happened(watch: CallWatch, figures: CallFigures) -> None:
-    watch.committed([(ended(), None)], [plane.Delete(7, "call", 13.0)], 13.0)
+    watch.committed([CallRecord(ended())], [plane.Delete(7, "call", 13.0)], 13.0)
     watch.replied(plane.Accepted(7, caller=GOOD, callee=BAD))
-    watch.committed([(ended("second", cause=Cause.NO_CREDIT, answered=False), None)], [], 13.0)
+    watch.committed([CallRecord(ended("second", cause=Cause.NO_CREDIT, answered=False))], [], 13.0)
     figures.loop_lag_seconds.see(0.003)
     found = samples(figures)
 
@@ -163,6 +164,6 @@ def test_metrics_say_what_happened(watch: CallWatch, figures: CallFigures) -> No
 
 
 def test_no_label_holds_a_number(watch: CallWatch, figures: CallFigures) -> None:
-    watch.committed([(ended(), None)], [], 13.0)
+    watch.committed([CallRecord(ended())], [], 13.0)
     for number in NUMBERS:
         assert not any(number[3:] in repr(name) for name in samples(figures))
