@@ -117,7 +117,13 @@ async def run_engine(settings: Settings) -> None:
         loop=loop,
         ended_at=media_ends_at,
     )
-    lease_desk = LeaseDesk(database, settings.engine_id, switchboard.lease_answered)
+    lease_desk = LeaseDesk(
+        database,
+        settings.engine_id,
+        switchboard.lease_answered,
+        credit=controller.credit,
+        now_ms=lambda: milliseconds(clock.now()),
+    )
     switchboard.connect(plane=plane, lease_desk=lease_desk, flush=endpoint.flush)
     async with reading(database) as connection:
         for tenant_id, amount_micro in (await leases(connection, settings.engine_id)).items():
@@ -225,7 +231,7 @@ async def run_engine(settings: Settings) -> None:
         await plane.close()
         await keeper.close()
         if keeper.waiting == 0:
-            await lease_desk.give_back(controller.credit.free_by_tenant())
+            await lease_desk.close(controller.credit.free_by_tenant())
         await database.dispose()
 
 

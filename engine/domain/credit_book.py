@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from engine.domain.credit import Credit
+from engine.domain.facts import AccountFacts
 
 REFUSED = -1
 """Instead of an amount: there is less than the least that was asked for."""
@@ -23,13 +24,18 @@ class _TenantCredit(Generic[Waiter]):
     asked_micro: int = 0
     """A lease of so much has been asked for and not answered yet."""
     dry: bool = False
-    """The account had nothing more to lease when last asked, and has not changed since."""
+    """The account had nothing for those who waited when last asked, and has not changed since."""
+    scarce: bool = False
+    """Other engines go short: ask for what calls need, and nothing ahead."""
+    owed_micro: int = 0
+    """The account is to give out what engines have leased: what comes free goes back, and nobody holds more."""
 
 
 class CreditBook(Generic[Waiter]):
     """Holds, posts and leases by tenant; nothing here waits or does I/O.
 
     ``lease_micro`` is what is asked of the database at a time; more is asked for when less than half of it is free.
+    Where credit is short, engines ask for what their calls need, and give back what others need.
     As many can wait as there are calls, so the limit on calls bounds the queue too.
     """
 
@@ -38,6 +44,8 @@ class CreditBook(Generic[Waiter]):
         self._tenants: dict[int, _TenantCredit[Waiter]] = {}
         self.lease_requests: list[tuple[int, int]] = []
         """(tenant id, micro-units): to be asked of the database, then answered by ``lease_answered``."""
+        self.lease_returns: list[tuple[int, int]] = []
+        """(tenant id, micro-units): no longer ours, to be given back to the database."""
 
     def hold(self, tenant_id: int, wanted_micro: int, least_micro: int, waiter: Waiter) -> int | None:
         """How much was held; None if the answer will come from ``lease_answered``; else REFUSED."""
@@ -46,7 +54,7 @@ class CreditBook(Generic[Waiter]):
             granted = tenant.credit.hold(wanted_micro, least_micro)
             self._ask_ahead(tenant_id, tenant)
             return granted
-        if tenant.dry and not tenant.asked_micro:
+        if tenant.owed_micro or (tenant.dry and not tenant.asked_micro):
             granted = tenant.credit.hold(wanted_micro, least_micro)
             return REFUSED if granted is None else granted
         tenant.waiting.append((waiter, wanted_micro, least_micro))
@@ -56,6 +64,7 @@ class CreditBook(Generic[Waiter]):
     def post(self, tenant_id: int, held_micro: int, charge_micro: int) -> None:
         tenant = self._of(tenant_id)
         tenant.credit.post(held_micro, charge_micro)
+        self._give_back(tenant_id, tenant, tenant.owed_micro)
         if not tenant.dry:
             self._ask_ahead(tenant_id, tenant)
 
@@ -68,7 +77,9 @@ class CreditBook(Generic[Waiter]):
         tenant = self._of(tenant_id)
         asked_micro, tenant.asked_micro = tenant.asked_micro, 0
         tenant.credit.leased_micro += granted_micro or 0
-        tenant.dry = granted_micro == 0
+        tenant.dry = granted_micro == 0 and bool(tenant.waiting)
+        if granted_micro == 0 and not tenant.waiting:
+            tenant.scarce = True  # nobody had to wait, so the other engines were not asked
         is_short = granted_micro is None or granted_micro < asked_micro
         waiting, tenant.waiting = tenant.waiting, deque()
         while waiting:
@@ -88,6 +99,26 @@ class CreditBook(Generic[Waiter]):
         tenant.dry = False
         self._ask_ahead(tenant_id, tenant)
 
+    def account_told(self, account: AccountFacts) -> None:
+        """Gives back what other engines want of our free credit, or what the account is to give out."""
+        tenant = self._of(account.tenant_id)
+        tenant.owed_micro = max(0, -account.free_micro)
+        if account.wanted_micro or tenant.owed_micro:
+            tenant.scarce = True
+        elif account.free_micro >= self._lease_micro:
+            tenant.scarce = False
+        self._give_back(account.tenant_id, tenant, max(account.wanted_micro, tenant.owed_micro))
+
+    def lease_lost(self, tenant_id: int) -> None:
+        """Somebody has voided our lease: what calls hold they keep, what is free is no longer ours."""
+        credit = self._of(tenant_id).credit
+        credit.reduce_lease(credit.free_micro)
+
+    def needed_micro(self, tenant_id: int) -> int:
+        """What is missing for those who wait."""
+        tenant = self._of(tenant_id)
+        return max(0, sum(wanted for _, wanted, _ in tenant.waiting) - tenant.credit.free_micro)
+
     def credit_of(self, tenant_id: int) -> Credit:
         return self._of(tenant_id).credit
 
@@ -102,11 +133,17 @@ class CreditBook(Generic[Waiter]):
         return tenant
 
     def _ask_ahead(self, tenant_id: int, tenant: _TenantCredit[Waiter]) -> None:
-        if not tenant.dry and tenant.credit.free_micro * 2 < self._lease_micro:
+        is_wanted_elsewhere = tenant.dry or tenant.scarce or tenant.owed_micro
+        if not is_wanted_elsewhere and tenant.credit.free_micro * 2 < self._lease_micro:
             self._ask(tenant_id, tenant)
+
+    def _give_back(self, tenant_id: int, tenant: _TenantCredit[Waiter], wanted_micro: int) -> None:
+        given_micro = tenant.credit.reduce_lease(wanted_micro)
+        if given_micro:
+            tenant.owed_micro = max(0, tenant.owed_micro - given_micro)
+            self.lease_returns.append((tenant_id, given_micro))
 
     def _ask(self, tenant_id: int, tenant: _TenantCredit[Waiter]) -> None:
         if not tenant.asked_micro:
-            wanted_micro = sum(wanted for _, wanted, _ in tenant.waiting)
-            tenant.asked_micro = max(wanted_micro - tenant.credit.free_micro, self._lease_micro)
+            tenant.asked_micro = max(self.needed_micro(tenant_id), 1 if tenant.scarce else self._lease_micro)
             self.lease_requests.append((tenant_id, tenant.asked_micro))

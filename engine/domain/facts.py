@@ -26,12 +26,18 @@ class TenantFacts:
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """Free to be held: balance + overdraft limit − leased."""
-
     tenant_id: int
     balance_micro: int
     overdraft_limit_micro: int
     leased_micro: int
+    claimed_micro: int = 0
+    wanted_micro: int = 0
+    """Some engine is short of so much."""
+
+    @property
+    def free_micro(self) -> int:
+        """What may still be leased; below zero by what engines are to give back."""
+        return self.balance_micro + self.overdraft_limit_micro - self.leased_micro - self.claimed_micro
 
 
 @dataclass(frozen=True, slots=True)

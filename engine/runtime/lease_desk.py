@@ -1,59 +1,157 @@
-"""Asks the database for the leases of credit that the calls want, and brings back the answers."""
+"""The credit book's errands to the database: leases are asked for, given back and renewed."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.domain.credit_book import CreditBook
 from engine.store.database import writing
-from engine.store.lease_store import LeaseUnknown, lease, release
+from engine.store.lease_store import LeaseUnknown, lease, release, renew, want, want_no_more
+
+RENEW_SECONDS = 10.0
+RECALL_SECONDS_MAX = 1.5
+"""How long a call waits for other engines to give back what they can do without: several of their polls."""
+RECALL_POLL_SECONDS = 0.1
 
 log = structlog.get_logger()
 
 
 class LeaseDesk:
-    """One request for a tenant at a time is all that the credit book makes, so the queue is bounded by tenants."""
+    """One request for a tenant at a time is all that the credit book makes, so all here is bounded by tenants."""
 
-    def __init__(self, database: AsyncEngine, engine_id: str, answered: Callable[[int, int | None], None]) -> None:
+    def __init__(
+        self,
+        database: AsyncEngine,
+        engine_id: str,
+        answered: Callable[[int, int | None], None],
+        *,
+        credit: CreditBook[Any],
+        now_ms: Callable[[], int],
+    ) -> None:
         self._database = database
         self._engine_id = engine_id
         self._answered = answered
-        self._requests: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+        self._credit = credit
+        self._now_ms = now_ms
+        self._requests: dict[int, int] = {}
+        self._returns: defaultdict[int, int] = defaultdict(int)
+        """What the database did not take is tried again."""
+        self._errand = asyncio.Event()
+        self._recalls: set[asyncio.Task[None]] = set()
 
     def request(self, requests: list[tuple[int, int]]) -> None:
-        for request in requests:
-            self._requests.put_nowait(request)
+        for tenant_id, wanted_micro in requests:
+            self._requests[tenant_id] = wanted_micro
+        self._errand.set()
+
+    def give_back(self, returns: list[tuple[int, int]]) -> None:
+        for tenant_id, amount_micro in returns:
+            self._returns[tenant_id] += amount_micro
+        self._errand.set()
 
     async def run(self) -> None:
-        while True:
-            batch = [await self._requests.get()]
-            while not self._requests.empty():
-                batch.append(self._requests.get_nowait())
-            for tenant_id, granted_micro in await self._lease(batch):
-                self._answered(tenant_id, granted_micro)
+        renew_due = 0.0
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(max(0.0, renew_due - loop.time())):
+                        await self._errand.wait()
+                except TimeoutError:
+                    renew_due = loop.time() + RENEW_SECONDS
+                    await self._renew()
+                self._errand.clear()
+                await self._release()
+                await self._lease()
+        finally:
+            for task in self._recalls:
+                task.cancel()
 
-    async def give_back(self, free_micro: dict[int, int]) -> None:
+    async def close(self, free_micro: dict[int, int]) -> None:
         """Returns what a stopping engine does not need any more, by tenant; a failure leaves it for its next start."""
-        try:
-            async with writing(self._database) as connection:
-                for tenant_id, amount_micro in free_micro.items():
-                    if amount_micro > 0:
-                        await release(connection, self._engine_id, tenant_id, amount_micro)
-        except (SQLAlchemyError, OSError, LeaseUnknown) as error:
-            log.error("leases not given back", error=type(error).__name__)
+        self.give_back([(tenant_id, amount) for tenant_id, amount in free_micro.items() if amount > 0])
+        await self._release()
 
-    async def _lease(self, batch: list[tuple[int, int]]) -> list[tuple[int, int | None]]:
+    async def _release(self) -> None:
+        # A transaction each: with one that fails the others' credit would stay here.
+        for tenant_id, amount_micro in sorted(self._returns.items()):
+            try:
+                async with writing(self._database) as connection:
+                    await release(connection, self._engine_id, tenant_id, amount_micro, self._now_ms())
+            except LeaseUnknown:
+                log.error("a lease was given back that is not ours", tenant_id=tenant_id, micro=amount_micro)
+            except (SQLAlchemyError, OSError) as error:
+                log.error("lease not given back, will be tried again", error=type(error).__name__)
+                return
+            self._returns[tenant_id] -= amount_micro
+            if not self._returns[tenant_id]:
+                del self._returns[tenant_id]
+
+    async def _lease(self) -> None:
+        requests, self._requests = self._requests, {}
+        if not requests:
+            return
         try:
             async with writing(self._database) as connection:
-                return [
-                    (tenant_id, await lease(connection, self._engine_id, tenant_id, wanted_micro))
-                    for tenant_id, wanted_micro in batch
+                granted = [
+                    (tenant_id, wanted, await self._ask(connection, tenant_id, wanted))
+                    for tenant_id, wanted in sorted(requests.items())  # one order for all, or engines could deadlock
                 ]
         except (SQLAlchemyError, OSError) as error:
             # Without the database nobody can say that there is credit; what is leased already goes on serving.
             log.error("no lease: the database does not answer", error=type(error).__name__)
-            return [(tenant_id, None) for tenant_id, _ in batch]
+            for tenant_id in requests:
+                self._answered(tenant_id, None)
+            return
+        for tenant_id, wanted_micro, granted_micro in granted:
+            if granted_micro == wanted_micro or granted_micro >= self._credit.needed_micro(tenant_id):
+                self._answered(tenant_id, granted_micro)
+            else:
+                self._recalls.add(task := asyncio.create_task(self._recall(tenant_id, granted_micro)))
+                task.add_done_callback(self._recalls.discard)
+
+    async def _ask(self, connection: Any, tenant_id: int, wanted_micro: int) -> int:
+        return await lease(connection, self._engine_id, tenant_id, wanted_micro, self._now_ms())
+
+    async def _recall(self, tenant_id: int, granted_micro: int) -> None:
+        """Calls wait for more than is free: asks the other engines, and answers with all that was got together."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + RECALL_SECONDS_MAX
+        wanted_micro = 0
+        try:
+            while (short_micro := self._credit.needed_micro(tenant_id) - granted_micro) > 0:
+                async with writing(self._database) as connection:
+                    granted_micro += (granted_now := await self._ask(connection, tenant_id, short_micro))
+                if granted_now == short_micro or loop.time() >= deadline:
+                    break
+                async with writing(self._database) as connection:
+                    short_micro -= granted_now
+                    if not await want(connection, self._engine_id, tenant_id, short_micro, self._now_ms()):
+                        break
+                wanted_micro = max(wanted_micro, short_micro)
+                await asyncio.sleep(RECALL_POLL_SECONDS)
+            if wanted_micro:
+                async with writing(self._database) as connection:
+                    await want_no_more(connection, tenant_id, wanted_micro)
+        except (SQLAlchemyError, OSError) as error:
+            log.error("leases not called back", error=type(error).__name__)
+        self._answered(tenant_id, granted_micro)
+
+    async def _renew(self) -> None:
+        try:
+            async with writing(self._database) as connection:
+                ours = await renew(connection, self._engine_id, self._now_ms())
+        except (SQLAlchemyError, OSError) as error:
+            log.error("leases not renewed", error=type(error).__name__)
+            return
+        for tenant_id, free_micro in self._credit.free_by_tenant().items():
+            if free_micro and tenant_id not in ours:
+                log.error("lease lost: somebody has voided it", tenant_id=tenant_id, micro=free_micro)
+                self._credit.lease_lost(tenant_id)

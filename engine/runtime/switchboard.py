@@ -90,6 +90,9 @@ class Switchboard:
         if controller.credit.lease_requests and self._lease_desk is not None:
             requests, controller.credit.lease_requests = controller.credit.lease_requests, []
             self._lease_desk.request(requests)
+        if controller.credit.lease_returns and self._lease_desk is not None:
+            returns, controller.credit.lease_returns = controller.credit.lease_returns, []
+            self._lease_desk.give_back(returns)
 
     # The media plane ----------------------------------------------------------------------------------------------
 
@@ -165,6 +168,7 @@ class Switchboard:
         now = self._clock.now()
         for fact in facts:
             if isinstance(fact, AccountFacts):
+                self.controller.credit.account_told(fact)
                 self.controller.account_changed(fact.tenant_id, now)
         self._flush()
 

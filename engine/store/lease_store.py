@@ -131,22 +131,29 @@ async def release(
 
 
 async def want(connection: AsyncConnection, engine_id: str, tenant_id: int, short_micro: int, now_ms: int) -> bool:
-    """Asks the other engines for what they can do without, by the change feed; False where none has any.
-
-    ``short_micro`` 0 says that nothing is wanted any more.
-    """
-    await lock_feed(connection)
-    others = await connection.scalar(
+    """Asks the other engines for what they can do without, by the change feed; False where none has any lease."""
+    others_micro = await connection.scalar(
         select(func.coalesce(func.sum(CreditLease.amount_micro), 0)).where(
             CreditLease.tenant_id == tenant_id, CreditLease.engine_id != engine_id
         )
     )
-    await connection.execute(
-        update(Account).where(Account.tenant_id == tenant_id).values(wanted_micro=short_micro if others else 0)
-    )
-    if others and short_micro:
+    if not others_micro:
+        return False
+    is_asked = select(Account.tenant_id).where(Account.tenant_id == tenant_id, Account.wanted_micro >= short_micro)
+    if await connection.scalar(is_asked) is None:
+        await lock_feed(connection)
+        await connection.execute(update(Account).where(Account.tenant_id == tenant_id).values(wanted_micro=short_micro))
         await record_change(connection, "accounts", tenant_id, now_ms)
-    return bool(others)
+    return True
+
+
+async def want_no_more(connection: AsyncConnection, tenant_id: int, short_micro: int) -> None:
+    """Takes ``want`` back; who is short of more goes on wanting."""
+    await connection.execute(
+        update(Account)
+        .where(Account.tenant_id == tenant_id, Account.wanted_micro <= short_micro)
+        .values(wanted_micro=0)
+    )
 
 
 async def renew(connection: AsyncConnection, engine_id: str, now_ms: int) -> set[int]:
