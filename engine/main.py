@@ -29,6 +29,7 @@ from engine.runtime.clock import SteadyClock
 from engine.runtime.control.server import ControlServer
 from engine.runtime.lease_desk import LeaseDesk
 from engine.runtime.listeners import open_listeners, user_agent_settings
+from engine.runtime.minutes_desk import MinutesDesk
 from engine.runtime.observation import Observation, metrics_server
 from engine.runtime.operator import Operator
 from engine.runtime.record_keeper import RecordKeeper
@@ -38,6 +39,7 @@ from engine.store.database import open_database, reading
 from engine.store.journal import Journal, read_journal
 from engine.store.lease_store import leases
 from engine.store.migrations import upgrade
+from engine.store.minutes_store import minutes_leases
 from media.embedded.client import EmbeddedPlane
 from sip.core.digest import ALGORITHMS, DigestAuthenticator
 from sip.core.registrar import Registrar, RegistrarSettings
@@ -124,10 +126,13 @@ async def run_engine(settings: Settings) -> None:
         credit=controller.credit,
         now_ms=lambda: milliseconds(clock.now()),
     )
-    switchboard.connect(plane=plane, lease_desk=lease_desk, flush=endpoint.flush)
+    minutes_desk = MinutesDesk(database, settings.engine_id, switchboard.minutes_answered)
+    switchboard.connect(plane=plane, lease_desk=lease_desk, minutes_desk=minutes_desk, flush=endpoint.flush)
     async with reading(database) as connection:
         for tenant_id, amount_micro in (await leases(connection, settings.engine_id)).items():
             controller.credit.credit_of(tenant_id).leased_micro = amount_micro
+        for bucket_id, seconds in (await minutes_leases(connection, settings.engine_id)).items():
+            controller.minutes.minutes_of(bucket_id).leased_seconds = seconds
     follower = ChangeFollower(
         database,
         poll_seconds=settings.store.change_poll_ms / 1000,
@@ -200,6 +205,7 @@ async def run_engine(settings: Settings) -> None:
         for name, job in {
             "records": keeper.run(),
             "leases": lease_desk.run(),
+            "minutes": minutes_desk.run(),
             "changes": follower.run(),
             "registrar": _sweep_registrar(controller, clock),
             "keep-alive": _keep_ways_open(controller.registration, endpoint, clock),
@@ -231,6 +237,7 @@ async def run_engine(settings: Settings) -> None:
         await plane.close()
         await keeper.close()
         if keeper.waiting == 0:
+            await minutes_desk.give_back(controller.minutes.free_by_bucket())
             await lease_desk.close(controller.credit.free_by_tenant())
         await database.dispose()
 

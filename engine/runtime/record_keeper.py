@@ -18,6 +18,7 @@ from engine.store.cdr_store import write_cdrs, write_recordings
 from engine.store.database import writing
 from engine.store.journal import Journal
 from engine.store.ledger_store import CallCharge, settle
+from engine.store.minutes_store import MinutesUsed, settle_minutes
 from media.plane import RecordingFinished
 
 BATCH_ROWS_MAX = 200
@@ -146,11 +147,19 @@ class RecordKeeper:
             for row in rows
             if row["state"] is CdrState.ENDED and row["charge_micro"]
         ]
+        uses = [
+            MinutesUsed(row["id"], bucket_id, seconds, row["ended_at_ms"])
+            for row in rows
+            if row["state"] is CdrState.ENDED
+            for bucket_id, seconds in row["minutes_used"]
+        ]
         async with writing(self._database) as connection:
             if rows:
                 await write_cdrs(connection, rows)
             if recordings:
                 await write_recordings(connection, [_recording_row(recording) for recording in recordings])
+            if uses and (beyond_seconds := await settle_minutes(connection, self._engine_id, uses)):
+                log.error("minutes used beyond the lease", seconds=beyond_seconds)
             if charges:
                 settlement = await settle(connection, self._engine_id, charges)
                 if settlement.beyond_lease_micro:

@@ -12,10 +12,12 @@ from engine.b2bua.controller import Controller
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr
 from engine.domain.facts import AccountFacts, Facts
+from engine.domain.package_minutes import MinutesBucket
 from engine.runtime.call_watch import CallWatch
 from engine.runtime.clock import SteadyClock
 from engine.runtime.control.protocol import HangUp, LiveCall
 from engine.runtime.lease_desk import LeaseDesk
+from engine.runtime.minutes_desk import MinutesDesk
 from engine.runtime.record_keeper import RecordKeeper
 from engine.services.left_recording import measure_left_recording
 from media.embedded.client import EmbeddedPlane
@@ -51,12 +53,16 @@ class Switchboard:
         self._jobs: set[asyncio.Future[None]] = set()
         self._plane: EmbeddedPlane | None = None
         self._lease_desk: LeaseDesk | None = None
+        self._minutes_desk: MinutesDesk | None = None
         self._flush: Callable[[], None] = lambda: None
 
-    def connect(self, *, plane: EmbeddedPlane, lease_desk: LeaseDesk, flush: Callable[[], None]) -> None:
+    def connect(
+        self, *, plane: EmbeddedPlane, lease_desk: LeaseDesk, minutes_desk: MinutesDesk, flush: Callable[[], None]
+    ) -> None:
         """The parts that answer to us, which could not be made before us."""
         self._plane = plane
         self._lease_desk = lease_desk
+        self._minutes_desk = minutes_desk
         self._flush = flush
 
     # The SIP endpoint's transaction user --------------------------------------------------------------------------
@@ -87,6 +93,9 @@ class Switchboard:
             commands, controller.media.commands = controller.media.commands, []
             for command in commands:
                 self._plane.send(command)
+        if controller.minutes.lease_requests and self._minutes_desk is not None:
+            wishes, controller.minutes.lease_requests = controller.minutes.lease_requests, []
+            self._minutes_desk.request(wishes)
         if controller.credit.lease_requests and self._lease_desk is not None:
             requests, controller.credit.lease_requests = controller.credit.lease_requests, []
             self._lease_desk.request(requests)
@@ -170,6 +179,8 @@ class Switchboard:
             if isinstance(fact, AccountFacts):
                 self.controller.credit.account_told(fact)
                 self.controller.account_changed(fact.tenant_id, now)
+            elif isinstance(fact, MinutesBucket):
+                self.controller.minutes.bucket_changed(fact.id)
         self._flush()
 
     def remove(self, entity: str, entity_id: str) -> None:
@@ -177,6 +188,10 @@ class Switchboard:
 
     def lease_answered(self, tenant_id: int, granted_micro: int | None) -> None:
         self.controller.lease_answered(tenant_id, granted_micro, self._clock.now())
+        self._flush()
+
+    def minutes_answered(self, bucket_id: int, granted_seconds: int | None) -> None:
+        self.controller.minutes_answered(bucket_id, granted_seconds, self._clock.now())
         self._flush()
 
     # The operator -------------------------------------------------------------------------------------------------

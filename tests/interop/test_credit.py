@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.store.database import writing_session
 from engine.store.ledger_store import recharge
+from engine.store.minutes_store import buy_minutes
 from media.codec.tone import WARNING_HZ
 from tests.interop.conftest import MakeLane
 from tests.interop.lane import CALLEE_SSRC, CALLER_SSRC, PER_SECOND_MICRO, Lane
@@ -106,3 +107,25 @@ def test_two_calls_share_what_there_is(make_lane: MakeLane) -> None:
     assert sum(row["charge_micro"] for row in rows) == lane.balance_micro
     balance = lane.site.rows("SELECT balance_micro FROM accounts WHERE tenant_id = ?", lane.tenant_id)
     assert balance == [{"balance_micro": 0}]
+
+
+def test_a_call_crosses_from_minutes_to_money(make_lane: MakeLane) -> None:
+    """Two seconds of a package, then ¥0.10 for the third: cut to the millisecond, and each second is paid once."""
+    lane = make_lane(balance="0.10")
+    lane.site.write(lambda database: _buy_minutes(database, lane, 2))
+    time.sleep(1.0)  # the engine polls the change feed
+    callee, caller = lane.callee("callee_answers"), lane.caller("caller_waits")
+    caller.wait()
+    callee.wait()
+    cdr = lane.cdr()
+    assert (cdr["cause"], cdr["ended_at_ms"] - cdr["answered_at_ms"]) == ("credit_exhausted", 3000)
+    assert (cdr["billed_seconds"], cdr["package_seconds"], cdr["charge_micro"]) == (3, 2, PER_SECOND_MICRO)
+    (bucket,) = lane.site.rows("SELECT * FROM minutes_buckets WHERE cause_id = ?", lane.code)
+    (use,) = lane.site.rows("SELECT * FROM minutes_uses WHERE cdr_id = ?", cdr["id"])
+    assert (bucket["seconds_bought"], bucket["seconds_left"], use["seconds"]) == (2, 0, 2)
+    lane.assert_charged(PER_SECOND_MICRO, cdr["id"])
+
+
+async def _buy_minutes(database: AsyncEngine, lane: Lane, seconds: int) -> None:
+    async with writing_session(database, int(time.time() * 1000)) as session:
+        await buy_minutes(session, lane.tenant_id, lane.code, seconds, starts_at_ms=0, expires_at_ms=10**14)

@@ -24,6 +24,7 @@ from engine.store import tables
 from engine.store.database import open_database, reading, writing_session
 from engine.store.journal import Journal, read_journal, segments
 from engine.store.lease_store import lease
+from engine.store.minutes_store import buy_minutes, uneven_buckets
 from media.plane import RecordingFinished
 
 TARIFF = Tariff(Rate(60_000))
@@ -164,3 +165,19 @@ async def test_a_full_segment_gives_way_to_one_with_the_open_calls(
     task.cancel()
     recovered = recover(read_journal(tmp_path / "journal"))
     assert [record.cdr.id for record in recovered.ended] == ["2"]
+
+
+async def test_minutes_of_a_call_are_used_up_with_its_record(tmp_path: Path, database: AsyncEngine) -> None:
+    async with writing_session(database, 1000) as session:
+        await buy_minutes(session, 1, "order", 100, starts_at_ms=0, expires_at_ms=10**13)
+    records = keeper(tmp_path, database)
+    call = ended("1", charge_micro=0)
+    call.package_seconds, call.minutes_used = 13, ((1, 13),)
+    running = Cdr.started("2", Parties(tenant_id=1), 1000)
+    running.minutes_used = ((1, 5),)
+    records.take([CallRecord(call, TARIFF), CallRecord(running, TARIFF)])
+    assert await records.store_waiting()
+    async with reading(database) as connection:
+        uses = (await connection.execute(tables.MinutesUse.__table__.select())).all()
+        assert [(use.cdr_id, use.seconds) for use in uses] == [("1", 13)]
+        assert await uneven_buckets(connection) == []
