@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from engine.b2bua.media_desk import MediaNeeds
     from engine.b2bua.registration import RegisteredContact
     from engine.b2bua.renegotiation import Renegotiation
+    from engine.b2bua.transfer import Transfer
     from sip.core.hop import Hop
     from sip.core.session import Session
     from sip.core.transactions.server_transaction import ServerTransaction
@@ -31,21 +32,25 @@ class ActiveCall:
         "forks",
         "gateway",
         "gateways_left",
+        "joined",
         "keys_pending",
         "max_forwards",
         "media_needs",
         "offer",
         "offers",
+        "referral",
         "renegotiation",
         "route",
+        "softphones",
         "timers",
+        "transfer",
     )
 
-    def __init__(self, call_id: str, call: Call, route: Route, caller: Session, max_forwards: int) -> None:
+    def __init__(self, call_id: str, call: Call, route: Route, caller: Session | None, max_forwards: int) -> None:
         self.call_id = call_id
         self.call = call
         self.route = route
-        self.caller: Session | None = caller
+        self.caller = caller
         self.callee: Session | None = None
         self.forks: list[Session] = []
         """Where several softphones of an agent ring together: all of them, ``callee`` among them."""
@@ -63,9 +68,30 @@ class ActiveCall:
         """INFOs that wait for the other side's answer."""
         self.renegotiation: Renegotiation | None = None
         self.timers: dict[TimerKind, CallTimer] = {}
+        self.softphones: dict[Leg, int] = {}
+        """Legs that are an agent's softphone, and which agent's."""
+        self.transfer: Transfer | None = None
+        """The transfer that makes this call; its caller is then a party of another call, which has the session."""
+        self.referral: ActiveCall | None = None
+        """The call that a transfer out of this one is making."""
+        self.joined: ActiveCall | None = None
+        """The call that has brought the session of one leg here: it goes on, and ends with this one."""
 
     def session(self, leg: Leg) -> Session | None:
         return self.caller if leg is Leg.CALLER else self.callee
+
+    def put(self, leg: Leg, session: Session | None) -> None:
+        if leg is Leg.CALLER:
+            self.caller = session
+        else:
+            self.callee = session
+
+    def media_side(self, leg: Leg) -> tuple[str, Leg]:
+        """The call at the media plane, and the side in it, that carries what ``leg`` says."""
+        if self.transfer is None:
+            return self.call_id, leg
+        own = self.transfer.leg
+        return self.transfer.first.call_id, own if leg is Leg.CALLEE else own.other
 
     def leg_of(self, session: Session) -> Leg:
         return Leg.CALLER if session is self.caller else Leg.CALLEE

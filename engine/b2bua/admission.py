@@ -26,6 +26,8 @@ class Caller:
     """Send to where its requests come from, whatever its Contact says."""
     srtp: str = "off"
     """What its trunk says of SRTP."""
+    agent_id: int | None = None
+    """Whose softphone it is; None for a trunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Admission:
             number=agent.phone,
             dialled=_number(_user(request.uri_text), NumberFormat.E164),
             behind_nat=True,
+            agent_id=agent.id,
         )
 
     def authenticate(self, request: Request, source: Hop, now: float) -> SipAccountFacts | Refusal:

@@ -98,9 +98,20 @@ class CallExecutor:
         if active.call.state is CallState.ENDED and active.caller is None and active.callee is None:
             self._forget(active)
 
+    def _end_with(self, active: ActiveCall, now: float) -> None:
+        """Calls that a transfer has tied to this one end with it."""
+        referral, active.referral = active.referral, None
+        if referral is not None:
+            self.feed(referral, call_events.CallerCancelled(), now)
+        joined, active.joined = active.joined, None
+        if joined is not None and joined.transfer is not None:
+            self.feed(joined, joined.transfer.end_of_first(), now)
+
     def _perform(self, active: ActiveCall, outputs: list[CallOutput], now: float) -> None:
         for output in outputs:
             PERFORMERS[type(output)](self, active, output, now)
+        if active.call.state is CallState.ENDED:
+            self._end_with(active, now)
         if active.call.state is CallState.ENDED and active.caller is None and active.callee is None:
             self._forget(active)
 
@@ -124,6 +135,9 @@ class CallExecutor:
         self.minutes.post(output.held, output.used)
 
     def _offer_media(self, active: ActiveCall, output: call_events.OfferMedia, now: float) -> None:
+        if active.transfer is not None and not active.transfer.may_offer:
+            self.feed(active, call_events.MediaRefused(Cause.UNAVAILABLE), now)
+            return
         if output.leg is Leg.CALLER:
             self._callee_leg.plan(active, now)
         self.media.offer(active, output.leg, output.media)
@@ -139,7 +153,8 @@ class CallExecutor:
         self.media.play_warning(active, output.leg, self._settings.warning_tone_ms)
 
     def _delete_media(self, active: ActiveCall, output: call_events.DeleteMedia, now: float) -> None:
-        self.media.delete(active, self._to_monotonic(output.at))
+        if active.transfer is None:  # otherwise the media are the first call's, which goes on
+            self.media.delete(active, self._to_monotonic(output.at))
 
     def _dial(self, active: ActiveCall, output: call_events.Dial, now: float) -> None:
         if not output.media:
@@ -147,36 +162,47 @@ class CallExecutor:
         try:
             self._callee_leg.dial(active, output.media, now)
         except Unreachable:
-            self.feed(active, call_events.CalleeFailed(Cause.TRUNK_FAILURE), now)
+            cause = Cause.UNAVAILABLE if active.route.softphones_only else Cause.TRUNK_FAILURE
+            self.feed(active, call_events.CalleeFailed(cause), now)
 
     def _cancel_dial(self, active: ActiveCall, output: call_events.CancelDial, now: float) -> None:
         self._callee_leg.cancel(active, now)
 
     def _ring(self, active: ActiveCall, output: call_events.Ring, now: float) -> None:
-        if active.caller is None:
+        if active.transfer is not None:
+            active.transfer.ringing(now)
+        elif active.caller is None:
             return
-        if output.media:
+        elif output.media:
             self._user_agent.progress(active.caller, 183, now, body=output.media)
         else:
             self._user_agent.progress(active.caller, 180, now)
 
     def _accept(self, active: ActiveCall, output: call_events.Accept, now: float) -> None:
-        if active.caller is not None:
+        if active.transfer is not None:
+            active.transfer.offered(output.media, now)
+        elif active.caller is not None:
             self._user_agent.answer(active.caller, now, output.media)
 
     def _confirm(self, active: ActiveCall, output: call_events.Confirm, now: float) -> None:
         if active.callee is not None:
             self._user_agent.acknowledge(active.callee, now, output.media)
+        if active.transfer is not None:
+            active.transfer.join(now)
 
     def _refuse_caller(self, active: ActiveCall, output: call_events.Refuse, now: float) -> None:
-        if active.caller is not None:
+        if active.transfer is not None:
+            active.transfer.failed(output.cause, now)
+        elif active.caller is not None:
             self.reject(active.caller, output.cause, now)
             active.caller.owner = None
             active.caller = None
 
     def _release(self, active: ActiveCall, output: call_events.Release, now: float) -> None:
         session = active.session(output.leg)
-        if session is not None:
+        if active.transfer is not None and session is None:
+            active.transfer.failed(output.cause, now)
+        elif session is not None:
             self._user_agent.bye(session, now, headers=[reason_header(output.cause)])
             if session.state is SessionState.ENDED:
                 # Our answer waited for a PRACK, so that the end was a refusal, and no BYE's answer will come.

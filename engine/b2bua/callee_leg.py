@@ -9,7 +9,7 @@ from engine.b2bua.call_timers import CallTimers
 from engine.b2bua.dialler import Dialler
 from engine.domain.call import CallState
 from engine.domain.cause import Cause
-from engine.domain.events import TimerKind
+from engine.domain.events import Leg, TimerKind
 from engine.domain.gateways import FAILOVER_CAUSES
 from sip.core.session import Session
 from sip.core.transactions.states import State as TransactionState
@@ -63,6 +63,8 @@ class CalleeLeg:
         """The first phone to answer has the call; the others stop ringing."""
         self.heard(active)
         active.callee = session
+        if active.contacts and active.route.callee_agent_id is not None:
+            active.softphones[Leg.CALLEE] = active.route.callee_agent_id
         self._cancel_forks(active, now, but=session)
 
     def failed(self, active: ActiveCall, session: Session, status: int, cause: Cause, now: float) -> bool:

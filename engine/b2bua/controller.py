@@ -17,6 +17,7 @@ from engine.b2bua.controller_settings import ControllerSettings
 from engine.b2bua.dialler import Dialler
 from engine.b2bua.gateway_locator import GatewayLocator
 from engine.b2bua.reception import Reception
+from engine.b2bua.referrals import Referrals
 from engine.b2bua.registration import Registration
 from engine.b2bua.renegotiation import Renegotiator
 from engine.b2bua.resumption import Resumption
@@ -113,6 +114,14 @@ class Controller:
             registration=registration,
             trunk_watch=self.trunk_watch,
             renegotiator=self._renegotiator,
+            referrals=Referrals(
+                user_agent=user_agent,
+                executor=self._executor,
+                directory=directory,
+                reception=reception,
+                policy=settings.policy,
+                new_call_id=new_call_id,
+            ),
             counters=self.counters,
             new_call_id=new_call_id,
             leg_made=lambda call_id, sip_call_id: self.leg_made(call_id, sip_call_id),

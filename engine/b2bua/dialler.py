@@ -63,7 +63,7 @@ class Dialler:
         route = active.route
         agent_id = route.callee_agent_id
         active.contacts = self._registration.contacts_of_agent(agent_id, now) if agent_id is not None else []
-        if active.contacts:
+        if active.contacts or route.softphones_only:
             active.media_needs[Leg.CALLEE] = media_needs(contact.hop.host for contact in active.contacts)
             return
         ordered = in_order(route.trunk, self.health, now, self._random)
@@ -73,7 +73,7 @@ class Dialler:
 
     def dial(self, active: ActiveCall, media: bytes, now: float) -> None:
         """Calls the callee for the first time, as planned. Raises Unreachable."""
-        if not active.contacts:
+        if not active.contacts and not active.route.softphones_only:
             # Kept only where there is a second gateway to say it to.
             active.offer = media if len(active.gateways_left) > 1 else b""
             self._dial_next_gateway(active, media, now)

@@ -47,21 +47,23 @@ class MediaDesk:
         """Puts a side's offer to the plane, which writes it for the other side as that needs it."""
         other = active.media_needs.get(leg.other, NOTHING_KNOWN)
         required = active.media_needs.get(leg, NOTHING_KNOWN).srtp is plane.Srtp.REQUIRED
-        side = plane.Side(leg)
+        call_id, side = active.media_side(leg)
         self._send(
-            plane.Offer(self._next_cookie(), active.call_id, side, sdp, other.families, other.srtp, required), active
+            plane.Offer(self._next_cookie(), call_id, plane.Side(side), sdp, other.families, other.srtp, required),
+            active,
         )
 
     def answer(self, active: ActiveCall, leg: Leg, sdp: bytes) -> None:
-        self._send(plane.Answer(self._next_cookie(), active.call_id, plane.Side(leg), sdp), active)
+        call_id, side = active.media_side(leg)
+        self._send(plane.Answer(self._next_cookie(), call_id, plane.Side(side), sdp), active)
 
     def start_recording(self, active: ActiveCall, path: str, at: float) -> None:
         """``at`` is on CLOCK_MONOTONIC, as is ``delete``'s."""
         self._send(plane.StartRecording(self._next_cookie(), active.call_id, path, at), active)
 
     def play_warning(self, active: ActiveCall, leg: Leg, duration_ms: int) -> None:
-        side = plane.Side(leg)
-        self._send(plane.PlayMedia(self._next_cookie(), active.call_id, side, "warning", duration_ms), active)
+        call_id, side = active.media_side(leg)
+        self._send(plane.PlayMedia(self._next_cookie(), call_id, plane.Side(side), "warning", duration_ms), active)
 
     def delete(self, active: ActiveCall, at: float) -> None:
         self._send(plane.Delete(self._next_cookie(), active.call_id, at), active)

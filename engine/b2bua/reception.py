@@ -31,6 +31,8 @@ class Admitted:
     behind_nat: bool
     srtp: str
     """What the caller's trunk says of SRTP."""
+    agent_id: int | None
+    """Whose softphone calls, if it is one."""
 
 
 class Reception:
@@ -51,10 +53,14 @@ class Reception:
         route = route_axb(self._directory, caller=caller.number, dialled=caller.dialled, now_ms=milliseconds(now))
         if isinstance(route, NoRoute):
             return TurnedAway(route.parties, route.cause)
-        limited_by = "engine" if calls >= self._calls_max else self._limits.begin(route.limits, now)
+        limited_by = self.limited_by(route, calls, now)
         if limited_by is not None:
             return TurnedAway(route.parties, Cause.CAPACITY, limited_by)
-        return Admitted(route, caller.behind_nat, caller.srtp)
+        return Admitted(route, caller.behind_nat, caller.srtp, caller.agent_id)
+
+    def limited_by(self, route: Route, calls: int, now: float) -> str | None:
+        """The limit that keeps a call out; None, and its places are taken, where none does."""
+        return "engine" if calls >= self._calls_max else self._limits.begin(route.limits, now)
 
     def rejoin(self, route: Route) -> None:
         """A call that was let in before this engine began takes its places again, whatever the limits are by now."""

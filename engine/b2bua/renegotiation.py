@@ -69,7 +69,7 @@ class Renegotiator:
     def asked(self, active: ActiveCall | None, event: DialogRequest, now: float) -> None:
         """A re-INVITE or UPDATE has come; ``active`` is None where its call is over."""
         request = event.request
-        if active is None or active.call.state is not CallState.TALKING or active.renegotiation is not None:
+        if active is None or active.call.state is not CallState.TALKING or _is_busy(active):
             self._user_agent.respond(event.transaction, 491, now)
         elif request.body:
             leg = active.leg_of(event.session)
@@ -164,3 +164,11 @@ class Renegotiator:
         session = active.session(renegotiation.leg.other)
         if session is not None and session.client is not None:  # it may have hung up meanwhile
             self._user_agent.acknowledge(session, now, sdp)
+
+
+def _is_busy(active: ActiveCall) -> bool:
+    """Another offer is under way, or a transfer's."""
+    referral = active.referral
+    return active.renegotiation is not None or (
+        referral is not None and referral.call.state in (CallState.CONNECTING, CallState.CONFIRMING)
+    )

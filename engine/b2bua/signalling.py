@@ -15,10 +15,12 @@ from engine.b2bua.info_relay import InfoRelay
 from engine.b2bua.media_desk import media_needs
 from engine.b2bua.outcome import cause_of_failure, q850_cause_of
 from engine.b2bua.reception import Admitted, Reception, TurnedAway
+from engine.b2bua.referrals import Referrals
 from engine.b2bua.registration import Registration
 from engine.b2bua.renegotiation import METHODS as RENEGOTIATION_METHODS
 from engine.b2bua.renegotiation import Renegotiator
 from engine.b2bua.running_call import CallRecord
+from engine.b2bua.transfer import Transfer
 from engine.b2bua.trunk_watch import TrunkWatch
 from engine.domain import events as call_events
 from engine.domain.call import Call, CallState, milliseconds
@@ -30,7 +32,7 @@ from sip.core import events as sip_events
 from sip.core.session import Session
 from sip.core.user_agent import UserAgent
 
-ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, INFO"
+ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, INFO, REFER"
 
 
 class Signalling:
@@ -47,6 +49,7 @@ class Signalling:
         registration: Registration,
         trunk_watch: TrunkWatch,
         renegotiator: Renegotiator,
+        referrals: Referrals,
         counters: Counter[str],
         new_call_id: Callable[[float], str],
         leg_made: Callable[[str, str], None],
@@ -59,6 +62,7 @@ class Signalling:
         self._registration = registration
         self._trunk_watch = trunk_watch
         self._renegotiator = renegotiator
+        self._referrals = referrals
         self._info_relay = InfoRelay(user_agent)
         self._counters = counters
         self._new_call_id = new_call_id
@@ -97,6 +101,8 @@ class Signalling:
         call = Call(cdr, tariff=route.tariff, policy=self._policy, agent_leg=agent_leg, offer=event.request.body)
         active = ActiveCall(call_id, call, route, event.session, event.request.max_forwards - 1)
         active.media_needs[Leg.CALLER] = media_needs([event.session.source.host], admitted.srtp)
+        if admitted.agent_id is not None:
+            active.softphones[Leg.CALLER] = admitted.agent_id
         event.session.owner = active
         self._leg_made(call_id, event.session.call_id)
         self._executor.begin(active, now)
@@ -186,7 +192,10 @@ class Signalling:
         if not isinstance(active, ActiveCall):
             return
         leg, q850_cause = active.leg_of(event.session), q850_cause_of(event.request)
-        if leg is Leg.CALLER and active.call.state not in (CallState.TALKING, CallState.ENDED):
+        transfer = active.referral.transfer if active.referral is not None else None
+        if transfer is not None and leg is transfer.leg:
+            transfer.transferor_left()
+        elif leg is Leg.CALLER and active.call.state not in (CallState.TALKING, CallState.ENDED):
             self._executor.feed(
                 active, call_events.CallerCancelled(q850_cause), now
             )  # BYE in an early dialog (RFC 3261 §15)
@@ -205,16 +214,23 @@ class Signalling:
             self._renegotiator.asked(active, event, now)
         elif method == "INFO":
             self._info_relay.asked(active, event, now)
+        elif method == "REFER":
+            self._referrals.asked(active, event, now)
         else:
             self._user_agent.respond(event.transaction, 405, now, headers=[("Allow", ALLOWED)])
 
     def _dialog_response(self, event: sip_events.DialogResponse, now: float) -> None:
         active = event.session.owner
+        if isinstance(active, Transfer) and event.method == "NOTIFY":
+            active.notified(event.session, now)
         if not isinstance(active, ActiveCall):
             return
+        transfer = active.referral.transfer if active.referral is not None else None
         if event.method == "BYE":
             # Answered or timed out: the session is over either way (RFC 3261 §15.1.1).
             self._executor.session_over(active, event.session)
+        elif transfer is not None and event.method == "INVITE" and transfer.answered(event, now):
+            pass
         elif event.method in RENEGOTIATION_METHODS:
             self._renegotiator.answered(active, event, now)
         elif event.method == "INFO":

@@ -47,6 +47,8 @@ class Cdr(msgspec.Struct, kw_only=True, omit_defaults=True):
     sip_status: int | None = None
     q850_cause: int | None = None
     recording_path: str | None = None
+    transferred_from: str | None = None
+    """The call whose other party was joined to this one's callee; its recording holds what both say."""
     minutes_used: tuple[tuple[int, int], ...] = ()
     """(bucket, seconds), which make up ``package_seconds``; no column, but rows of ``minutes_uses``."""
 

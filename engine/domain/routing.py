@@ -51,6 +51,8 @@ class Route:
     tariff: Tariff
     """The call's own: it will hold the call's package minutes."""
     recording: bool
+    softphones_only: bool = False
+    """Never over the trunk, where the agent has no softphone registered."""
     limits: tuple[Limit, ...] = ()
     """Under each of which the call takes a place."""
 

@@ -377,6 +377,7 @@ class Cdr(Table):
     sip_status: Mapped[int | None]
     q850_cause: Mapped[int | None]
     recording_path: Mapped[str | None] = mapped_column(String(255))  # below the recordings folder
+    transferred_from: Mapped[str | None] = mapped_column(String(32))  # the CDR of the call that a transfer came out of
     __table_args__ = (
         Index("cdrs_by_tenant_and_time", "tenant_id", "started_at_ms", "id"),
         Index("cdrs_by_time", "started_at_ms", "id"),

@@ -126,7 +126,7 @@ class UserAgentSender(UserAgentBase):
         branch = MAGIC_COOKIE + self._new_token()
         uri_text, routes = dialog.request_line_and_routes()
         contact = ""
-        if method == "UPDATE":  # a target refresh request carries a Contact (RFC 3311 §5.1)
+        if method in ("UPDATE", "NOTIFY"):  # target refresh requests carry a Contact (RFC 3311 §5.1, RFC 6665 §4.2.2)
             contact = self._contact_line(hop, session.contact_user, is_secure=session.is_secure)
         retry = None
         credentials = ""

@@ -30,6 +30,8 @@ class Phone:
         self.heard: list[sip_events.Event] = []
         self.session: Session | None = None
         self.answers = True
+        self.refuses = 0
+        self.reinvite_status = 200
         self.answer_in_ack = SDP
         self.node.put_above(self)
 
@@ -39,14 +41,19 @@ class Phone:
         match event:
             case sip_events.IncomingInvite(session=session):
                 self.session = session
-                if self.answers:
+                if self.refuses:
+                    agent.reject(session, self.refuses, now)
+                elif self.answers:
                     agent.answer(session, now, SDP)
             case sip_events.InviteAnswered(session=session):
                 agent.acknowledge(session, now, b"" if session.local_sdp else self.answer_in_ack)
             case sip_events.DialogResponse(session=session, method="INVITE", status=200) if session.client is not None:
                 agent.acknowledge(session, now, self.answer_in_ack)
             case sip_events.DialogRequest(transaction=transaction, request=request):
-                agent.respond(transaction, 200, now, body=SDP if request.method == "INVITE" else b"")
+                if request.method == "INVITE" and self.reinvite_status != 200:
+                    agent.respond(transaction, self.reinvite_status, now)
+                else:
+                    agent.respond(transaction, 200, now, body=SDP if request.method == "INVITE" else b"")
             case _:
                 pass
 

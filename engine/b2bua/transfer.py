@@ -1,0 +1,170 @@
+"""One transfer: a call that is made for a party of another one, and then takes its agent's place there.
+
+The new callee is called without an offer. What it offers is put to the party that stays, in a re-INVITE, and what that
+answers goes back to the new callee (RFC 3725 §4.1, flow I). From then on the first call holds the sessions of both; the
+call that the transfer has made goes on beside it, for its record and its charge, and the two end together.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from engine.b2bua.active_call import ActiveCall
+from engine.b2bua.call_executor import CallExecutor
+from engine.b2bua.media_desk import NOTHING_KNOWN
+from engine.domain.call import CallState
+from engine.domain.cause import CODES, Cause, ReleaseSide
+from engine.domain.events import CallerAnswered, CallEvent, HungUp, Leg, PlatformHangUp
+from sip.core.events import DialogResponse
+from sip.core.refer import SIPFRAG, outcome_body, subscription_state
+from sip.core.session import Session, SessionState
+from sip.core.user_agent import UserAgent
+from sip.errors import LocalFault
+
+
+class Progress(Enum):
+    CALLING = "calling"
+    ASKING = "asking"  # the party that stays has the new callee's offer
+    JOINED = "joined"
+    OVER = "over"
+
+
+class Transfer:
+    """``leg`` is the transferor's in ``first``, ``call`` the one to the new callee.
+
+    ``event`` is the Event of the REFER's subscription, "" for none.
+    """
+
+    def __init__(
+        self,
+        user_agent: UserAgent,
+        executor: CallExecutor,
+        *,
+        first: ActiveCall,
+        leg: Leg,
+        event: str,
+        call: ActiveCall,
+    ) -> None:
+        self.first = first
+        self.leg = leg
+        self._user_agent = user_agent
+        self._executor = executor
+        self._event = event
+        self._call = call
+        self._transferor: Session | None = first.session(leg)
+        self._progress = Progress.CALLING
+
+    def begin(self, now: float) -> None:
+        active = self._call
+        active.transfer = self
+        active.media_needs[Leg.CALLER] = self.first.media_needs.get(self.leg.other, NOTHING_KNOWN)
+        self.first.referral = active
+        self._notify(100, now)
+        self._executor.begin(active, now)
+
+    # What the new call's machine asks for -----------------------------------------------------------------------------
+
+    @property
+    def may_offer(self) -> bool:
+        """False where the first call is about to change by itself."""
+        return self.first.renegotiation is None and self.first.call.state is CallState.TALKING
+
+    def ringing(self, now: float) -> None:
+        self._notify(180, now)
+
+    def offered(self, sdp: bytes, now: float) -> None:
+        """The new callee's offer goes to the party that stays."""
+        self._progress = Progress.ASKING
+        staying = self.first.session(self.leg.other)
+        try:
+            if staying is None:
+                raise LocalFault("the party that stays is gone")
+            self._user_agent.request(staying, "INVITE", now, body=sdp)
+        except LocalFault:
+            self._executor.feed(self._call, PlatformHangUp(Cause.UNAVAILABLE), now)
+
+    def answered(self, event: DialogResponse, now: float) -> bool:
+        """The response of the party that stays; False if none was waited for."""
+        if self._progress is not Progress.ASKING or event.session is not self.first.session(self.leg.other):
+            return False
+        self._progress = Progress.CALLING
+        response = event.response
+        if event.status < 300 and response is not None and response.body:
+            self._executor.feed(self._call, CallerAnswered(response.body), now)
+        else:
+            self._executor.feed(self._call, PlatformHangUp(Cause.INCOMPATIBLE_MEDIA), now)
+        return True
+
+    def join(self, now: float) -> None:
+        """Both have what the other says: the new callee takes the transferor's place."""
+        self._progress = Progress.JOINED
+        first, call, session = self.first, self._call, self._call.callee
+        call.callee = None
+        if session is not None:
+            session.owner = first
+        first.put(self.leg, session)
+        first.media_needs[self.leg] = call.media_needs.get(Leg.CALLEE, NOTHING_KNOWN)
+        first.softphones.pop(self.leg, None)
+        if Leg.CALLEE in call.softphones:
+            first.softphones[self.leg] = call.softphones[Leg.CALLEE]
+        first.referral = None
+        earlier, first.joined = first.joined, call
+        if earlier is not None and earlier.transfer is not None:
+            earlier.transfer.replaced(now)
+        self._executor.note(first)
+        transferor = self._transferor
+        if transferor is not None:
+            transferor.owner = self
+            self._notify(200, now)
+            if not self._event:
+                self._user_agent.bye(transferor, now)
+
+    def failed(self, cause: Cause, now: float) -> None:
+        """The new call has ended by itself. Not yet joined, that is the transfer's failure and no more."""
+        if self._progress is Progress.JOINED:
+            self._progress = Progress.OVER
+            self.first.joined = None
+            self._executor.feed(self.first, PlatformHangUp(cause), now)
+        elif self._progress is not Progress.OVER:
+            self._progress = Progress.OVER
+            self.first.referral = None
+            self._notify(CODES[cause].sip_status, now)
+            if self._transferor is None:
+                self._executor.feed(self.first, HungUp(self.leg), now)
+
+    # What becomes of the first call -----------------------------------------------------------------------------------
+
+    def transferor_left(self) -> None:
+        """It hung up without waiting for the outcome (RFC 5589 §6.1): the other party stays for the new callee."""
+        self._transferor = None
+
+    def replaced(self, now: float) -> None:
+        """The callee of this transfer was itself put out of the call, by another one."""
+        self._progress = Progress.OVER
+        self._executor.feed(self._call, HungUp(Leg.CALLEE), now)
+
+    def end_of_first(self) -> CallEvent:
+        """How the end of the first call, with which the joined one ends, looks from there."""
+        self._progress = Progress.OVER
+        cdr = self.first.call.cdr
+        if cdr.release_side is ReleaseSide.PLATFORM:
+            return PlatformHangUp(cdr.cause or Cause.UNKNOWN)
+        return HungUp(Leg.CALLEE if cdr.release_side is ReleaseSide(self.leg) else Leg.CALLER)
+
+    # The transferor ---------------------------------------------------------------------------------------------------
+
+    def notified(self, session: Session, now: float) -> None:
+        """It has heard of the outcome, or will not: if it does not hang up by itself, we do."""
+        if self._progress is Progress.CALLING or self._progress is Progress.ASKING:
+            return
+        if session.owner is self and session.state < SessionState.ENDING:
+            self._user_agent.bye(session, now)
+
+    def _notify(self, status: int, now: float) -> None:
+        session = self._transferor
+        if session is None or not self._event or session.state >= SessionState.ENDING:
+            return
+        headers = [("Event", self._event), ("Subscription-State", subscription_state(status))]
+        self._user_agent.request(
+            session, "NOTIFY", now, body=outcome_body(status), content_type=SIPFRAG, headers=headers
+        )

@@ -1,0 +1,279 @@
+"""Transfers by an agent's softphone: who comes together, who is told what, and what is on the records."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.domain.cause import Cause, ReleaseSide
+from engine.domain.cdr import Cdr, CdrState
+from engine.domain.facts import AgentFacts, BindingFacts, LineFacts, SipAccountFacts, TrunkFacts, XNumberFacts
+from sip.core import events as sip_events
+from sip.core.hop import Hop
+from tests.sim import history
+from tests.sim.phones import SDP
+from tests.unit.engine.test_controller import Phone, World
+
+SECOND_X = "+861065600777"
+SECOND_B = "+8613900007777"
+
+
+class Office(World):
+    """Customer B rings agent 1's softphone over X and is put through; agent 2 sits beside, expert C at a trunk."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(history.SimulatedPlane, "_die", lambda _: None)
+        super().__init__(monkeypatch)
+        host = history._host(0)
+        self.first, self.second, self.expert = (
+            Phone(name, Hop("udp", host, port), self.timeline, self.network)
+            for name, port in (("s1", 5090), ("s2", 5091), ("c", 5092))
+        )
+        registration = self.engine.controller.registration
+        assert isinstance(registration, history.Softphones)
+        registration.hops = {1: [self.first.node.hop], 2: [self.second.node.hop]}
+        accounts = [SipAccountFacts(each, each, f"agent{each}", "sim", "", "", "active") for each in (1, 2, 3)]
+        self.engine.controller.directory.apply(
+            [
+                *accounts,
+                AgentFacts(2, history.TENANT, "+8613800000002", "active"),
+                AgentFacts(3, history.TENANT + 1, "+8613800000003", "active"),
+                TrunkFacts(20, "t", host, 5092, (), "e164", 1000, "active"),
+                LineFacts(20, 20, 1, True, "active"),
+                XNumberFacts(20, SECOND_X, 20, history.TENANT, None, "refuse", "active"),
+                BindingFacts("b20", history.TENANT, 1, 20, history.a_number(0), SECOND_B, "both", True, None, None),
+            ]
+        )
+        self.customer = self.b
+        self.customers_session = self.b.node.user_agent.invite(
+            target=f"sip:+861065600000@{history.ENGINE.host}",
+            hop=history.ENGINE,
+            from_=f"<sip:{history.b_number(0)}@{host}>",
+            to=f"<sip:x@{history.ENGINE.host}>",
+            now=self.timeline.now,
+            body=SDP,
+        )
+        self.b.node.flush()
+        self.pass_seconds(2)
+
+    def refer(self, target: str, *headers: tuple[str, str]) -> int:
+        """Agent 1 transfers; returns what the REFER was answered."""
+        session = self.first.session
+        assert session is not None
+        pairs = [("Refer-To", f"<sip:{target}@{history.ENGINE.host}>"), *headers]
+        self.first.node.user_agent.request(session, "REFER", self.timeline.now, headers=pairs)
+        self.first.node.flush()
+        self.pass_seconds(2)
+        return self.first.responses("REFER")[-1]
+
+    def hang_up(self, phone: Phone, then_seconds: float = 70) -> None:
+        session = self.customers_session if phone is self.customer else phone.session
+        assert session is not None
+        phone.node.user_agent.bye(session, self.timeline.now)
+        phone.node.flush()
+        self.pass_seconds(then_seconds)
+
+    def records(self) -> tuple[Cdr, Cdr]:
+        """The first call's and the transfer's, both ended once."""
+        ended = [each for each in self.engine.records if each.state is CdrState.ENDED]
+        assert len(ended) == 2
+        first, second = sorted(ended, key=lambda cdr: cdr.id)
+        assert (first.transferred_from, second.transferred_from) == (None, first.id)
+        return first, second
+
+    def assert_nothing_left(self) -> None:
+        controller = self.engine.controller
+        assert not controller.calls
+        assert not self.engine.media.calls
+        assert not self.engine.node.user_agent.sessions
+        assert controller.next_deadline() is None
+        assert controller.credit.credit_of(history.TENANT).held_micro == 0
+
+
+@pytest.fixture
+def office(monkeypatch: pytest.MonkeyPatch) -> Office:
+    return Office(monkeypatch)
+
+
+def outcomes(phone: Phone) -> list[str]:
+    return [event.request.body.decode().split(" ")[1] for event in phone.requests("NOTIFY")]
+
+
+def has_ended(phone: Phone) -> bool:
+    return any(isinstance(event, sip_events.SessionEnded) for event in phone.heard)
+
+
+def test_blind_transfer_joins_the_customer_to_the_colleague(office: Office) -> None:
+    assert office.refer("agent2") == 202
+    assert outcomes(office.first) == ["100", "200"]
+    assert has_ended(office.first)
+    assert not has_ended(office.customer)
+    (offered,) = office.customer.requests("INVITE")
+    assert b"rewritten" in offered.request.body
+    (acknowledged,) = [event for event in office.second.heard if isinstance(event, sip_events.InviteAcknowledged)]
+    assert b"rewritten" in acknowledged.request.body
+    office.pass_seconds(100)
+    office.hang_up(office.customer)
+    assert has_ended(office.second)
+    first, second = office.records()
+    assert (first.agent_id, second.agent_id, second.charge_micro) == (1, 2, 0)
+    assert (first.release_side, second.release_side) == (ReleaseSide.CALLER, ReleaseSide.CALLER)
+    assert first.talk_ms > second.talk_ms > 100_000
+    assert first.charge_micro == 2 * 60_000, "the customer's line is charged through the transfer, and once"
+    office.assert_nothing_left()
+
+
+def test_the_colleagues_hang_up_ends_the_customers_call(office: Office) -> None:
+    office.refer("agent2")
+    office.hang_up(office.second)
+    assert has_ended(office.customer)
+    first, second = office.records()
+    assert (first.release_side, second.release_side) == (ReleaseSide.CALLEE, ReleaseSide.CALLEE)
+    office.assert_nothing_left()
+
+
+def test_transfer_to_a_number_shows_its_own_x_and_charges_its_own_line(office: Office) -> None:
+    assert office.refer(SECOND_X) == 202
+    (invite,) = [event for event in office.expert.heard if isinstance(event, sip_events.IncomingInvite)]
+    assert SECOND_X in invite.request.headers.get("from")
+    office.hang_up(office.customer)
+    _, second = office.records()
+    assert (second.x_number, second.b_number, second.agent_id) == (SECOND_X, SECOND_B, 1)
+    assert second.charge_micro == second.billed_seconds // 60 * 60_000 > 0
+    seen_by_expert = b"".join(data for _, to, data in office.network.arrived if to == office.expert.node.hop)
+    assert history.b_number(0).removeprefix("+86").encode() not in seen_by_expert
+    seen_by_customer = b"".join(data for _, to, data in office.network.arrived if to == office.customer.node.hop)
+    assert SECOND_B.removeprefix("+86").encode() not in seen_by_customer
+    office.assert_nothing_left()
+
+
+def test_a_colleague_who_is_busy_leaves_the_call_with_the_agent(office: Office) -> None:
+    office.second.refuses = 486
+    assert office.refer("agent2") == 202
+    assert outcomes(office.first) == ["100", "486"]
+    assert not has_ended(office.first)
+    assert office.customer.requests("INVITE") == []
+    office.second.refuses = 0
+    assert office.refer("agent2") == 202, "and may be tried again"
+    assert outcomes(office.first)[-1] == "200"
+    office.hang_up(office.customer)
+    office.assert_nothing_left()
+
+
+def test_a_customer_who_refuses_the_new_offer_stays_with_the_agent(office: Office) -> None:
+    office.customer.reinvite_status = 488
+    office.refer("agent2")
+    assert outcomes(office.first) == ["100", "488"]
+    assert has_ended(office.second)
+    assert not has_ended(office.first)
+    assert not has_ended(office.customer)
+    office.hang_up(office.customer)
+    first, second = office.records()
+    assert (first.cause, second.cause, second.answered_at_ms) == (Cause.NORMAL, Cause.INCOMPATIBLE_MEDIA, None)
+    office.assert_nothing_left()
+
+
+def test_an_agent_who_hangs_up_before_the_outcome_leaves_the_customer_to_it(office: Office) -> None:
+    office.second.answers = False
+    office.refer("agent2")
+    office.hang_up(office.first, 5)
+    assert not has_ended(office.customer)
+    session = office.second.session
+    assert session is not None
+    office.second.node.user_agent.answer(session, office.timeline.now, SDP)
+    office.second.node.flush()
+    office.pass_seconds(2)
+    assert len(office.customer.requests("INVITE")) == 1
+    office.hang_up(office.second)
+    office.records()
+    office.assert_nothing_left()
+
+
+def test_a_transfer_that_fails_after_the_agent_left_lets_the_customer_go(office: Office) -> None:
+    office.second.answers = False
+    office.refer("agent2")
+    office.hang_up(office.first, 5)
+    session = office.second.session
+    assert session is not None
+    office.second.node.user_agent.reject(session, 486, office.timeline.now)
+    office.second.node.flush()
+    office.pass_seconds(70)
+    assert has_ended(office.customer)
+    first, second = office.records()
+    assert (first.cause, second.cause) == (Cause.NORMAL, Cause.BUSY)
+    office.assert_nothing_left()
+
+
+def test_a_customer_who_hangs_up_while_the_colleague_rings_ends_it_all(office: Office) -> None:
+    office.second.answers = False
+    office.refer("agent2")
+    office.hang_up(office.customer)
+    assert any(isinstance(event, sip_events.InviteCancelled) for event in office.second.heard)
+    assert has_ended(office.first)
+    first, second = office.records()
+    assert (first.cause, second.cause) == (Cause.NORMAL, Cause.CANCELLED)
+    office.assert_nothing_left()
+
+
+def test_without_a_subscription_nothing_is_told_and_the_agent_is_released(office: Office) -> None:
+    assert office.refer("agent2", ("Refer-Sub", "false")) == 202
+    assert outcomes(office.first) == []
+    assert has_ended(office.first)
+    office.hang_up(office.customer)
+    office.assert_nothing_left()
+
+
+def test_the_colleague_may_transfer_on_and_his_record_ends_with_it(office: Office) -> None:
+    office.refer("agent2")
+    session = office.second.session
+    assert session is not None
+    target = [("Refer-To", f"<sip:{history.ENGINE.host}>"), ("Refer-To", "<sip:agent1@x>")]
+    office.second.node.user_agent.request(session, "REFER", office.timeline.now, headers=target)
+    office.second.node.user_agent.request(session, "REFER", office.timeline.now, headers=target[1:])
+    office.second.node.flush()
+    office.pass_seconds(2)
+    assert sorted(office.second.responses("REFER")) == [202, 400]
+    assert has_ended(office.second)
+    assert [cdr.agent_id for cdr in office.engine.records if cdr.state is CdrState.ENDED] == [2]
+    office.hang_up(office.customer)
+    ended = [each for each in office.engine.records if each.state is CdrState.ENDED]
+    assert len(ended) == 3
+    office.assert_nothing_left()
+
+
+def test_the_platforms_hang_up_on_the_transfers_call_ends_both(office: Office) -> None:
+    office.refer("agent2")
+    calls = list(office.engine.controller.calls)
+    assert len(calls) == 2
+    office.engine.controller.hang_up(calls[1], Cause.HUNG_UP_BY_PLATFORM, office.timeline.now)
+    office.engine.node.flush()
+    office.pass_seconds(70)
+    assert has_ended(office.customer)
+    assert has_ended(office.second)
+    assert {cdr.cause for cdr in office.records()} == {Cause.HUNG_UP_BY_PLATFORM}
+    office.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("agent1", 404),  # himself
+        ("agent3", 404),  # of another tenant
+        ("+861065600000", 403),  # leads back to the customer
+        ("+8613912345678", 404),  # a number, but no X
+        ("nobody", 404),
+    ],
+)
+def test_whom_the_agent_may_not_call_it_may_not_transfer_to(office: Office, target: str, status: int) -> None:
+    assert office.refer(target) == status
+    assert outcomes(office.first) == []
+    office.hang_up(office.customer)
+    office.assert_nothing_left()
+
+
+def test_a_trunk_may_not_transfer(office: Office) -> None:
+    agent = office.customer.node.user_agent
+    target = [("Refer-To", "<sip:agent2@x>")]
+    agent.request(office.customers_session, "REFER", office.timeline.now, headers=target)
+    office.customer.node.flush()
+    office.pass_seconds(2)
+    assert office.customer.responses("REFER") == [403]
