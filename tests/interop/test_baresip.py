@@ -1,4 +1,4 @@
-"""baresip registers, calls, is called, holds, sends digits: a softphone that people use, with all its habits."""
+"""baresip registers, calls, is called, holds, transfers, sends digits: a softphone with all its habits."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from tests.interop.site import Site, wait_for
 from tests.interop.wire import Message
 
 pytestmark = pytest.mark.peer
+
+COLLEAGUE_HZ = 700.0
 
 MakeBaresip = Callable[..., Baresip]
 
@@ -51,9 +53,9 @@ def phones(lane: Lane, tmp_path: Path, request: pytest.FixtureRequest) -> Iterat
             arguments |= {"host": lane.callee_host, "port": lane.callee_port, "username": lane.b}
             phone = Baresip(folder, frequency_hz=CALLEE_HZ, **arguments)
         else:
-            arguments |= {"host": lane.caller_host, "username": lane.code, "password": lane.password}
+            own = {"username": lane.code, "password": lane.password, "frequency_hz": CALLER_HZ}
             registrar = f"{lane.engine_host}:{lane.site.sip_port}"
-            phone = Baresip(folder, frequency_hz=CALLER_HZ, registrar=registrar, **arguments)
+            phone = Baresip(folder, host=lane.caller_host, registrar=registrar, **(own | arguments))
         made.append((phone, lane.a if is_customer else lane.b))
         return phone
 
@@ -205,16 +207,60 @@ def test_softphone_that_wants_srtp_is_heard(
     assert "a=crypto:" not in customer.received("INVITE")[0].body
 
 
-@pytest.mark.xfail(reason="REFER is not built yet (RFC 3515): 405, and baresip hangs up by itself")
-def test_softphone_transfers_the_customer(lane: Lane, phones: MakeBaresip) -> None:
-    phones(is_customer=True, answers=True)
-    agent = phones()
+def add_colleague(lane: Lane) -> str:
+    """Another agent of the tenant's, who has a softphone and no other phone; returns its user name."""
+    username = f"{lane.code}-colleague"
+    lane.site.load(
+        f'[[agents]]\ntenant = "{lane.code}"\ncode = "colleague"\nname = "Colleague"\n\n'
+        f'[[sip_accounts]]\nusername = "{username}"\npassword = "{lane.password}"\ntenant = "{lane.code}"\n'
+        'agent = "colleague"'
+    )
+    return username
+
+
+@pytest.mark.parametrize("customer_calls", [False, True])
+def test_softphone_transfers_the_customer(lane: Lane, phones: MakeBaresip, customer_calls: bool) -> None:
+    """baresip hangs up when it is told of the success; the customer and the colleague then hear each other."""
+    username = add_colleague(lane)
+    customer, agent = phones(is_customer=True, answers=True), phones(answers=customer_calls)
+    colleague = phones(username=username, answers=True, frequency_hz=COLLEAGUE_HZ)
+    agent.wait_registered()
+    colleague.wait_registered()
+    dial_x(customer if customer_calls else agent, lane)
+    agent.wait_event("CALL_ESTABLISHED")
+    time.sleep(0.7)
+    agent.command("transfer", f"sip:{username}@{lane.engine_host}:{lane.site.sip_port}")
+    colleague.wait_event("CALL_ESTABLISHED")
+    agent.wait_event("CALL_CLOSED")
+    assert [each.body.split()[1] for each in agent.received("NOTIFY")][-1] == "200"
+    time.sleep(1.0)
+    customer.command("hangup")
+    colleague.wait_event("CALL_CLOSED")
+    wait_for("two CDRs", lambda: [each["state"] for each in lane.cdrs()] == ["ended", "ended"])
+    first, second = lane.cdrs()
+    assert (first["transferred_from"], second["transferred_from"]) == (None, first["id"])
+    assert (second["charge_micro"], second["recording_path"]) == (0, None)
+    assert first["ended_at_ms"] == second["ended_at_ms"]
+    assert abs(second["ended_at_ms"] - second["answered_at_ms"] - 1000) < 500
+    recording = lane.assert_talked(first, 1.8, 0.6)
+    agents_side, customers_side = recording.caller, recording.callee
+    if customer_calls:
+        agents_side, customers_side = customers_side, agents_side
+    assert power_at(agents_side[1600:4800], CALLER_HZ) > 0.9
+    assert power_at(agents_side[-3200:], COLLEAGUE_HZ) > 0.9
+    assert power_at(customers_side[-3200:], CALLEE_HZ) > 0.9
+    assert power_at(customer.heard()[-3200:], COLLEAGUE_HZ) > 0.9
+    assert power_at(colleague.heard()[-3200:], CALLEE_HZ) > 0.9
+
+
+def test_a_transfer_to_nobody_is_refused_and_the_call_goes_on(lane: Lane, phones: MakeBaresip) -> None:
+    customer, agent = phones(is_customer=True, answers=True), phones()
     agent.wait_registered()
     dial_x(agent, lane)
     agent.wait_event("CALL_ESTABLISHED")
-    agent.command("transfer", f"sip:{lane.x}@{lane.engine_host}")
-    wait_for("the transfer is answered", lambda: [each for each in agent.received("SIP/2.0") if _is_refer(each)])
-    assert agent.received("SIP/2.0 202")
+    agent.command("transfer", f"sip:nobody@{lane.engine_host}")
+    wait_for("the REFER is answered", lambda: [each for each in agent.received("SIP/2.0 404") if _is_refer(each)])
+    assert len(customer.received("INVITE")) == 1
 
 
 def _is_refer(response: Message) -> bool:
