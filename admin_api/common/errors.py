@@ -118,7 +118,7 @@ def _not_found(_request: _Asked, _error: Exception) -> Response[ProblemDetails]:
 def _conflict(_request: _Asked, error: Exception) -> Response[ProblemDetails]:
     match error:
         case OverdraftInUse():
-            return problem(409, "more than that is owed, or held for running calls", [])
+            return problem(409, "more than that is owed", [])
         case XNumberInUse():
             return problem(409, "there are live bindings on the number")
         case _:

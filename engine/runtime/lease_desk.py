@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.credit_book import CreditBook
+from engine.store.claim_store import advance, advance_all
 from engine.store.database import writing
 from engine.store.lease_store import LeaseUnknown, lease, release, renew, want, want_no_more
 
@@ -85,6 +86,7 @@ class LeaseDesk:
             try:
                 async with writing(self._database) as connection:
                     await release(connection, self._engine_id, tenant_id, amount_micro, self._now_ms())
+                    await advance(connection, tenant_id, self._now_ms())
             except LeaseUnknown:
                 log.error("a lease was given back that is not ours", tenant_id=tenant_id, micro=amount_micro)
             except (SQLAlchemyError, OSError) as error:
@@ -148,6 +150,8 @@ class LeaseDesk:
         try:
             async with writing(self._database) as connection:
                 ours = await renew(connection, self._engine_id, self._now_ms())
+            async with writing(self._database) as connection:
+                await advance_all(connection, self._now_ms())
         except (SQLAlchemyError, OSError) as error:
             log.error("leases not renewed", error=type(error).__name__)
             return

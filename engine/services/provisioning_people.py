@@ -59,7 +59,7 @@ async def load_accounts(loading: Loading, entries: list[tuple[str, AccountEntry]
                     loading.session, tenant.id, opening_micro, key, loading.now_ms, "opening balance"
                 )
         except OverdraftInUse:
-            loading.problem(place, "overdraft_limit", "cannot be that low: more of it is owed or held for calls")
+            loading.problem(place, "overdraft_limit", "cannot be that low: more of it is owed")
         except KeyReused:
             loading.problem(place, "opening_balance", "was applied before with another amount: recharge the account")
         if changed:
