@@ -74,6 +74,12 @@ class Cluster:
             self._server.send_signal(signal.SIGINT)  # "fast": does not wait for clients
             self._server.wait(STOP_SECONDS_MAX)
 
+    def kill(self) -> None:
+        """As a crash ends it. Its workers see that it is gone and end too; ``start`` waits for them."""
+        if self._server is not None and self._server.poll() is None:
+            self._server.kill()
+            self._server.wait()
+
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
