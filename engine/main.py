@@ -33,6 +33,7 @@ from engine.runtime.minutes_desk import MinutesDesk
 from engine.runtime.observation import Observation, metrics_server
 from engine.runtime.operator import Operator
 from engine.runtime.record_keeper import RecordKeeper
+from engine.runtime.registration_keeper import RegistrationKeeper, read_registrations
 from engine.runtime.switchboard import Switchboard
 from engine.settings import Settings
 from engine.store.database import open_database, reading
@@ -80,6 +81,10 @@ async def run_engine(settings: Settings) -> None:
     user_agent = UserAgent(settings=user_agent_settings(settings, listeners), new_token=new_token)
     names = Resolver(DnsLookup(), listeners.served, random=random.random, clock=time.monotonic)
     controller = make_controller(settings, user_agent, clock, GatewayLocator(names))
+    registered = read_registrations(settings.registrations_folder, clock.now())
+    controller.registration.restore(registered)
+    registrations = RegistrationKeeper(settings.registrations_folder, registered, clock.now)
+    controller.registration.changed = registrations.take
     own = {each.is_ipv6: each.address for each in listeners.sockets}
     observation = Observation(
         settings,
@@ -145,8 +150,7 @@ async def run_engine(settings: Settings) -> None:
     lost = [record for record in recovered.talking if not plane.holds(record.cdr.id)]
     for record in lost:  # the media worker has died as well
         end_interrupted(record, recovered.alive_at_ms)
-        if record.running is not None:
-            controller.release(record.running, clock.now())
+        controller.release(record, clock.now())
     controller.resume(held, clock.now())
     keeper.take(lost)
     switchboard.keep_left_recordings([record.cdr for record in lost])
@@ -207,6 +211,7 @@ async def run_engine(settings: Settings) -> None:
             "leases": lease_desk.run(),
             "minutes": minutes_desk.run(),
             "changes": follower.run(),
+            "registrations": registrations.run(),
             "registrar": _sweep_registrar(controller, clock),
             "keep-alive": _keep_ways_open(controller.registration, endpoint, clock),
             **observation.jobs(),
@@ -236,6 +241,7 @@ async def run_engine(settings: Settings) -> None:
         observation.close()
         await plane.close()
         await keeper.close()
+        registrations.write()
         if keeper.waiting == 0:
             await minutes_desk.give_back(controller.minutes.free_by_bucket())
             await lease_desk.close(controller.credit.free_by_tenant())

@@ -102,6 +102,7 @@ class ApiSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     port: Port = 8080
     token_seconds: Positive = 8 * 3600
     recording_link_seconds: Positive = 600
+    webhooks_to_private_addresses: bool = False
 
 
 class TraceSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -150,6 +151,10 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     @property
     def journal_folder(self) -> Path:
         return self.data / "journal"
+
+    @property
+    def registrations_folder(self) -> Path:
+        return self.data / "registrations"
 
     @property
     def control_socket(self) -> Path:

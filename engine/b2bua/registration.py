@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from engine.b2bua.admission import Admission, Refusal
@@ -46,6 +47,8 @@ class Registration:
         self._directory = directory
         self._admission = admission
         self._registrar = registrar
+        self.changed: Callable[[str, list[Binding]], None] = lambda aor, bindings: None
+        """Told each address of record that was registered or given up, and its contacts as they are now."""
 
     def __len__(self) -> int:
         """Addresses of record with a contact."""
@@ -58,6 +61,7 @@ class Registration:
             if isinstance(account, Refusal):
                 return RegisterAnswer(account.status, account.headers)
             answer = self._registrar.register(account.username, request, source, now)
+            self.changed(account.username, answer.bindings)
         except PeerFault as fault:
             headers = {423: [self._registrar.min_expires()], 420: [UNSUPPORTED_PATH]}.get(fault.status, [])
             return RegisterAnswer(fault.status, headers)
@@ -72,6 +76,11 @@ class Registration:
             for binding in self._registrar.lookup(account.username, now)
         ]
         return found[:RINGING_TOGETHER_MAX]
+
+    def restore(self, registered: Mapping[str, list[Binding]]) -> None:
+        """Who was registered with an earlier engine, and still is."""
+        for aor, bindings in registered.items():
+            self._registrar.restore(aor, bindings)
 
     def expire(self, now: float) -> None:
         self._registrar.expire(now)

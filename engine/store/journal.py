@@ -76,14 +76,20 @@ class Journal:
 
     def begin_segment(self, still_open: Iterable[bytes]) -> None:
         """Starts a segment with the records that still matter; the next ``sync`` deletes the others. Raises OSError."""
-        self.write()
         earlier = segments(self._folder)
-        os.close(self._file)
-        self._file = self._open_next()
+        self.next_segment()
         for payload in still_open:
             self.append(payload)
         self.write()
         self._superseded = earlier
+
+    def next_segment(self) -> Path:
+        """Starts a segment and leaves the one before it, whose path is returned, to the caller. Raises OSError."""
+        self.write()
+        written = _segment(self._folder, self._number)
+        os.close(self._file)
+        self._file = self._open_next()
+        return written
 
     def close(self) -> None:
         """Writes, waits for the disk, closes. Raises OSError."""
@@ -93,7 +99,7 @@ class Journal:
 
     def _open_next(self) -> int:
         self._number += 1
-        path = self._folder / f"{self._number:08d}.journal"
+        path = _segment(self._folder, self._number)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._written_octets = 0
         # The name must survive a power cut as well as the content.
@@ -126,6 +132,10 @@ def _read_segment(path: Path) -> Iterator[bytes]:
             if len(payload) < length or crc32(payload) != checksum:
                 return
             yield payload
+
+
+def _segment(folder: Path, number: int) -> Path:
+    return folder / f"{number:08d}.journal"
 
 
 def _number(path: Path) -> int:

@@ -123,6 +123,11 @@ class Registrar:
         headers += [("Path", each) for each in path]
         return Answer(200, headers, updated)
 
+    def restore(self, aor: str, bindings: list[Binding]) -> None:
+        """Bindings of an earlier process; what this one has learnt of the address of record is newer and stays."""
+        if len(self._bindings) < self._settings.addresses_of_record_max:
+            self._bindings.setdefault(aor, bindings)
+
     def min_expires(self) -> tuple[str, str]:
         """The header that a 423 carries (§10.3)."""
         return ("Min-Expires", str(self._settings.expires_seconds_min))

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.benchmarks.installation import free_udp_port
 from tests.interop.conftest import check_after, lane_indexes
 from tests.interop.lane import PER_SECOND_MICRO, Lane
 from tests.interop.site import Site
+from tests.interop.test_softphones import Account, register
 
 pytestmark = pytest.mark.sipp
 
@@ -90,3 +92,27 @@ def test_engine_and_media_killed_together_leave_one_cdr(own_site: Site, lane: La
     lane.assert_charged(cdr["charge_micro"], cdr["id"])
     caller.end()
     callee.end()
+
+
+def test_softphone_is_reached_after_a_restart_without_registering_again(own_site: Site, tmp_path: Path) -> None:
+    lane = Lane(own_site, tmp_path / "lane", next(lane_indexes), softphone=True)
+    try:
+        phone = lane.phone(port=free_udp_port(lane.caller_host))
+        account = Account(lane, "SHA-256")
+        challenge = register(phone, account, 1)
+        credentials = account.header(challenge, "REGISTER", f"sip:{phone.engine[0]}")
+        assert register(phone, account, 2, credentials).status == 200
+        time.sleep(1.2)  # registrations are written every second
+        own_site.kill_engine()
+        own_site.start_engine()
+        assert own_site.status().registered_contacts == 1
+        customer = lane.caller("caller_hangs_up", is_customer=True, duration_ms=300)
+        phone.accept(lane.callee_voice.port)
+        phone.expect("ACK")
+        phone.expect("BYE")
+        phone.serve_byes(0.1)
+        customer.wait()
+        assert lane.cdr()["cause"] == "normal"
+    finally:
+        lane.close()
+    check_after(own_site, [lane])
