@@ -23,7 +23,6 @@ from engine.services.provisioning_lines import (
     load_bindings,
     load_carriers,
     load_lines,
-    load_rates,
     load_trunks,
     load_x_numbers,
 )
@@ -34,6 +33,7 @@ from engine.services.provisioning_people import (
     load_tenants,
     load_users,
 )
+from engine.services.provisioning_rates import load_rates
 from engine.services.provisioning_rows import Counts, Loading, Summary
 from engine.store.database import reading, writing_session
 from engine.store.tables import User
@@ -91,8 +91,8 @@ _SECTIONS: dict[str, Callable[[Loading, list[tuple[str, Any]]], Awaitable[None]]
     "users": load_users,
     "sip_accounts": load_sip_accounts,
     "carriers": load_carriers,
-    "trunks": load_trunks,
     "rates": load_rates,
+    "trunks": load_trunks,
     "lines": load_lines,
     "x_numbers": load_x_numbers,
     "bindings": load_bindings,

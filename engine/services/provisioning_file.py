@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +32,10 @@ Number = Annotated[str, Meta(max_length=40)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 IncrementSeconds = Annotated[int, Meta(ge=1, le=3600)]
+MinimumSeconds = Annotated[int, Meta(ge=0, le=3600)]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+PRICES_MAX = 20_000
+"""Entries of one rate plan: every area code of the world has room."""
 Status = Literal["active", "suspended"]
 LimitOrNone = Annotated[int, Meta(ge=0, le=1_000_000)]
 """0: no limit."""
@@ -128,17 +133,41 @@ class TrunkEntry(Entry, kw_only=True):
     dial_strip_digits: StripDigits | UnsetType = UNSET
     dial_prefix: DialPrefix | UnsetType = UNSET
     srtp: TrunkSrtp | UnsetType = UNSET
+    buy_rate: Reference | UnsetType = UNSET
     registration: RegistrationEntry | UnsetType = UNSET
     status: Status | UnsetType = UNSET
+
+
+class PriceEntry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One entry of a rate plan; increments and minimum that it does not name are the plan's own."""
+
+    per_minute: str
+    prefix: Annotated[str, Meta(pattern=r"^[0-9]*$", max_length=15)] = ""
+    direction: Literal["both", "a_to_b", "b_to_a"] = "both"
+    weekdays: Annotated[list[Weekday], Meta(min_length=1, max_length=7)] | UnsetType = UNSET
+    from_time: str = "00:00"
+    until_time: str = "00:00"
+    valid_from: datetime | UnsetType = UNSET
+    valid_until: datetime | UnsetType = UNSET
+    connect_fee: str = "0"
+    first_increment_seconds: IncrementSeconds | UnsetType = UNSET
+    next_increment_seconds: IncrementSeconds | UnsetType = UNSET
+    minimum_seconds: MinimumSeconds | UnsetType = UNSET
 
 
 class RateEntry(Entry, kw_only=True):
     code: Code
     name: Name
-    per_minute: str
+    per_minute: str | UnsetType = UNSET
     first_increment_seconds: IncrementSeconds | UnsetType = UNSET
     next_increment_seconds: IncrementSeconds | UnsetType = UNSET
-    minimum_seconds: Annotated[int, Meta(ge=0, le=3600)] | UnsetType = UNSET
+    minimum_seconds: MinimumSeconds | UnsetType = UNSET
+    connect_fee: str | UnsetType = UNSET
+    rounding: Literal["half_up", "up", "down"] | UnsetType = UNSET
+    rounded_to: str | UnsetType = UNSET
+    zone: str | UnsetType = UNSET
+    entries: Annotated[list[PriceEntry], Meta(max_length=PRICES_MAX)] | UnsetType = UNSET
+    loss_allowed: bool | UnsetType = UNSET
 
 
 class LineEntry(Entry, kw_only=True):
@@ -181,8 +210,8 @@ SECTIONS: dict[str, type[Entry]] = {
     "users": UserEntry,
     "sip_accounts": SipAccountEntry,
     "carriers": CarrierEntry,
-    "trunks": TrunkEntry,
     "rates": RateEntry,
+    "trunks": TrunkEntry,
     "lines": LineEntry,
     "x_numbers": XNumberEntry,
     "bindings": BindingEntry,

@@ -15,7 +15,6 @@ from engine.services.provisioning_file import (
     BindingEntry,
     CarrierEntry,
     LineEntry,
-    RateEntry,
     RegistrationEntry,
     TrunkEntry,
     XNumberEntry,
@@ -38,6 +37,7 @@ async def load_carriers(loading: Loading, entries: list[tuple[str, CarrierEntry]
 
 async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -> None:
     carriers = await loading.rows(Carrier, "code", (entry.carrier for _, entry in entries))
+    buy_rates = await loading.rows(Rate, "code", (entry.buy_rate for _, entry in entries if entry.buy_rate))
     rows = await loading.rows(Trunk, "code", (entry.code for _, entry in entries))
     seen: dict[Any, str] = {}
     for place, entry in entries:
@@ -48,6 +48,10 @@ async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -
             for index, source in enumerate(entry.source_addresses)
         ]
         gateways, gateway_hosts_are_good = _gateways(loading, place, entry)
+        buy_rate_id: Any = UNSET if entry.buy_rate is UNSET else None
+        if entry.buy_rate:
+            buy_rate = loading.referred(place, "buy_rate", buy_rates, entry.buy_rate, entry.buy_rate)
+            buy_rate_id = buy_rate.id if buy_rate is not None else UNSET
         if carrier is None or loading.twice(place, "code", entry.code, seen):
             continue
         values = {
@@ -67,6 +71,7 @@ async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -
             "dial_prefix": entry.dial_prefix,
             "srtp": entry.srtp,
             "registration": _registration(entry.registration),
+            "buy_rate_id": buy_rate_id,
             "status": entry.status,
         }
         if host is not UNSET and UNSET not in sources and gateway_hosts_are_good:
@@ -98,24 +103,6 @@ def _registration(entry: RegistrationEntry | UnsetType) -> dict[str, Any] | Unse
         "ha1_sha256": ha1_sha256,
         "expires_seconds": entry.expires_seconds,
     }
-
-
-async def load_rates(loading: Loading, entries: list[tuple[str, RateEntry]]) -> None:
-    rows = await loading.rows(Rate, "code", (entry.code for _, entry in entries))
-    seen: dict[Any, str] = {}
-    for place, entry in entries:
-        per_minute_micro = loading.amount(place, "per_minute", entry.per_minute)
-        if per_minute_micro is UNSET or loading.twice(place, "code", entry.code, seen):
-            continue
-        values = {
-            "code": entry.code,
-            "name": entry.name,
-            "per_minute_micro": per_minute_micro,
-            "first_increment_seconds": entry.first_increment_seconds,
-            "next_increment_seconds": entry.next_increment_seconds,
-            "minimum_seconds": entry.minimum_seconds,
-        }
-        loading.write(Rate, rows.get(entry.code), values)
 
 
 async def load_lines(loading: Loading, entries: list[tuple[str, LineEntry]]) -> None:
