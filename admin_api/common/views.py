@@ -73,6 +73,7 @@ class TrunkView(msgspec.Struct):
     dial_strip_digits: int
     dial_prefix: str
     srtp: str
+    redirects_max: int
     status: str
 
 

@@ -33,6 +33,7 @@ from engine.services.provisioning_file import (
     GatewayEntry,
     GatewayPort,
     LimitOrNone,
+    Redirects,
     StripDigits,
     Transport,
     TrunkSrtp,
@@ -137,6 +138,7 @@ class NewTrunk(msgspec.Struct, forbid_unknown_fields=True):
     dial_strip_digits: StripDigits = 0
     dial_prefix: DialPrefix = ""
     srtp: TrunkSrtp = "off"
+    redirects_max: Redirects = 0
 
 
 class TrunkPatch(msgspec.Struct, forbid_unknown_fields=True):
@@ -153,6 +155,7 @@ class TrunkPatch(msgspec.Struct, forbid_unknown_fields=True):
     dial_strip_digits: StripDigits | UnsetType = UNSET
     dial_prefix: DialPrefix | UnsetType = UNSET
     srtp: TrunkSrtp | UnsetType = UNSET
+    redirects_max: Redirects | UnsetType = UNSET
     status: Status | UnsetType = UNSET
 
 

@@ -12,6 +12,7 @@ from engine.domain.routing import Route
 if TYPE_CHECKING:
     from engine.b2bua.call_timers import CallTimer
     from engine.b2bua.media_desk import MediaNeeds
+    from engine.b2bua.redirection import Target
     from engine.b2bua.registration import RegisteredContact
     from engine.b2bua.renegotiation import Renegotiation
     from engine.b2bua.transfer import Transfer
@@ -38,6 +39,8 @@ class ActiveCall:
         "media_needs",
         "offer",
         "offers",
+        "redirect_targets",
+        "redirects_left",
         "referral",
         "renegotiation",
         "route",
@@ -64,6 +67,9 @@ class ActiveCall:
         """The callee's offer, for the next gateway; empty once somebody at the far end has spoken."""
         self.offers: dict[int, bytes] = {}
         """The callee's offer by IP version, where its phones or gateways are in both; what is missing is not served."""
+        self.redirect_targets: list[Target] = []
+        """Where a gateway has led the call to, and we have not tried yet."""
+        self.redirects_left = route.trunk.redirects_max
         self.keys_pending: list[ServerTransaction] = []
         """INFOs that wait for the other side's answer."""
         self.renegotiation: Renegotiation | None = None

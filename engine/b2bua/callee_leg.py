@@ -7,14 +7,18 @@ from collections.abc import Callable
 from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.call_timers import CallTimers
 from engine.b2bua.dialler import Dialler
+from engine.b2bua.redirection import redirect_targets
 from engine.domain.call import CallState
 from engine.domain.cause import Cause
 from engine.domain.events import Leg, TimerKind
 from engine.domain.gateways import FAILOVER_CAUSES
+from sip.core.events import InviteFailed
 from sip.core.session import Session
 from sip.core.transactions.states import State as TransactionState
 from sip.core.user_agent import UserAgent
 
+CALLEES_OWN = frozenset({Cause.BUSY, Cause.REJECTED, Cause.NO_ANSWER})
+"""What the customer himself has come to: he is the same in every place that a trunk may name for him."""
 GLOBAL_FAILURE = 600
 """A status from here on speaks for all of a callee's phones (RFC 3261 §16.7 step 5)."""
 
@@ -58,6 +62,15 @@ class CalleeLeg:
             self._dialler.health.answered(active.gateway)
             active.offer = b""
             active.gateways_left = []
+            active.redirect_targets, active.redirects_left = [], 0
+
+    def redirected(self, active: ActiveCall, event: InviteFailed, now: float) -> bool:
+        """A gateway leads the call elsewhere; True if that is followed."""
+        if active.gateway is None or not active.redirects_left or event.response is None:
+            return False
+        # What this one names comes before what an earlier one has: it has been led further.
+        active.redirect_targets = redirect_targets(event.response, active.route.trunk) + active.redirect_targets
+        return self._goes_on(active, event.session, now)
 
     def answered(self, active: ActiveCall, session: Session, now: float) -> None:
         """The first phone to answer has the call; the others stop ringing."""
@@ -69,6 +82,8 @@ class CalleeLeg:
 
     def failed(self, active: ActiveCall, session: Session, status: int, cause: Cause, now: float) -> bool:
         """A session came to nothing; True if that was the callee's last word, and no phone or gateway is left."""
+        if status < GLOBAL_FAILURE and cause not in CALLEES_OWN and self._goes_on(active, session, now):
+            return False
         if self._others_ring_on(active, session, status) or self._fails_over(active, cause, now):
             session.owner = None
             return False
@@ -82,9 +97,17 @@ class CalleeLeg:
         session = active.callee
         if session is None or session.client is None or session.client.state is not TransactionState.CALLING:
             return
-        if self._fails_over(active, Cause.TIMEOUT, now):
+        if self._goes_on(active, session, now) or self._fails_over(active, Cause.TIMEOUT, now):
             session.owner = None
             self._user_agent.cancel(session, now)
+
+    def _goes_on(self, active: ActiveCall, session: Session, now: float) -> bool:
+        """To the next place that the trunk has named."""
+        if active.call.state is not CallState.DIALLING or not self._dialler.redirect(active, now):
+            return False
+        session.owner = None
+        self._watch(active, now)
+        return True
 
     def _others_ring_on(self, active: ActiveCall, session: Session, status: int) -> bool:
         """One of several softphones has declined, or is not there."""
@@ -119,5 +142,5 @@ class CalleeLeg:
         sessions = active.forks or ([active.callee] if active.callee is not None else [])
         for session in sessions:
             self._dialled(active, session)
-        if active.gateways_left:
+        if active.gateways_left or active.redirect_targets:
             self._timers.set(active, TimerKind.GATEWAY, now + self._gateway_silence_seconds)

@@ -6,11 +6,11 @@ A trunk's gateways are tried one after the other, as long as nobody at the far e
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.carrier_account import accounts_of
-from engine.b2bua.gateway_locator import GatewayLocator
+from engine.b2bua.gateway_locator import GatewayLocator, gateway_address
 from engine.b2bua.masking import OutgoingIdentity, identity_towards_phone, identity_towards_trunk
 from engine.b2bua.media_desk import family_at, media_needs
 from engine.b2bua.registration import RegisteredContact, Registration
@@ -74,8 +74,8 @@ class Dialler:
     def dial(self, active: ActiveCall, media: bytes, now: float) -> None:
         """Calls the callee for the first time, as planned. Raises Unreachable."""
         if not active.contacts and not active.route.softphones_only:
-            # Kept only where there is a second gateway to say it to.
-            active.offer = media if len(active.gateways_left) > 1 else b""
+            # Kept only where there is a second place to say it to.
+            active.offer = media if len(active.gateways_left) > 1 or active.redirects_left else b""
             self._dial_next_gateway(active, media, now)
             return
         ringing = (self._ring(active, contact, media, now) for contact in active.contacts)
@@ -106,6 +106,24 @@ class Dialler:
         except Unreachable:
             return False
         return True
+
+    def redirect(self, active: ActiveCall, now: float) -> bool:
+        """Tries the next place that the trunk has led the call to; False if there is none, or none is left to try."""
+        while active.redirect_targets and active.redirects_left:
+            user, gateway = active.redirect_targets.pop(0)
+            for hop in self._locator.hops(gateway):
+                identity = identity_towards_trunk(active.route, gateway, self._own_hosts.towards(hop.host))
+                identity = replace(identity, target=f"sip:{user}@{gateway_address(gateway)}")
+                try:
+                    active.callee = self._invite(
+                        active, identity, hop, active.offer, now, accounts_of(active.route.trunk)
+                    )
+                except Unreachable:
+                    continue
+                active.gateway = gateway
+                active.redirects_left -= 1
+                return True
+        return False
 
     def _dial_next_gateway(self, active: ActiveCall, media: bytes, now: float) -> None:
         accounts = accounts_of(active.route.trunk)

@@ -143,6 +143,8 @@ class Signalling:
         active = event.session.owner
         if not isinstance(active, ActiveCall):
             return
+        if 300 <= event.status < 400 and self._callee_leg.redirected(active, event, now):
+            return
         cause = cause_of_failure(event.status, timed_out=event.response is None and event.status == 408)
         if self._callee_leg.failed(active, event.session, event.status, cause, now):
             self._executor.feed(

@@ -107,6 +107,7 @@ class TrunkFacts:
     registration: TrunkRegistrationFacts | None = None
     transport: str = "udp"  # of host and port: udp | tcp | tls
     srtp: str = "off"  # off | offered | required
+    redirects_max: int = 0
     buy_rate_id: int | None = None
 
     @property

@@ -44,6 +44,7 @@ DialPrefix = Annotated[str, Meta(pattern=r"^[0-9*#+]*$", max_length=16)]
 GATEWAYS_MAX = 16
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?")
 Transport = Literal["udp", "tcp", "tls"]
+Redirects = Annotated[int, Meta(ge=0, le=8)]  # a call that is led further than that is led in circles
 TrunkSrtp = Literal["off", "offered", "required"]
 GatewayPort = Annotated[int, Meta(ge=0, le=65535)]
 """0: what DNS says of the name, or the transport's own."""
@@ -133,7 +134,11 @@ class TrunkEntry(Entry, kw_only=True):
     dial_strip_digits: StripDigits | UnsetType = UNSET
     dial_prefix: DialPrefix | UnsetType = UNSET
     srtp: TrunkSrtp | UnsetType = UNSET
+<<<<<<< Updated upstream
     buy_rate: Reference | UnsetType = UNSET
+=======
+    redirects_max: Redirects | UnsetType = UNSET
+>>>>>>> Stashed changes
     registration: RegistrationEntry | UnsetType = UNSET
     status: Status | UnsetType = UNSET
 

@@ -70,6 +70,7 @@ async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -
             "dial_strip_digits": entry.dial_strip_digits,
             "dial_prefix": entry.dial_prefix,
             "srtp": entry.srtp,
+            "redirects_max": entry.redirects_max,
             "registration": _registration(entry.registration),
             "buy_rate_id": buy_rate_id,
             "status": entry.status,

@@ -207,6 +207,7 @@ class Trunk(Table):
     dial_strip_digits: Mapped[int] = mapped_column(default=0, server_default="0")
     dial_prefix: Mapped[str] = mapped_column(String(16), default="", server_default=text("''"))
     srtp: Mapped[str] = mapped_column(String(8), default="off", server_default="off")  # off | offered | required
+    redirects_max: Mapped[int] = mapped_column(default=0, server_default="0")  # 3xx that one call follows
     registration: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     """Where we register to the carrier: username, realm, ha1_md5, ha1_sha256, expires_seconds; never the password."""
     buy_rate_id: Mapped[int | None] = mapped_column(ForeignKey("rates.id"))

@@ -395,3 +395,79 @@ def test_calls_beyond_a_trunks_limit_are_told_when_to_come_again_and_end_none_of
     world.pass_seconds(1)
     causes = Counter(each.cause for each in world.engine.records if each.state is CdrState.ENDED)
     assert causes == {Cause.NORMAL: places, Cause.CAPACITY: 10 - places}
+
+
+class Led:
+    """B's gateway, which leads each call on: with a 302 to the contacts of a list's next entry, or with a refusal."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, redirects_max: int, steps: list[int | str]) -> None:
+        trunk = World._trunk
+        monkeypatch.setattr(
+            World,
+            "_trunk",
+            staticmethod(lambda random, index: replace(trunk(random, index), redirects_max=redirects_max)),
+        )
+        self.world = World(monkeypatch)
+        self.world.b.answers = False
+        self.called: list[str] = []
+        for step in steps:
+            self.world.call() if not self.called else self.world.pass_seconds(1)
+            self.called = self.users()
+            session = self.world.b.session
+            assert session is not None
+            agent, now = self.world.b.node.user_agent, self.world.timeline.now
+            if step == 200:
+                agent.answer(session, now, SDP)
+            elif isinstance(step, int):
+                agent.reject(session, step, now)
+            else:
+                agent.reject(session, 302, now, headers=[("Contact", step)])
+            self.world.b.node.flush()
+            self.world.pass_seconds(1)
+        self.called = self.users()
+
+    def users(self) -> list[str]:
+        invites = [event.request for event in self.world.b.heard if isinstance(event, sip_events.IncomingInvite)]
+        return [request.uri.user for request in invites]
+
+
+GATEWAY = f"{history._host(0)}:5080"
+
+
+def test_a_redirection_is_followed_in_the_order_of_q_and_its_call_is_recorded_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    contacts = f"<sip:+8613700000002@{GATEWAY}>;q=0.2, <sip:+8613700000001@{GATEWAY};transport=udp?Subject=x>;q=0.9"
+    led = Led(monkeypatch, 3, [contacts, 404, 200])
+    assert led.called[1:] == ["+8613700000001", "+8613700000002"]
+    invites = [event.request for event in led.world.b.heard if isinstance(event, sip_events.IncomingInvite)]
+    for request in invites:
+        assert history.a_number(0).lstrip("+") not in request.headers.first["from"]
+        assert set(request.headers.first) <= CARRIES_NO_NUMBER
+        assert request.uri_text.partition("@")[2] == GATEWAY  # its parameters and headers stay behind
+        assert request.body == invites[0].body
+    (record,) = {each.id: each for each in led.world.engine.records}.values()
+    assert record.answered_at_ms is not None
+
+
+@pytest.mark.parametrize(
+    ("redirects_max", "steps", "calls", "cause"),
+    [
+        (0, [f"<sip:1@{GATEWAY}>"], 1, Cause.REDIRECTED),
+        (2, [f"<sip:{user}@{GATEWAY}>" for user in (1, 2, 3)], 3, Cause.REDIRECTED),
+        (2, ["<sip:1@203.0.113.1>"], 1, Cause.REDIRECTED),
+        (2, [f"<sip:1@{GATEWAY}1>"], 1, Cause.REDIRECTED),
+        (2, [f"<sips:1@{GATEWAY}>, <tel:1>, <sip:evil@{GATEWAY}>, <sip:1%0d%0a@{GATEWAY}>"], 1, Cause.REDIRECTED),
+        (2, ["<sip:"], 1, Cause.REDIRECTED),
+        (8, [f"<sip:1@{GATEWAY}>, <sip:2@{GATEWAY}>", 486], 2, Cause.BUSY),
+        (8, [f"<sip:1@{GATEWAY}>, <sip:2@{GATEWAY}>", 604], 2, Cause.UNALLOCATED),
+        (8, [f"<sip:1@{GATEWAY}>, <sip:2@{GATEWAY}>", 503, 503], 3, Cause.TRUNK_FAILURE),
+    ],
+)
+def test_a_redirection_ends_where_it_may_go_no_further(
+    monkeypatch: pytest.MonkeyPatch, redirects_max: int, steps: list[int | str], calls: int, cause: Cause
+) -> None:
+    """Not allowed for the trunk, in circles, to strangers, or to a customer who has spoken for himself."""
+    led = Led(monkeypatch, redirects_max, steps)
+    assert len(led.called) == calls
+    assert led.world.ended().cause is cause
