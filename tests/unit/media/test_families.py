@@ -14,7 +14,7 @@ HOSTS = {4: "127.0.0.1", 6: "::1"}
 
 @pytest.fixture
 def engine(start_worker: Callable[..., Worker]) -> Iterator[Engine]:
-    connected = start_worker(host_ipv6="::1", quarantine_seconds=0, **spare_ports(6)).engine()
+    connected = start_worker(host_ipv6="::1", quarantine_seconds=0, **spare_ports(8)).engine()
     yield connected
     connected.close()
 
@@ -46,22 +46,24 @@ def test_sides_of_two_families(engine: Engine, caller_family: int) -> None:
 @pytest.mark.parametrize("first", [4, 6])
 def test_callee_may_be_in_either_family(engine: Engine, first: int, answering: int) -> None:
     """Its answer decides; the port in the other family is given back at once, and nothing is left at the end."""
-    for cookie in (10, 20, 30):  # a port too few for the next round if one of them stayed taken
+    for cookie in (10, 20, 30):
         caller, callee = Phone(), Phone(HOSTS[answering])
         offer = Offer(cookie, "call", Side.CALLER, description(caller.port), (first, 10 - first))
         reply = engine.accepted(offer)
         assert list(reply.sdp_by_family) == [first, 10 - first]
         assert {each: family(sdp) for each, sdp in reply.sdp_by_family.items()} == {4: 4, 6: 6}
         assert reply.sdp == reply.sdp_by_family[first]
+        second = Offer(cookie + 2, "second", Side.CALLER, description(4000))
+        refused = engine.ask(second)
+        assert isinstance(refused, Refused)  # three ports of four are taken, two are wanted
+        assert refused.refusal is Refusal.CAPACITY
         answer = Answer(cookie + 1, "call", Side.CALLEE, description(callee.port, host=callee.host))
         back = engine.accepted(answer).sdp
         caller.towards, callee.towards = audio_port(back), audio_port(reply.sdp_by_family[answering])
         hear_each_other(caller, callee)
-        second = Offer(cookie + 2, "second", Side.CALLER, description(4000))
-        refused = engine.ask(second)
-        assert isinstance(refused, Refused)  # two ports of three are taken, two are wanted
-        assert refused.refusal is Refusal.CAPACITY
-        engine.accepted(Delete(cookie + 3, "call", 0.0))
+        engine.accepted(second)
+        for call_id in ("call", "second"):
+            engine.accepted(Delete(cookie + 3, call_id, 0.0))
 
 
 def test_family_of_the_callee_is_not_served(start_worker: Callable[..., Worker]) -> None:
