@@ -134,11 +134,8 @@ class TrunkEntry(Entry, kw_only=True):
     dial_strip_digits: StripDigits | UnsetType = UNSET
     dial_prefix: DialPrefix | UnsetType = UNSET
     srtp: TrunkSrtp | UnsetType = UNSET
-<<<<<<< Updated upstream
     buy_rate: Reference | UnsetType = UNSET
-=======
     redirects_max: Redirects | UnsetType = UNSET
->>>>>>> Stashed changes
     registration: RegistrationEntry | UnsetType = UNSET
     status: Status | UnsetType = UNSET
 
