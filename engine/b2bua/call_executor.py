@@ -108,12 +108,23 @@ class CallExecutor:
             self.feed(joined, joined.transfer.end_of_first(), now)
 
     def _perform(self, active: ActiveCall, outputs: list[CallOutput], now: float) -> None:
+        if active.call.state is CallState.ENDED:
+            self._answer_pending_requests(active, now)
         for output in outputs:
             PERFORMERS[type(output)](self, active, output, now)
         if active.call.state is CallState.ENDED:
             self._end_with(active, now)
         if active.call.state is CallState.ENDED and active.caller is None and active.callee is None:
             self._forget(active)
+
+    def _answer_pending_requests(self, active: ActiveCall, now: float) -> None:
+        """What one side has asked of the other in mid-call is not answered any more (RFC 3261 §15.1.2)."""
+        pending, active.keys_pending = active.keys_pending, []
+        if active.renegotiation is not None:
+            pending.append(active.renegotiation.transaction)
+            active.renegotiation = None
+        for transaction in pending:
+            self._user_agent.respond(transaction, 487, now)
 
     def _milestone(self, active: ActiveCall, output: call_events.Milestone, now: float) -> None:
         self.note(active)

@@ -97,6 +97,8 @@ class UserAgentClient(UserAgentRequester):
             transaction.data = b""  # no retransmission after a 1xx (§17.1.1.2)
             if transaction.cancel_lines is not None and not transaction.is_cancelled:
                 self._send_cancel(transaction, now)
+            if session.state is SessionState.ENDING:
+                self._let_go_of_reinvite(session, now)  # our BYE went before this first response came
             if status > 100 and transaction.is_initial and session.state <= SessionState.EARLY:
                 tag = response.to_tag
                 if tag and tag != session.dialog.remote_tag:
