@@ -31,6 +31,12 @@ async def read_version(connection: AsyncConnection, rate_id: int, version: int) 
     return None if content is None else facts_of(content)
 
 
+async def read_newest(connection: AsyncConnection) -> list[RateFacts]:
+    """Every plan as it is now."""
+    rows = await connection.execute(select(*(getattr(Rate, name) for name in _COLUMNS)))
+    return [facts_of(row._asdict()) for row in rows]
+
+
 @event.listens_for(FactSession, "before_flush")
 def _count_versions(session: FactSession, _context: UOWTransaction, _instances: object) -> None:
     for row in (*session.new, *session.dirty):
