@@ -27,6 +27,7 @@ def test_offer_says_what_each_side_needs() -> None:
     """A trunk that requires SRTP must offer it, and is offered it by whoever is at the other side."""
     desk, active = MediaDesk(), ActiveCall.__new__(ActiveCall)  # nothing else of the call is looked at
     active.call_id = "call"
+    active.transfer = None
     active.media_needs = {Leg.CALLER: MediaNeeds((4,)), Leg.CALLEE: MediaNeeds((6, 4), Srtp.REQUIRED)}
     desk.offer(active, Leg.CALLER, b"offer")
     desk.offer(active, Leg.CALLEE, b"offer")
