@@ -36,6 +36,10 @@ class Network:
     def attach(self, hop: Hop, receive: Receive) -> None:
         self._receivers[hop] = receive
 
+    def detach(self, hop: Hop) -> None:
+        """Nobody is there any more; what comes for it is lost."""
+        self._receivers.pop(hop, None)
+
     def send(self, data: bytes, source: Hop, destination: Hop) -> None:
         weather, random = self._weather, self._random
         copies = 0 if random.random() < weather.loss else 2 if random.random() < weather.doubling else 1

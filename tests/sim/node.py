@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 from sip.core.hop import Hop
@@ -12,6 +13,7 @@ from sip.core.user_agent_settings import UserAgentSettings
 from sip.endpoint import TransactionUser
 from tests.sim.network import Network
 from tests.sim.timeline import Timeline
+from tests.sim.vice import Vice
 
 
 class Node:
@@ -27,6 +29,7 @@ class Node:
         *,
         extensions: tuple[str, ...] = (),
         session_expires_seconds: int = 1800,
+        session_expires_seconds_min: int = 90,
     ) -> None:
         numbers = count(1)
         self.hop = hop
@@ -37,10 +40,12 @@ class Node:
                 user_agent=name,
                 extensions=extensions,
                 session_expires_seconds=session_expires_seconds,
+                session_expires_seconds_min=session_expires_seconds_min,
             ),
             new_token=lambda: f"{name}{next(numbers)}",
         )
-        self.outgoing_filter: Callable[[bytes], bool] = lambda data: True
+        self.vices: list[Vice] = []
+        self.is_dead = False
         self.resumes_at: Callable[[float], float] = lambda now: now
         """When a process that is paused at this time goes on; what comes meanwhile waits, timers too."""
         self._timeline = timeline
@@ -52,11 +57,27 @@ class Node:
     def put_above(self, transaction_user: TransactionUser) -> None:
         self._transaction_user = transaction_user
 
+    def die(self) -> None:
+        """The process is gone: nothing reaches it, nothing leaves it, and its timers never fire."""
+        self.is_dead = True
+        self.user_agent.datagrams.clear()
+        self._network.detach(self.hop)
+
+    def send_raw(self, data: bytes, destination: Hop) -> None:
+        """Puts on the network what the user agent knows nothing of."""
+        self._network.send(data, self.hop, destination)
+
     def _receive(self, data: bytes, source: Hop) -> None:
+        if self.is_dead:
+            return
         resumes_at = self.resumes_at(self._timeline.now)
         if resumes_at > self._timeline.now:
             self._timeline.at(resumes_at, lambda: self._receive(data, source))
             return
+        for vice in self.vices:
+            if not vice.lets_in(data, source):
+                return
+            data = vice.changed_inwards(data)
         self._fire_due()
         self.user_agent.receive_datagram(data, source, self._timeline.now)
         self.flush()
@@ -71,7 +92,7 @@ class Node:
     def flush(self) -> None:
         user, agent, now = self._transaction_user, self.user_agent, self._timeline.now
         assert user is not None
-        while True:
+        while not self.is_dead:
             while agent.events:
                 user.receive(agent.events.pop(0), now)
             user.commit(now)
@@ -80,11 +101,24 @@ class Node:
             sent = agent.datagrams[:]
             agent.datagrams.clear()
             for data, destination in sent:
-                if self.outgoing_filter(data):
-                    self._network.send(data, self.hop, destination)
+                self._send(data, destination)
         self._arm()
 
+    def _send(self, data: bytes, destination: Hop) -> None:
+        copies = [(0.0, data)]
+        for vice in self.vices:
+            copies = [
+                (delay + more, changed) for delay, each in copies for more, changed in vice.outwards(each, destination)
+            ]
+        for delay, each in copies:
+            if delay:
+                self._timeline.after(delay, partial(self.send_raw, each, destination))
+            else:
+                self.send_raw(each, destination)
+
     def _arm(self) -> None:
+        if self.is_dead:
+            return
         user = self._transaction_user
         assert user is not None
         deadlines = [each for each in (self.user_agent.next_deadline(), user.next_deadline()) if each is not None]
@@ -93,6 +127,8 @@ class Node:
             self._timeline.at(self._armed_for, self._fire)
 
     def _fire(self) -> None:
+        if self.is_dead:
+            return
         resumes_at = self.resumes_at(self._timeline.now)
         if resumes_at > self._timeline.now:
             self._timeline.at(resumes_at, self._fire)

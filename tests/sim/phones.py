@@ -1,13 +1,19 @@
-"""Phones with the vices of the field. Each draws its conduct from the seed before its call."""
+"""Phones that behave as they please. Each draws its conduct from the seed before its call.
+
+What they do here a user agent may do; what none may do are the vices.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
 from sip.core import events as sip_events
+from sip.core.authorization import Accounts
 from sip.core.hop import Hop
-from sip.core.session import Session
+from sip.core.session import Session, SessionState
+from sip.errors import LocalFault
 from tests.sim.node import Node
 from tests.sim.timeline import Timeline
 
@@ -16,6 +22,10 @@ SDP = (
     b"m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n"
 )
 FINAL_FAILURES = (404, 408, 480, 486, 488, 500, 503, 600, 603, 302)
+REFUSALS_IN_DIALOG = (491, 491, 491, 405, 481, 488, 500, 503)
+GLARE_TRIES_MAX = 5
+GIVES_UP_SECONDS = 300.0
+"""However a phone is drawn to behave, nobody listens for ever: this ends calls that both sides would leave open."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,7 @@ class CalleeConduct:
     """Seconds are from the INVITE's arrival; None means never."""
 
     ring_after: float | None
+    rings: int
     early_media: bool
     answer_after: float | None
     fail_status: int | None
@@ -32,161 +43,226 @@ class CalleeConduct:
 
     @classmethod
     def draw(cls, random: Random) -> CalleeConduct:
-        fails = random.random() < 0.2
+        fails = random.random() < 0.15
         return cls(
             ring_after=random.choice((None, 0.05, 0.5)),
+            rings=random.choice((1, 1, 1, 3)),
             early_media=random.random() < 0.2,
-            answer_after=None if fails or random.random() < 0.1 else random.choice((0.0, 0.3, 2.0, 5.0)),
+            answer_after=None if fails or random.random() < 0.07 else random.choice((0.0, 0.3, 2.0, 5.0)),
             fail_status=random.choice(FINAL_FAILURES) if fails else None,
-            hang_up_after=random.choice((None, None, None, None, 0.0, 0.01, 3.0, 70.0)),
+            hang_up_after=random.choice((None,) * 8 + (0.0, 0.01, 3.0, 70.0)),
             answers_without_sdp=random.random() < 0.05,
         )
 
 
 @dataclass(frozen=True)
 class CallerConduct:
-    """Seconds are from the INVITE; ``hang_up_after`` from the answer."""
+    """Seconds are from the INVITE; ``hang_up_after`` and what comes after it from the answer."""
 
     cancel_after: float | None
     hang_up_after: float | None
     holds_after: float | None
-    never_acknowledges: bool
-    is_silent_after_invite: bool
+    offers: bool
+    """Else the offer is the callee's to make, and the answer stands in the ACK …"""
+    answers_offers: bool
+    """… where this phone knows that."""
+    crossing: tuple[float, str, str] | None
+    """When both phones act at once, and what the caller and the callee do."""
 
     @classmethod
     def draw(cls, random: Random) -> CallerConduct:
         return cls(
-            cancel_after=random.choice((None,) * 14 + (0.0, 0.31, 2.0, 2.02, 5.0, 5.04)),
-            hang_up_after=random.choice((None, None, None, 0.0, 0.02, 1.0, 59.99, 60.0, 61.0, 130.0)),
+            cancel_after=random.choice((None,) * 40 + (0.0, 0.31, 2.0, 2.02, 5.0, 5.04)),
+            hang_up_after=random.choice((None, None, None, 0.0, 0.02, 1.0, 20.0, 59.99, 60.0, 61.0, 130.0)),
             holds_after=random.choice((None, None, None, 0.5)),
-            never_acknowledges=random.random() < 0.05,
-            is_silent_after_invite=random.random() < 0.03,
+            offers=random.random() >= 0.15,
+            answers_offers=random.random() >= 0.1,
+            crossing=random.choice((None, None, (random.choice((0.0, 0.05, 1.0, 8.0)), _act(random), _act(random)))),
         )
 
 
-GIVES_UP_SECONDS = 300.0
-"""However a phone is drawn to behave, nobody listens for ever: this ends calls that both sides would leave open."""
+def _act(random: Random) -> str:
+    return random.choice(("INVITE", "INVITE", "offerless INVITE", "BYE", "BYE", "UPDATE", "INFO", "OPTIONS", "REFER"))
 
 
-class CallerPhone:
-    def __init__(self, node: Node, timeline: Timeline, conduct: CallerConduct) -> None:
+class Phone:
+    """What callers and callees have in common: how they act in mid-call, and answer what comes."""
+
+    def __init__(self, node: Node, timeline: Timeline, random: Random) -> None:
         self.node = node
-        self._timeline = timeline
-        self._conduct = conduct
-        self._session: Session | None = None
-        self.over = False
-        self._is_held = False
+        self.timeline = timeline
+        self.random = random
+        self.left_on_the_line: list[float] = []
+        """When it gave up calls that its peer had never ended."""
+        self._glares = 0
         node.put_above(self)
-        if conduct.never_acknowledges:
-            node.outgoing_filter = lambda data: not data.startswith(b"ACK ")
-        if conduct.is_silent_after_invite:
-            node.outgoing_filter = lambda data: data.startswith(b"INVITE ")
 
-    def call(self, own_number: str, number: str, engine: Hop) -> None:
-        conduct, now = self._conduct, self._timeline.now
-        self._session = self.node.user_agent.invite(
+    def receive(self, event: sip_events.Event, now: float) -> None:
+        agent, random = self.node.user_agent, self.random
+        match event:
+            case sip_events.DialogRequest(transaction=transaction, request=request):
+                status = random.choice(REFUSALS_IN_DIALOG) if random.random() < 0.2 else 200
+                is_offer = request.body or request.method == "INVITE"
+                agent.respond(transaction, status, now, body=SDP if status == 200 and is_offer else b"")
+            case sip_events.DialogResponse(session=session, method="INVITE", status=491):
+                self._try_again(session)
+            case sip_events.DialogResponse(session=session, method="INVITE", status=status):
+                self._answer_offer(session, status)
+            case sip_events.AckMissing(session=session) | sip_events.SessionExpired(session=session):
+                agent.bye(session, now)
+            case _:
+                pass
+
+    def fire_timers(self, now: float) -> None:
+        pass
+
+    def next_deadline(self) -> float | None:
+        return None
+
+    def commit(self, now: float) -> None:
+        pass
+
+    def act(self, session: Session, what: str) -> None:
+        """Sends a request in mid-call, where there is one still."""
+        agent, now = self.node.user_agent, self.timeline.now
+        if session.state is SessionState.ENDED:
+            return
+        try:
+            match what:
+                case "BYE":
+                    agent.bye(session, now)
+                case "INVITE":
+                    agent.request(session, "INVITE", now, body=SDP + b"a=sendonly\r\n")
+                case "offerless INVITE":
+                    agent.request(session, "INVITE", now)
+                case "UPDATE":
+                    agent.request(session, "UPDATE", now, body=SDP)
+                case "INFO":
+                    key = b"Signal=5\r\nDuration=160\r\n"
+                    agent.request(session, "INFO", now, body=key, content_type="application/dtmf-relay")
+                case _:
+                    agent.request(session, what, now)
+        except LocalFault:
+            pass  # a phone's own user agent would not do it now
+        self.node.flush()
+
+    def _try_again(self, session: Session) -> None:
+        """RFC 3261 §14.1: whoever owns the Call-ID waits longer."""
+        self._glares += 1
+        if self._glares > GLARE_TRIES_MAX:
+            return
+        wait = self.random.uniform(2.1, 4.0) if session.outgoing else self.random.uniform(0.0, 2.0)
+        self.timeline.after(wait, lambda: self.act(session, "INVITE"))
+
+    def _answer_offer(self, session: Session, status: int) -> None:
+        if 200 <= status < 300 and session.client is not None and session.state is SessionState.CONFIRMED:
+            self.node.user_agent.acknowledge(session, self.timeline.now, SDP)
+
+    def _give_up(self, session: Session) -> None:
+        if session.state is SessionState.CONFIRMED:
+            self.left_on_the_line.append(self.timeline.now)
+        self.node.user_agent.bye(session, self.timeline.now)
+        self.node.flush()
+
+
+class CallerPhone(Phone):
+    """``together(what)`` has the callee act at the same moment."""
+
+    def __init__(
+        self,
+        node: Node,
+        timeline: Timeline,
+        random: Random,
+        together: Callable[[str], None],
+        conduct: CallerConduct | None = None,
+    ) -> None:
+        super().__init__(node, timeline, random)
+        self._conduct = conduct or CallerConduct.draw(random)
+        self._together = together
+        self.session: Session | None = None
+
+    def call(self, own_number: str, number: str, engine: Hop, accounts: Accounts | None = None) -> None:
+        conduct, agent = self._conduct, self.node.user_agent
+        self.session = session = agent.invite(
             target=f"sip:{number}@{engine.host}",
             hop=engine,
             from_=f"<sip:{own_number}@{self.node.hop.host}>",
             to=f"<sip:{number}@{engine.host}>",
-            now=now,
-            body=SDP,
-            headers=[("Require", "100rel")] if "100rel" in self.node.user_agent.settings.extensions else [],
+            now=self.timeline.now,
+            body=SDP if conduct.offers else b"",
+            headers=[("Require", "100rel")] if conduct.offers and "100rel" in agent.settings.extensions else [],
+            accounts=accounts,
+            reliable=conduct.offers,
         )
         self.node.flush()
         if conduct.cancel_after is not None:
-            self._timeline.after(conduct.cancel_after, self._cancel)
-        self._timeline.after(GIVES_UP_SECONDS, self._hang_up)
+            self.timeline.after(conduct.cancel_after, lambda: self._cancel(session))
+        self.timeline.after(GIVES_UP_SECONDS, lambda: self._give_up(session))
 
     def receive(self, event: sip_events.Event, now: float) -> None:
-        agent = self.node.user_agent
         match event:
             case sip_events.InviteAnswered(session=session):
-                agent.acknowledge(session, now)
-                if self._conduct.hang_up_after is not None:
-                    self._timeline.after(self._conduct.hang_up_after, self._hang_up)
-                if self._conduct.holds_after is not None:
-                    self._timeline.after(self._conduct.holds_after, self._hold)
-            case sip_events.InviteFailed() | sip_events.SessionEnded():
-                self.over = True
-            case sip_events.SessionExpired(session=session):
-                agent.bye(session, now)
-            case sip_events.DialogRequest(transaction=transaction):
-                agent.respond(transaction, 200, now, body=SDP)
+                self._answered(session, now)
             case _:
-                pass
+                super().receive(event, now)
 
-    def fire_timers(self, now: float) -> None:
-        pass
+    def _answered(self, session: Session, now: float) -> None:
+        conduct, after = self._conduct, self.timeline.after
+        answer = b"" if conduct.offers or not conduct.answers_offers else SDP
+        self.node.user_agent.acknowledge(session, now, answer)
+        if conduct.hang_up_after is not None:
+            after(conduct.hang_up_after, lambda: self.act(session, "BYE"))
+        if conduct.holds_after is not None:
+            after(conduct.holds_after, lambda: self.act(session, "INVITE"))
+        if conduct.crossing is not None:
+            seconds, own, other = conduct.crossing
+            after(seconds, lambda: self.act(session, own))
+            after(seconds + self.random.uniform(-0.01, 0.01), lambda: self._together(other))
 
-    def next_deadline(self) -> float | None:
-        return None
-
-    def commit(self, now: float) -> None:
-        pass
-
-    def _cancel(self) -> None:
-        if self._session is not None:
-            self.node.user_agent.cancel(self._session, self._timeline.now)
-            self.node.flush()
-
-    def _hang_up(self) -> None:
-        if self._session is not None:
-            self.node.user_agent.bye(self._session, self._timeline.now)
-            self.node.flush()
-
-    def _hold(self) -> None:
-        if self._session is not None and not self.over and not self._is_held:
-            self._is_held = True
-            offer = SDP + b"a=sendonly\r\n"
-            if self._session.state.name == "CONFIRMED" and not self._session.pending_client:
-                self.node.user_agent.request(self._session, "INVITE", self._timeline.now, body=offer)
-                self.node.flush()
+    def _cancel(self, session: Session) -> None:
+        self.node.user_agent.cancel(session, self.timeline.now)
+        self.node.flush()
 
 
-class CalleePhone:
-    """Stands at the trunk's address for one callee number; several calls to it are its several sessions."""
+class CalleePhone(Phone):
+    """Stands at the trunk's address for one callee number; several calls to it are its several sessions.
 
-    def __init__(self, node: Node, timeline: Timeline, random: Random) -> None:
-        self.node = node
-        self._timeline = timeline
-        self._random = random
-        node.put_above(self)
+    Without ``conduct`` each call draws its own.
+    """
+
+    def __init__(self, node: Node, timeline: Timeline, random: Random, conduct: CalleeConduct | None = None) -> None:
+        super().__init__(node, timeline, random)
+        self._conduct = conduct
+        self._answered: Session | None = None
+
+    def act_together(self, what: str) -> None:
+        """Does it in the call that it answered last."""
+        if self._answered is not None:
+            self.act(self._answered, what)
 
     def receive(self, event: sip_events.Event, now: float) -> None:
         match event:
-            case sip_events.IncomingInvite(session=session):
-                self._ring(session, CalleeConduct.draw(self._random))
-            case sip_events.DialogRequest(transaction=transaction, request=request):
-                status = 491 if self._random.random() < 0.2 else 200
-                self.node.user_agent.respond(transaction, status, now, body=request.body and SDP)
-            case sip_events.AckMissing(session=session) | sip_events.SessionExpired(session=session):
-                self.node.user_agent.bye(session, now)
+            case sip_events.IncomingInvite(session=session, request=request):
+                self._ring(session, self._conduct or CalleeConduct.draw(self.random), has_offer=bool(request.body))
             case _:
-                pass
+                super().receive(event, now)
 
-    def fire_timers(self, now: float) -> None:
-        pass
-
-    def next_deadline(self) -> float | None:
-        return None
-
-    def commit(self, now: float) -> None:
-        pass
-
-    def _ring(self, session: Session, conduct: CalleeConduct) -> None:
-        agent, timeline = self.node.user_agent, self._timeline
+    def _ring(self, session: Session, conduct: CalleeConduct, *, has_offer: bool) -> None:
+        agent, timeline = self.node.user_agent, self.timeline
 
         def ring() -> None:
             body = SDP if conduct.early_media else b""
             status = 183 if conduct.early_media else 180
-            agent.progress(session, status, timeline.now, body=body, reliable="100rel" in agent.settings.extensions)
+            reliable = has_offer and "100rel" in agent.settings.extensions
+            agent.progress(session, status, timeline.now, body=body, reliable=reliable)
             self.node.flush()
 
         def answer() -> None:
+            self._answered = session
             agent.answer(session, timeline.now, b"" if conduct.answers_without_sdp else SDP)
             if conduct.hang_up_after is not None:
                 timeline.after(conduct.hang_up_after, hang_up)
+            timeline.after(GIVES_UP_SECONDS, lambda: self._give_up(session))
             self.node.flush()
 
         def fail(status: int) -> None:
@@ -198,9 +274,10 @@ class CalleePhone:
             self.node.flush()
 
         if conduct.ring_after is not None:
-            timeline.after(conduct.ring_after, ring)
+            for ringing in range(conduct.rings):
+                timeline.after(conduct.ring_after * (1 + ringing), ring)
         if conduct.answer_after is not None:
             timeline.after(conduct.answer_after, answer)
         if conduct.fail_status is not None:
             status = conduct.fail_status
-            timeline.after(self._random.choice((0.0, 0.1, 3.0)), lambda: fail(status))
+            timeline.after(self.random.choice((0.0, 0.1, 3.0)), lambda: fail(status))

@@ -24,6 +24,14 @@ class Timeline:
     def after(self, seconds: float, happen: Callable[[], None]) -> None:
         self.at(self.now + seconds, happen)
 
+    def pass_seconds(self, seconds: float) -> None:
+        """Lets happen what is due by then."""
+        end = self.now + seconds
+        while self._queue and self._queue[0][0] <= end:
+            self.now, _, happen = heapq.heappop(self._queue)
+            happen()
+        self.now = end
+
     def run(self) -> bool:
         """Until nothing is left to happen; False where something still happens after SECONDS_MAX."""
         while self._queue:

@@ -11,22 +11,25 @@ import pytest
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr, CdrState
 from engine.domain.events import CallEvent, CallOutput, KeyPressed, Leg
+from engine.domain.facts import TrunkFacts
 from media import plane
 from sip.core import events as sip_events
 from sip.core.hop import Hop
 from sip.core.session import Session, SessionState
-from tests.sim import history
+from tests.sim.calm import calm_engine, calm_trunk
+from tests.sim.engine import ENGINE, TIMERS
 from tests.sim.network import Network, Weather
 from tests.sim.node import Node
 from tests.sim.phones import SDP
 from tests.sim.timeline import Timeline
+from tests.sim.world import a_number, b_number, host
 
 
 class Phone:
     """Does what the test says, and keeps what it hears."""
 
     def __init__(self, name: str, hop: Hop, timeline: Timeline, network: Network) -> None:
-        self.node = Node(name, hop, timeline, network, history.TIMERS)
+        self.node = Node(name, hop, timeline, network, TIMERS)
         self.heard: list[sip_events.Event] = []
         self.session: Session | None = None
         self.answers = True
@@ -84,32 +87,19 @@ class Phone:
 class World:
     """A calls B over X, both on a good network; the world of the simulator's first pair."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, trunk: TrunkFacts | None = None) -> None:
         self.timeline = Timeline()
-        random = Random(0)
-        self.network = Network(self.timeline, random, Weather())
-        monkeypatch.setattr(history, "_trunk", self._trunk)
-        monkeypatch.setattr(history, "_pauses", lambda _: lambda now: now)
-        monkeypatch.setattr(random, "choice", lambda options: options[-1])  # plenty of money, no limits, no deaths
-        monkeypatch.setattr(random, "random", lambda: 0.99)
-        self.engine = history._engine(
-            random, self.timeline, self.network, history.RateFacts(1, 60_000, 60, 60, 0), 1, 500_000
-        )
-        self.engine.media._conduct = history.MediaConduct()
-        self.engine.ledger._conduct = history.LedgerConduct()
-        self.a = Phone("a", Hop("udp", history._host(0), 5070), self.timeline, self.network)
-        self.b = Phone("b", Hop("udp", history._host(0), 5080), self.timeline, self.network)
-
-    @staticmethod
-    def _trunk(_: Random, index: int) -> history.TrunkFacts:
-        return history.TrunkFacts(index + 10, "t", history._host(index), 5080, (), "e164", 1000, "active")
+        self.network = Network(self.timeline, Random(0), Weather())
+        self.engine = calm_engine(self.timeline, self.network, trunk=trunk)
+        self.a = Phone("a", Hop("udp", host(0), 5070), self.timeline, self.network)
+        self.b = Phone("b", Hop("udp", host(0), 5080), self.timeline, self.network)
 
     def call(self, body: bytes = SDP, headers: list[tuple[str, str]] | None = None, seconds: float = 2.0) -> Session:
         session = self.a.node.user_agent.invite(
-            target=f"sip:+861065600000@{history.ENGINE.host}",
-            hop=history.ENGINE,
-            from_=f"<sip:{history.a_number(0)}@{history._host(0)}>",
-            to=f"<sip:x@{history.ENGINE.host}>",
+            target=f"sip:+861065600000@{ENGINE.host}",
+            hop=ENGINE,
+            from_=f"<sip:{a_number(0)}@{host(0)}>",
+            to=f"<sip:x@{ENGINE.host}>",
             now=self.timeline.now,
             body=body,
             headers=headers or [],
@@ -123,14 +113,7 @@ class World:
         return cdr
 
     def pass_seconds(self, seconds: float) -> None:
-        end = self.timeline.now + seconds
-        queue = self.timeline._queue
-        while queue and queue[0][0] <= end:
-            self.timeline.now = queue[0][0]
-            import heapq
-
-            heapq.heappop(queue)[2]()
-        self.timeline.now = end
+        self.timeline.pass_seconds(seconds)
 
     def in_dialog(self, session: Session, method: str, body: bytes, content_type: str | None = None) -> None:
         self.a.node.user_agent.request(session, method, self.timeline.now, body=body, content_type=content_type)
@@ -139,8 +122,8 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(monkeypatch)
+def world() -> World:
+    return World()
 
 
 def test_a_key_in_info_reaches_the_other_side(world: World) -> None:
@@ -183,10 +166,10 @@ def test_an_unknown_method_is_told_what_is_allowed(world: World) -> None:
 
 def test_a_malformed_identity_is_refused_with_a_reason_and_leaves_nothing(world: World) -> None:
     world.a.node.user_agent.invite(
-        target=f"sip:+861065600000@{history.ENGINE.host}",
-        hop=history.ENGINE,
-        from_=f"<sip:{history.a_number(0)}@{history._host(0)}>",
-        to=f"<sip:x@{history.ENGINE.host}>",
+        target=f"sip:+861065600000@{ENGINE.host}",
+        hop=ENGINE,
+        from_=f"<sip:{a_number(0)}@{host(0)}>",
+        to=f"<sip:x@{ENGINE.host}>",
         now=world.timeline.now,
         body=SDP,
         headers=[("P-Asserted-Identity", '"unclosed <sip:1@x>')],
@@ -201,17 +184,15 @@ def test_a_malformed_identity_is_refused_with_a_reason_and_leaves_nothing(world:
 
 
 def test_the_first_of_two_softphones_to_answer_has_the_call(world: World) -> None:
-    registration = world.engine.controller.registration
-    assert isinstance(registration, history.Softphones)
-    hops = [Hop("udp", history._host(0), 5090), Hop("udp", history._host(0), 5091)]
-    registration.hops[1] = hops
+    hops = [Hop("udp", host(0), 5090), Hop("udp", host(0), 5091)]
+    world.engine.softphones[1] = hops
     slow, quick = (Phone(f"s{hop.port}", hop, world.timeline, world.network) for hop in hops)
     slow.answers = False
     world.b.node.user_agent.invite(
-        target=f"sip:+861065600000@{history.ENGINE.host}",
-        hop=history.ENGINE,
-        from_=f"<sip:{history.b_number(0)}@{history._host(0)}>",
-        to=f"<sip:x@{history.ENGINE.host}>",
+        target=f"sip:+861065600000@{ENGINE.host}",
+        hop=ENGINE,
+        from_=f"<sip:{b_number(0)}@{host(0)}>",
+        to=f"<sip:x@{ENGINE.host}>",
         now=world.timeline.now,
         body=SDP,
     )
@@ -242,7 +223,7 @@ def test_an_invite_without_offer_is_passed_on_and_its_answer_goes_through_in_the
     world.a.node.user_agent.bye(session, world.timeline.now)
     world.a.node.flush()
     world.pass_seconds(40)
-    assert (world.ended().cause, world.engine.media.calls) == (Cause.NORMAL, {})
+    assert (world.ended().cause, world.engine.media.calls) == (Cause.NORMAL, set())
 
 
 def test_an_ack_without_the_answer_ends_both_legs_uncharged(world: World) -> None:
@@ -277,7 +258,7 @@ def test_a_reinvite_without_offer_whose_ack_has_no_answer_ends_the_call(world: W
 
 
 def test_key_is_told_to_the_call_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(monkeypatch)
+    world = World()
     world.call()
     controller = world.engine.controller
     (active,) = controller.calls.values()
@@ -357,7 +338,7 @@ def test_privacy_is_given_to_all_and_no_header_of_the_callers_goes_across(world:
     """RFC 3323: "id", "header", "user" and "session" ask for no more than a middle number is for, so that "critical"
     is granted too; RFC 3325, RFC 5806 and RFC 7044: what says who has called, or been called before, ends here.
     """
-    number, own_host = history.a_number(0), history._host(0)
+    number, own_host = a_number(0), host(0)
     tells = [
         ("Privacy", "id;header;user;session;critical"),
         ("P-Asserted-Identity", f"<sip:{number}@{own_host}>"),
@@ -373,14 +354,15 @@ def test_privacy_is_given_to_all_and_no_header_of_the_callers_goes_across(world:
     assert own_host not in invite.headers.first["from"]
 
 
-@pytest.mark.parametrize(("limit", "places"), [({"calls_per_second_max": 2}, 2), ({"calls_max": 3}, 3)])
+@pytest.mark.parametrize(
+    ("trunk", "places"),
+    [(replace(calm_trunk(0), calls_per_second_max=2), 2), (replace(calm_trunk(0), calls_max=3), 3)],
+)
 def test_calls_beyond_a_trunks_limit_are_told_when_to_come_again_and_end_none_of_the_others(
-    monkeypatch: pytest.MonkeyPatch, limit: dict[str, int], places: int
+    trunk: TrunkFacts, places: int
 ) -> None:
     """Ten calls at one moment: those who have a place keep it, and the others have their answer in that moment."""
-    trunk = World._trunk
-    monkeypatch.setattr(World, "_trunk", staticmethod(lambda random, index: replace(trunk(random, index), **limit)))
-    world = World(monkeypatch)
+    world = World(trunk)
     sessions = [world.call(seconds=0) for _ in range(10)]
     world.pass_seconds(0.1)
     failures = [event for event in world.a.heard if isinstance(event, sip_events.InviteFailed)]
@@ -400,14 +382,8 @@ def test_calls_beyond_a_trunks_limit_are_told_when_to_come_again_and_end_none_of
 class Led:
     """B's gateway, which leads each call on: with a 302 to the contacts of a list's next entry, or with a refusal."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, redirects_max: int, steps: list[int | str]) -> None:
-        trunk = World._trunk
-        monkeypatch.setattr(
-            World,
-            "_trunk",
-            staticmethod(lambda random, index: replace(trunk(random, index), redirects_max=redirects_max)),
-        )
-        self.world = World(monkeypatch)
+    def __init__(self, redirects_max: int, steps: list[int | str]) -> None:
+        self.world = World(replace(calm_trunk(0), redirects_max=redirects_max))
         self.world.b.answers = False
         self.called: list[str] = []
         for step in steps:
@@ -431,18 +407,16 @@ class Led:
         return [request.uri.user for request in invites]
 
 
-GATEWAY = f"{history._host(0)}:5080"
+GATEWAY = f"{host(0)}:5080"
 
 
-def test_a_redirection_is_followed_in_the_order_of_q_and_its_call_is_recorded_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_redirection_is_followed_in_the_order_of_q_and_its_call_is_recorded_once() -> None:
     contacts = f"<sip:+8613700000002@{GATEWAY}>;q=0.2, <sip:+8613700000001@{GATEWAY};transport=udp?Subject=x>;q=0.9"
-    led = Led(monkeypatch, 3, [contacts, 404, 200])
+    led = Led(3, [contacts, 404, 200])
     assert led.called[1:] == ["+8613700000001", "+8613700000002"]
     invites = [event.request for event in led.world.b.heard if isinstance(event, sip_events.IncomingInvite)]
     for request in invites:
-        assert history.a_number(0).lstrip("+") not in request.headers.first["from"]
+        assert a_number(0).lstrip("+") not in request.headers.first["from"]
         assert set(request.headers.first) <= CARRIES_NO_NUMBER
         assert request.uri_text.partition("@")[2] == GATEWAY  # its parameters and headers stay behind
         assert request.body == invites[0].body
@@ -465,9 +439,9 @@ def test_a_redirection_is_followed_in_the_order_of_q_and_its_call_is_recorded_on
     ],
 )
 def test_a_redirection_ends_where_it_may_go_no_further(
-    monkeypatch: pytest.MonkeyPatch, redirects_max: int, steps: list[int | str], calls: int, cause: Cause
+    redirects_max: int, steps: list[int | str], calls: int, cause: Cause
 ) -> None:
     """Not allowed for the trunk, in circles, to strangers, or to a customer who has spoken for himself."""
-    led = Led(monkeypatch, redirects_max, steps)
+    led = Led(redirects_max, steps)
     assert len(led.called) == calls
     assert led.world.ended().cause is cause

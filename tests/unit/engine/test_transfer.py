@@ -9,8 +9,9 @@ from engine.domain.cdr import Cdr, CdrState
 from engine.domain.facts import AgentFacts, BindingFacts, LineFacts, SipAccountFacts, TrunkFacts, XNumberFacts
 from sip.core import events as sip_events
 from sip.core.hop import Hop
-from tests.sim import history
+from tests.sim.engine import ENGINE
 from tests.sim.phones import SDP
+from tests.sim.world import TENANT, a_number, b_number, host
 from tests.unit.engine.test_controller import Phone, World
 
 SECOND_X = "+861065600777"
@@ -20,35 +21,32 @@ SECOND_B = "+8613900007777"
 class Office(World):
     """Customer B rings agent 1's softphone over X and is put through; agent 2 sits beside, expert C at a trunk."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(history.SimulatedPlane, "_die", lambda _: None)
-        super().__init__(monkeypatch)
-        host = history._host(0)
+    def __init__(self) -> None:
+        super().__init__()
+        own_host = host(0)
         self.first, self.second, self.expert = (
-            Phone(name, Hop("udp", host, port), self.timeline, self.network)
+            Phone(name, Hop("udp", own_host, port), self.timeline, self.network)
             for name, port in (("s1", 5090), ("s2", 5091), ("c", 5092))
         )
-        registration = self.engine.controller.registration
-        assert isinstance(registration, history.Softphones)
-        registration.hops = {1: [self.first.node.hop], 2: [self.second.node.hop]}
+        self.engine.softphones.update({1: [self.first.node.hop], 2: [self.second.node.hop]})
         accounts = [SipAccountFacts(each, each, f"agent{each}", "sim", "", "", "active") for each in (1, 2, 3)]
         self.engine.controller.directory.apply(
             [
                 *accounts,
-                AgentFacts(2, history.TENANT, "+8613800000002", "active"),
-                AgentFacts(3, history.TENANT + 1, "+8613800000003", "active"),
-                TrunkFacts(20, "t", host, 5092, (), "e164", 1000, "active"),
+                AgentFacts(2, TENANT, "+8613800000002", "active"),
+                AgentFacts(3, TENANT + 1, "+8613800000003", "active"),
+                TrunkFacts(20, "t", own_host, 5092, (), "e164", 1000, "active"),
                 LineFacts(20, 20, 1, True, "active"),
-                XNumberFacts(20, SECOND_X, 20, history.TENANT, None, "refuse", "active"),
-                BindingFacts("b20", history.TENANT, 1, 20, history.a_number(0), SECOND_B, "both", True, None, None),
+                XNumberFacts(20, SECOND_X, 20, TENANT, None, "refuse", "active"),
+                BindingFacts("b20", TENANT, 1, 20, a_number(0), SECOND_B, "both", True, None, None),
             ]
         )
         self.customer = self.b
         self.customers_session = self.b.node.user_agent.invite(
-            target=f"sip:+861065600000@{history.ENGINE.host}",
-            hop=history.ENGINE,
-            from_=f"<sip:{history.b_number(0)}@{host}>",
-            to=f"<sip:x@{history.ENGINE.host}>",
+            target=f"sip:+861065600000@{ENGINE.host}",
+            hop=ENGINE,
+            from_=f"<sip:{b_number(0)}@{own_host}>",
+            to=f"<sip:x@{ENGINE.host}>",
             now=self.timeline.now,
             body=SDP,
         )
@@ -59,7 +57,7 @@ class Office(World):
         """Agent 1 transfers; returns what the REFER was answered."""
         session = self.first.session
         assert session is not None
-        pairs = [("Refer-To", f"<sip:{target}@{history.ENGINE.host}>"), *headers]
+        pairs = [("Refer-To", f"<sip:{target}@{ENGINE.host}>"), *headers]
         self.first.node.user_agent.request(session, "REFER", self.timeline.now, headers=pairs)
         self.first.node.flush()
         self.pass_seconds(2)
@@ -86,12 +84,12 @@ class Office(World):
         assert not self.engine.media.calls
         assert not self.engine.node.user_agent.sessions
         assert controller.next_deadline() is None
-        assert controller.credit.credit_of(history.TENANT).held_micro == 0
+        assert controller.credit.credit_of(TENANT).held_micro == 0
 
 
 @pytest.fixture
-def office(monkeypatch: pytest.MonkeyPatch) -> Office:
-    return Office(monkeypatch)
+def office() -> Office:
+    return Office()
 
 
 def outcomes(phone: Phone) -> list[str]:
@@ -140,7 +138,7 @@ def test_transfer_to_a_number_shows_its_own_x_and_charges_its_own_line(office: O
     assert (second.x_number, second.b_number, second.agent_id) == (SECOND_X, SECOND_B, 1)
     assert second.charge_micro == second.billed_seconds // 60 * 60_000 > 0
     seen_by_expert = b"".join(data for _, to, data in office.network.arrived if to == office.expert.node.hop)
-    assert history.b_number(0).removeprefix("+86").encode() not in seen_by_expert
+    assert b_number(0).removeprefix("+86").encode() not in seen_by_expert
     seen_by_customer = b"".join(data for _, to, data in office.network.arrived if to == office.customer.node.hop)
     assert SECOND_B.removeprefix("+86").encode() not in seen_by_customer
     office.assert_nothing_left()
@@ -226,7 +224,7 @@ def test_the_colleague_may_transfer_on_and_his_record_ends_with_it(office: Offic
     office.refer("agent2")
     session = office.second.session
     assert session is not None
-    target = [("Refer-To", f"<sip:{history.ENGINE.host}>"), ("Refer-To", "<sip:agent1@x>")]
+    target = [("Refer-To", f"<sip:{ENGINE.host}>"), ("Refer-To", "<sip:agent1@x>")]
     office.second.node.user_agent.request(session, "REFER", office.timeline.now, headers=target)
     office.second.node.user_agent.request(session, "REFER", office.timeline.now, headers=target[1:])
     office.second.node.flush()

@@ -1,4 +1,4 @@
-"""The media plane and the ledger as the engine sees them, each with bad days."""
+"""The media plane as the engine sees it, with bad days. It outlives the engine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from random import Random
 
 from media import plane
 from tests.sim.timeline import Timeline
+
+SILENCE_SECONDS = 10.0
+OWN_COOKIE = -1
 
 
 @dataclass(frozen=True)
@@ -19,35 +22,66 @@ class MediaConduct:
     """The chance that a call's media falls silent ten seconds after its answer."""
     dies_after: float | None = None
     """Seconds after which the worker is gone, its calls with it."""
+    comes_back_after: float | None = None
+    """From its death; None for never. The new one knows of no calls."""
+    answers_late: bool = False
+    """What was asked before its death is answered still, after the word that it is gone; else it is refused."""
+
+
+@dataclass(frozen=True)
+class MediaUser:
+    """The engine's end of the connection."""
+
+    replied: Callable[[plane.Reply], None]
+    timed_out: Callable[[str], None]
+    lost: Callable[[list[str]], None]
 
 
 class SimulatedPlane:
     """Rewrites SDP into its own words, so that an address of one side in the other's message is a leak."""
 
     def __init__(self, timeline: Timeline, random: Random, conduct: MediaConduct) -> None:
-        self.calls: dict[str, bool] = {}
-        """Call → whether it is recorded."""
+        self.calls: set[str] = set()
         self.recordings: dict[str, tuple[float, float]] = {}
         """Call → (start, end) of its recording, in seconds."""
-        self.replied: Callable[[plane.Reply], None] = lambda reply: None
-        self.timed_out: Callable[[str], None] = lambda call_id: None
-        self.lost: Callable[[list[str]], None] = lambda call_ids: None
+        self.died_at: float | None = None
         self._timeline = timeline
         self._random = random
         self._conduct = conduct
+        self._user: MediaUser | None = None
         self._is_dead = False
         self._in_order_at = 0.0
         self._started: dict[str, float] = {}
+        self._unanswered: dict[int, plane.Reply] = {}
         if conduct.dies_after is not None:
             timeline.after(conduct.dies_after, self._die)
 
+    def connect(self, user: MediaUser, ended_at: Callable[[str], float | None]) -> None:
+        """An engine is there. ``ended_at`` is asked of each call that is held; None lets it go on."""
+        self._user = user
+        for call_id in sorted(self.calls):
+            ended = ended_at(call_id)
+            if ended is not None:
+                self._execute(plane.Delete(OWN_COOKIE, call_id, ended))
+
+    def disconnect(self) -> None:
+        """The engine is gone; the calls go on."""
+        self._user = None
+        self._unanswered.clear()
+
     def send(self, command: plane.Command) -> None:
-        reply = self._execute(command)
+        user, cookie = self._user, command.cookie
+        self._unanswered[cookie] = self._execute(command)
+
+        def reply() -> None:
+            if user is not None and user is self._user and cookie in self._unanswered:
+                user.replied(self._unanswered.pop(cookie))
+
         # A connection keeps its order, however long each reply takes.
         self._in_order_at = max(
             self._in_order_at, self._timeline.now + self._random.uniform(0.0001, self._conduct.delay_max)
         )
-        self._timeline.at(self._in_order_at, lambda: self.replied(reply))
+        self._timeline.at(self._in_order_at, reply)
 
     def _execute(self, command: plane.Command) -> plane.Reply:
         if self._is_dead:
@@ -56,16 +90,17 @@ class SimulatedPlane:
             case plane.Offer():
                 if self._random.random() < self._conduct.refuses:
                     return plane.Refused(command.cookie, plane.Refusal.NO_COMMON_CODEC, "drawn")
-                self.calls.setdefault(command.call_id, False)
+                self.calls.add(command.call_id)
             case plane.Delete():
-                if self.calls.pop(command.call_id, None) is None:
+                if command.call_id not in self.calls:
                     return plane.Refused(command.cookie, plane.Refusal.UNKNOWN_CALL, "")
+                self.calls.remove(command.call_id)
                 started = self._started.pop(command.call_id, None)
                 if started is not None:
                     self.recordings[command.call_id] = (started, command.at)
                 return plane.Accepted(command.cookie)
             case plane.ListCalls():
-                return plane.Accepted(command.cookie, call_ids=list(self.calls))
+                return plane.Accepted(command.cookie, call_ids=sorted(self.calls))
             case _:
                 if command.call_id not in self.calls:
                     return plane.Refused(command.cookie, plane.Refusal.UNKNOWN_CALL, "")
@@ -74,50 +109,32 @@ class SimulatedPlane:
                 if self._random.random() < self._conduct.refuses:
                     return plane.Refused(command.cookie, plane.Refusal.BAD_SDP, "drawn")
                 if self._random.random() < self._conduct.times_out:
-                    call_id = command.call_id
-                    self._timeline.after(10.0, lambda: self.timed_out(call_id))
+                    self._timeline.after(SILENCE_SECONDS, lambda: self._fall_silent(command.call_id))
             case plane.StartRecording():
+                if command.call_id in self._started:
+                    return plane.Refused(command.cookie, plane.Refusal.WRONG_STATE, "it is recorded already")
                 self._started[command.call_id] = command.at
         return plane.Accepted(command.cookie, sdp=b"v=0\r\ns=rewritten\r\nm=audio 30000 RTP/AVP 8\r\n")
 
+    def _fall_silent(self, call_id: str) -> None:
+        if self._user is not None:
+            self._user.timed_out(call_id)
+
     def _die(self) -> None:
         self._is_dead = True
-        call_ids = list(self.calls)
+        self.died_at = self._timeline.now
+        call_ids = sorted(self.calls)
         self.calls.clear()
         self._started.clear()
-        self.lost(call_ids)
+        user = self._user
+        if user is not None:
+            if not self._conduct.answers_late:
+                unanswered, self._unanswered = self._unanswered, {}
+                for cookie in unanswered:
+                    user.replied(plane.Refused(cookie, plane.Refusal.UNREACHABLE, "the media worker is gone"))
+            user.lost(call_ids)
+        if self._conduct.comes_back_after is not None:
+            self._timeline.after(self._conduct.comes_back_after, self._come_back)
 
-
-@dataclass(frozen=True)
-class LedgerConduct:
-    delay_max: float = 0.01
-    silent: float = 0.0
-    """The chance that the database does not answer."""
-
-
-class SimulatedLedger:
-    """One account: what the database would say to requests for leases."""
-
-    def __init__(
-        self, timeline: Timeline, random: Random, conduct: LedgerConduct, balance_micro: int, overdraft_limit_micro: int
-    ) -> None:
-        self.balance_micro = balance_micro
-        self.overdraft_limit_micro = overdraft_limit_micro
-        self.leased_micro = 0
-        self.answered: Callable[[int, int | None], None] = lambda tenant_id, granted: None
-        self._timeline = timeline
-        self._random = random
-        self._conduct = conduct
-
-    def request(self, tenant_id: int, wanted_micro: int) -> None:
-        granted: int | None = None
-        if self._random.random() >= self._conduct.silent:
-            free = self.balance_micro + self.overdraft_limit_micro - self.leased_micro
-            granted = max(0, min(free, wanted_micro))
-            self.leased_micro += granted
-        delay = self._random.uniform(0.0001, self._conduct.delay_max)
-        self._timeline.after(delay, lambda: self.answered(tenant_id, granted))
-
-    def settle(self, charge_micro: int) -> None:
-        self.balance_micro -= charge_micro
-        self.leased_micro -= charge_micro
+    def _come_back(self) -> None:
+        self._is_dead = False

@@ -1,0 +1,91 @@
+"""A world without bad days, for tests that bring their own: one pair, plenty of money, a network that loses nothing."""
+
+from __future__ import annotations
+
+from random import Random
+
+from engine.domain.facts import RateFacts, TrunkFacts
+from sip.core.hop import Hop
+from sip.core.session import Session
+from tests.sim.books import BooksConduct, SimulatedBooks
+from tests.sim.engine import ENGINE, TIMERS, Death, EngineConduct, EngineHost
+from tests.sim.history import History, Pair
+from tests.sim.media_plane import MediaConduct, SimulatedPlane
+from tests.sim.network import Network, Weather
+from tests.sim.node import Node
+from tests.sim.phones import CalleeConduct, CalleePhone, CallerConduct, CallerPhone
+from tests.sim.timeline import Timeline
+from tests.sim.world import RATE_ID, a_number, draw_facts, host, x_number
+
+CALM_MICRO = 100_000_000
+RATE = RateFacts(RATE_ID, 60_000, 60, 60, 0)
+
+
+def calm_trunk(index: int) -> TrunkFacts:
+    """The callee's trunk of a pair."""
+    return TrunkFacts(index + 10, "t", host(index), 5080, (), "e164", 1000, "active")
+
+
+def calm_engine(
+    timeline: Timeline,
+    network: Network,
+    *,
+    trunk: TrunkFacts | None = None,
+    deaths: tuple[Death, ...] = (),
+    media: MediaConduct | None = None,
+    balance_micro: int = CALM_MICRO,
+) -> EngineHost:
+    """An engine that knows the first pair of phones, over ``trunk``; what else is given are its bad days."""
+    random = Random(0)
+    return EngineHost(
+        timeline=timeline,
+        network=network,
+        random=random,
+        conduct=EngineConduct(60, 1000, 1800, lambda now: now, deaths),
+        facts=[*draw_facts(random, RATE, 1), trunk or calm_trunk(0)],
+        media=SimulatedPlane(timeline, random, media or MediaConduct()),
+        books=SimulatedBooks(timeline, random, BooksConduct(), balance_micro, overdraft_limit_micro=0),
+    )
+
+
+TALKS = CallerConduct(
+    cancel_after=None, hang_up_after=None, holds_after=None, offers=True, answers_offers=True, crossing=None
+)
+ANSWERS = CalleeConduct(
+    ring_after=0.1,
+    rings=1,
+    early_media=False,
+    answer_after=0.5,
+    fail_status=None,
+    hang_up_after=None,
+    answers_without_sdp=False,
+)
+
+
+class CalmPair:
+    """A calls B, who answers, and both talk until the test says something else."""
+
+    def __init__(self, *, deaths: tuple[Death, ...] = (), media: MediaConduct | None = None) -> None:
+        random = Random(0)
+        self.timeline = Timeline()
+        self.network = Network(self.timeline, random, Weather())
+        self.engine = calm_engine(self.timeline, self.network, deaths=deaths, media=media)
+        self.callee = CalleePhone(self._node("callee", 5080), self.timeline, random, ANSWERS)
+        self.caller = CallerPhone(self._node("caller", 5070), self.timeline, random, self.callee.act_together, TALKS)
+        self.caller.call(a_number(0), x_number(0), ENGINE)
+        self.timeline.pass_seconds(1.0)
+
+    def _node(self, name: str, port: int) -> Node:
+        return Node(name, Hop("udp", host(0), port), self.timeline, self.network, TIMERS)
+
+    @property
+    def caller_session(self) -> Session:
+        assert self.caller.session is not None
+        return self.caller.session
+
+    def run_out(self) -> History:
+        """Lets all happen that is still to happen."""
+        history = History(0, self.engine, self.network, Weather(), RATE, pause_seconds=0.0)
+        history.pairs = [Pair(self.caller, [self.caller, self.callee])]
+        history.is_at_rest = self.timeline.run()
+        return history

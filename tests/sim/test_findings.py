@@ -1,0 +1,84 @@
+"""What the simulator has found, each fault by the shortest history that shows it."""
+
+from __future__ import annotations
+
+from engine.domain.cause import Cause
+from sip.core.hop import Hop
+from sip.core.session import SessionState
+from tests.sim.calm import CalmPair
+from tests.sim.engine import Death, DeathPoint
+from tests.sim.invariants import violations
+from tests.sim.media_plane import MediaConduct
+from tests.sim.vice import Vice
+
+
+class Deaf(Vice):
+    """Nothing reaches it any more, so that nothing of ours is answered."""
+
+    def lets_in(self, data: bytes, source: Hop) -> bool:
+        return False
+
+
+def test_a_talking_call_goes_on_when_its_engine_dies() -> None:
+    pair = CalmPair(deaths=(Death(5.0, 1.0, DeathPoint.BETWEEN),))
+    pair.timeline.pass_seconds(10.0)
+    assert [resumed.call_id for resumed in pair.engine.chronicle.resumed] == list(pair.engine.controller.calls)
+    pair.caller.act(pair.caller_session, "BYE")
+    history = pair.run_out()
+    (cdr,) = history.engine.records
+    assert (cdr.cause, round(cdr.talk_ms, -3)) == (Cause.NORMAL, 10_000)
+    assert violations(history) == []
+
+
+def test_the_charge_of_a_call_that_died_with_engine_and_media_leaves_the_lease() -> None:
+    """The new engine had read its lease before it knew what the call had cost, and could spend that much twice."""
+    pair = CalmPair(
+        deaths=(Death(5.0, 1.0, DeathPoint.BETWEEN),), media=MediaConduct(dies_after=5.1, comes_back_after=0.1)
+    )
+    history = pair.run_out()
+    (cdr,) = history.engine.records
+    assert cdr.cause is Cause.ENGINE_RESTART
+    assert cdr.charge_micro > 0
+    assert violations(history) == []
+
+
+def test_a_key_that_waits_for_its_answer_when_the_call_ends_leaves_no_transaction() -> None:
+    pair = CalmPair()
+    pair.callee.node.vices.append(Deaf())
+    pair.caller.act(pair.caller_session, "INFO")
+    pair.timeline.pass_seconds(1.0)
+    pair.engine.hang_up_one()
+    assert violations(pair.run_out()) == []
+
+
+def test_a_hold_that_waits_for_its_answer_when_we_hang_up_leaves_no_transaction() -> None:
+    pair = CalmPair()
+    pair.callee.node.vices.append(Deaf())
+    pair.caller.act(pair.caller_session, "INVITE")
+    pair.timeline.pass_seconds(1.0)
+    pair.engine.hang_up_one()
+    pair.timeline.pass_seconds(1.0)
+    assert pair.caller_session.state is SessionState.ENDED
+    assert violations(pair.run_out()) == []
+
+
+def test_a_100_to_our_reinvite_that_comes_after_our_bye_leaves_no_transaction() -> None:
+    pair = CalmPair()
+    sent: list[bytes] = []
+    receive = pair.callee.node._receive
+    engine_hop = pair.engine.node.hop
+    pair.network.attach(pair.callee.node.hop, lambda data, source: sent.append(data))
+    pair.caller.act(pair.caller_session, "INVITE")
+    pair.timeline.pass_seconds(0.2)
+    pair.engine.hang_up_one()
+    pair.timeline.pass_seconds(0.2)
+    (invite,) = {data for data in sent if data.startswith(b"INVITE ")}
+    head = b"".join(
+        line + b"\r\n"
+        for line in invite.split(b"\r\n")
+        if line.startswith((b"Via: ", b"From: ", b"To: ", b"Call-ID: ", b"CSeq: "))
+    )
+    pair.network.send(b"SIP/2.0 100 Trying\r\n" + head + b"Content-Length: 0\r\n\r\n", pair.callee.node.hop, engine_hop)
+    pair.timeline.pass_seconds(0.2)
+    pair.network.attach(pair.callee.node.hop, receive)
+    assert violations(pair.run_out()) == []
