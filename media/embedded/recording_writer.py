@@ -48,7 +48,7 @@ class RecordingFile:
     __slots__ = ("call_id", "descriptor", "frames", "missing", "path")
 
     def __init__(self, call_id: str, path: Path) -> None:
-        """Make the file and its folder. Raises OSError."""
+        """Make the file and its folder. Raises OSError where there can be no such file; a full disk is a gap."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.call_id = call_id
         self.path = path
@@ -57,9 +57,8 @@ class RecordingFile:
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
         try:
             os.pwrite(self.descriptor, wav.header(0), 0)
-        except OSError:
-            os.close(self.descriptor)
-            raise
+        except OSError as error:  # a full disk: the first samples that it takes bring the header along
+            log.error("recording: a write failed: %s", error.strerror)
 
     def write(self, start: int, samples: Pcm) -> None:
         """Write stereo frames from frame ``start`` on; what fails is noted in ``missing``."""

@@ -269,9 +269,32 @@ def test_times_that_make_no_sense_make_no_huge_file(engine: Engine, tmp_path: Pa
         assert len(read_recording(path)) < 8000
 
 
-def test_disk_full_from_the_start_is_refused_and_the_call_goes_on(engine: Engine) -> None:
+def test_disk_full_at_the_start_loses_no_more_than_the_start(worker: Worker, tmp_path: Path) -> None:
+    engine = worker.engine()
     call = Call(engine)
-    reply = engine.ask(StartRecording(engine.cookie(), "call", "/dev/full", time.monotonic()))
+    resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    call.record(tmp_path / "call.wav")
+    last = speak(call, 1.4)
+    resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    speak(call, 2.4, first=last)
+    engine.accepted(Delete(engine.cookie(), "call", time.monotonic()))
+    event = engine.event()
+    assert isinstance(event, RecordingFinished)
+    assert event.duration_ms > 3700
+    for side in Side:
+        (gap,) = [(start, end) for gap_side, start, end in event.gaps_ms if gap_side is side]
+        assert gap[0] == 0
+        assert 400 <= gap[1] <= 2500
+    samples = read_recording(tmp_path / "call.wav")
+    assert not samples[:3200].any()
+    assert share_at(samples[-9600:-1600, 0], 440) > 0.95
+
+
+def test_recording_that_cannot_be_made_is_refused_and_the_call_goes_on(engine: Engine, tmp_path: Path) -> None:
+    call = Call(engine)
+    (tmp_path / "file").touch()
+    path = str(tmp_path / "file" / "call.wav")
+    reply = engine.ask(StartRecording(engine.cookie(), "call", path, time.monotonic()))
     assert isinstance(reply, Refused)
     assert reply.refusal is Refusal.STORAGE
     call.talk()
