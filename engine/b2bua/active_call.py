@@ -12,6 +12,7 @@ from engine.domain.routing import Route
 if TYPE_CHECKING:
     from engine.b2bua.call_timers import CallTimer
     from engine.b2bua.media_desk import MediaNeeds
+    from engine.b2bua.merger import Merger
     from engine.b2bua.redirection import Target
     from engine.b2bua.registration import RegisteredContact
     from engine.b2bua.renegotiation import Renegotiation
@@ -37,6 +38,7 @@ class ActiveCall:
         "keys_pending",
         "max_forwards",
         "media_needs",
+        "merger",
         "offer",
         "offers",
         "redirect_targets",
@@ -80,6 +82,8 @@ class ActiveCall:
         """The transfer that makes this call; its caller is then a party of another call, which has the session."""
         self.referral: ActiveCall | None = None
         """The call that a transfer out of this one is making."""
+        self.merger: Merger | None = None
+        """An attended transfer that this call is one of the two calls of, until they are joined."""
         self.joined: ActiveCall | None = None
         """The call that has brought the session of one leg here: it goes on, and ends with this one."""
 
@@ -97,7 +101,7 @@ class ActiveCall:
         if self.transfer is None:
             return self.call_id, leg
         own = self.transfer.leg
-        return self.transfer.first.call_id, own if leg is Leg.CALLEE else own.other
+        return self.transfer.first.call_id, own if leg is self.transfer.new_leg else own.other
 
     def leg_of(self, session: Session) -> Leg:
         return Leg.CALLER if session is self.caller else Leg.CALLEE

@@ -88,6 +88,10 @@ class CallExecutor:
             headers.append(("Retry-After", str(self._settings.retry_after_seconds)))
         self._user_agent.reject(session, CODES[cause].sip_status, now, headers=headers)
 
+    def end_media(self, active: ActiveCall, now: float) -> None:
+        """The call's own media and recording end, while its record goes on: its party speaks in another call."""
+        self.media.delete(active, self._to_monotonic(now))
+
     def session_over(self, active: ActiveCall, session: Session) -> None:
         """No request or response comes by this session any more."""
         session.owner = None
@@ -100,6 +104,8 @@ class CallExecutor:
 
     def _end_with(self, active: ActiveCall, now: float) -> None:
         """Calls that a transfer has tied to this one end with it."""
+        if active.merger is not None:
+            active.merger.given_up(now)
         referral, active.referral = active.referral, None
         if referral is not None:
             self.feed(referral, call_events.CallerCancelled(), now)

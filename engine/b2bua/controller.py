@@ -139,10 +139,14 @@ class Controller:
         active, command = awaited
         if isinstance(reply, plane.Refused):
             self.counters[f"media_refused_{reply.refusal}"] += 1
-            if active.renegotiation is not None and command in (plane.Offer, plane.Answer):
+            if active.merger is not None and command in (plane.Offer, plane.Answer):
+                active.merger.refused(now)
+            elif active.renegotiation is not None and command in (plane.Offer, plane.Answer):
                 self._renegotiator.refused(active, now)
             elif command in (plane.Offer, plane.Answer):
                 self._executor.feed(active, call_events.MediaRefused(_MEDIA_CAUSES[reply.refusal]), now)
+        elif active.merger is not None and command in (plane.Offer, plane.Answer):
+            active.merger.written(reply.sdp, now)
         elif active.renegotiation is not None and command in (plane.Offer, plane.Answer):
             self._renegotiator.written(active, reply.sdp, now)
         elif command is plane.Offer:

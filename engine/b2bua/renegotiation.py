@@ -169,6 +169,8 @@ class Renegotiator:
 def _is_busy(active: ActiveCall) -> bool:
     """Another offer is under way, or a transfer's."""
     referral = active.referral
-    return active.renegotiation is not None or (
-        referral is not None and referral.call.state in (CallState.CONNECTING, CallState.CONFIRMING)
+    return (
+        active.renegotiation is not None
+        or active.merger is not None
+        or (referral is not None and referral.call.state in (CallState.CONNECTING, CallState.CONFIRMING))
     )

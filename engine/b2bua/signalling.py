@@ -228,13 +228,18 @@ class Signalling:
         if not isinstance(active, ActiveCall):
             return
         transfer = active.referral.transfer if active.referral is not None else None
-        if event.method == "BYE":
+        if event.method == "INVITE" and active.merger is not None:
+            active.merger.answered(event, now)
+        elif event.method == "BYE":
             # Answered or timed out: the session is over either way (RFC 3261 §15.1.1).
             self._executor.session_over(active, event.session)
         elif transfer is not None and event.method == "INVITE" and transfer.answered(event, now):
             pass
         elif event.method in RENEGOTIATION_METHODS:
             self._renegotiator.answered(active, event, now)
+            if active.renegotiation is None and event.status < 300 and event.session.client is not None:
+                # An offer that nobody waits for any more still wants its answer: what stood before (RFC 3261 §14.1).
+                self._user_agent.acknowledge(event.session, now, event.session.local_sdp)
         elif event.method == "INFO":
             self._info_relay.answered(active, event, now)
 

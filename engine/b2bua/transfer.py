@@ -30,7 +30,7 @@ class Progress(Enum):
 
 
 class Transfer:
-    """``leg`` is the transferor's in ``first``, ``call`` the one to the new callee.
+    """``leg`` is the transferor's in ``first``, ``new_leg`` that of the new party in ``call``.
 
     ``event`` is the Event of the REFER's subscription, "" for none.
     """
@@ -44,9 +44,11 @@ class Transfer:
         leg: Leg,
         event: str,
         call: ActiveCall,
+        new_leg: Leg = Leg.CALLEE,
     ) -> None:
         self.first = first
         self.leg = leg
+        self.new_leg = new_leg
         self._user_agent = user_agent
         self._executor = executor
         self._event = event
@@ -98,15 +100,15 @@ class Transfer:
     def join(self, now: float) -> None:
         """Both have what the other says: the new callee takes the transferor's place."""
         self._progress = Progress.JOINED
-        first, call, session = self.first, self._call, self._call.callee
-        call.callee = None
+        first, call, session = self.first, self._call, self._call.session(self.new_leg)
+        call.put(self.new_leg, None)
         if session is not None:
             session.owner = first
         first.put(self.leg, session)
-        first.media_needs[self.leg] = call.media_needs.get(Leg.CALLEE, NOTHING_KNOWN)
+        first.media_needs[self.leg] = call.media_needs.get(self.new_leg, NOTHING_KNOWN)
         first.softphones.pop(self.leg, None)
-        if Leg.CALLEE in call.softphones:
-            first.softphones[self.leg] = call.softphones[Leg.CALLEE]
+        if self.new_leg in call.softphones:
+            first.softphones[self.leg] = call.softphones[self.new_leg]
         first.referral = None
         earlier, first.joined = first.joined, call
         if earlier is not None and earlier.transfer is not None:
@@ -139,9 +141,9 @@ class Transfer:
         self._transferor = None
 
     def replaced(self, now: float) -> None:
-        """The callee of this transfer was itself put out of the call, by another one."""
+        """The party that this transfer brought was itself put out of the call, by another one."""
         self._progress = Progress.OVER
-        self._executor.feed(self._call, HungUp(Leg.CALLEE), now)
+        self._executor.feed(self._call, HungUp(self.new_leg), now)
 
     def end_of_first(self) -> CallEvent:
         """How the end of the first call, with which the joined one ends, looks from there."""
@@ -149,7 +151,7 @@ class Transfer:
         cdr = self.first.call.cdr
         if cdr.release_side is ReleaseSide.PLATFORM:
             return PlatformHangUp(cdr.cause or Cause.UNKNOWN)
-        return HungUp(Leg.CALLEE if cdr.release_side is ReleaseSide(self.leg) else Leg.CALLER)
+        return HungUp(self.new_leg if cdr.release_side is ReleaseSide(self.leg) else self.new_leg.other)
 
     # The transferor ---------------------------------------------------------------------------------------------------
 
