@@ -78,10 +78,12 @@ class Directory:
 
     def minutes_for(self, tenant_id: int, agent_id: int | None, line_id: int, now_ms: int) -> tuple[int, ...]:
         """The buckets that serve a call beginning now, the agent's own and the tenant's, in the order of use."""
+        if not self._buckets_by_owner:
+            return ()
         buckets = [*self._buckets_by_owner.get((tenant_id, None), {}).values()]
         if agent_id is not None:
             buckets += self._buckets_by_owner.get((tenant_id, agent_id), {}).values()
-        return in_order_of_use(buckets, line_id, now_ms) if buckets else ()
+        return in_order_of_use(buckets, line_id, now_ms)
 
     def trunk_by_source(self, host: str, port: int) -> TrunkFacts | None:
         """The trunk that a request from this address belongs to; an exact address and port goes before a network."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from engine.domain.call_limits import Limit
@@ -11,6 +11,7 @@ from engine.domain.charging import Tariff
 from engine.domain.directory import Directory
 from engine.domain.facts import BindingFacts, TrunkFacts, XNumberFacts
 from engine.domain.number import NumberFormat
+from engine.domain.rate_plan import RatePlan
 from engine.domain.tariffs import find_prices
 
 
@@ -84,11 +85,14 @@ def _route_binding(
     directory: Directory, x: XNumberFacts, binding: BindingFacts, caller: str, now_ms: int
 ) -> Route | NoRoute:
     direction = Direction.A_TO_B if caller == binding.a_number else Direction.B_TO_A
+    rate_id, plan = _plan_of_line(directory, x)
     parties = Parties(
         tenant_id=binding.tenant_id,
         agent_id=binding.agent_id,
         line_id=x.line_id,
         binding_id=binding.id,
+        rate_id=rate_id,
+        rate_version=plan.version if plan is not None else None,
         direction=direction,
         a_number=binding.a_number,
         x_number=x.number,
@@ -97,7 +101,7 @@ def _route_binding(
     if binding.direction not in ("both", direction):
         return NoRoute(Cause.NO_BINDING, parties)
     callee = binding.b_number if direction is Direction.A_TO_B else binding.a_number
-    return _route_over_line(directory, x, parties, callee, now_ms, recording=binding.recording)
+    return _route_over_line(directory, x, parties, plan, callee, now_ms, recording=binding.recording)
 
 
 def _route_unknown_caller(directory: Directory, x: XNumberFacts, caller: str, now_ms: int) -> Route | NoRoute:
@@ -107,10 +111,13 @@ def _route_unknown_caller(directory: Directory, x: XNumberFacts, caller: str, no
             Cause.NO_BINDING,
             Parties(tenant_id=x.tenant_id, line_id=x.line_id, x_number=x.number, b_number=caller),
         )
+    rate_id, plan = _plan_of_line(directory, x)
     parties = Parties(
         tenant_id=owner.tenant_id,
         agent_id=owner.id,
         line_id=x.line_id,
+        rate_id=rate_id,
+        rate_version=plan.version if plan is not None else None,
         direction=Direction.B_TO_A,
         a_number=owner.phone,
         x_number=x.number,
@@ -119,11 +126,24 @@ def _route_unknown_caller(directory: Directory, x: XNumberFacts, caller: str, no
     if caller == owner.phone:
         # The owner has no binding in force: there is nobody to put him through to.
         return NoRoute(Cause.NO_BINDING, parties)
-    return _route_over_line(directory, x, parties, owner.phone, now_ms, recording=True)
+    return _route_over_line(directory, x, parties, plan, owner.phone, now_ms, recording=True)
+
+
+def _plan_of_line(directory: Directory, x: XNumberFacts) -> tuple[int | None, RatePlan | None]:
+    """The id of the plan by which X's line is sold, and the plan; None for what is not there."""
+    line = directory.lines.get(x.line_id)
+    return (None, None) if line is None else (line.rate_id, directory.rates.get(line.rate_id))
 
 
 def _route_over_line(
-    directory: Directory, x: XNumberFacts, parties: Parties, callee: str, now_ms: int, *, recording: bool
+    directory: Directory,
+    x: XNumberFacts,
+    parties: Parties,
+    plan: RatePlan | None,
+    callee: str,
+    now_ms: int,
+    *,
+    recording: bool,
 ) -> Route | NoRoute:
     tenant = directory.tenants.get(parties.tenant_id) if parties.tenant_id is not None else None
     if tenant is None or tenant.status != "active":
@@ -133,11 +153,9 @@ def _route_over_line(
         return NoRoute(Cause.NO_BINDING, parties)
     line = directory.lines.get(x.line_id)
     trunk = directory.trunks.get(line.trunk_id) if line is not None else None
-    plan = directory.rates.get(line.rate_id) if line is not None else None
     if line is None or line.status != "active" or trunk is None or trunk.status != "active" or plan is None:
         return NoRoute(Cause.TRUNK_FAILURE, parties)
-    prices = find_prices(plan, directory.buy_plan(trunk), str(parties.direction), callee, now_ms)
-    parties = replace(parties, rate_id=line.rate_id, rate_version=plan.version)
+    prices = find_prices(plan, directory.buy_plan(trunk), parties.direction or "", callee, now_ms)
     if isinstance(prices, Cause):
         return NoRoute(prices, parties)
     callee_agent = directory.agent_by_phone(callee) if parties.direction is Direction.B_TO_A else None

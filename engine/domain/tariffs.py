@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from engine.domain.cause import Cause
@@ -15,8 +15,7 @@ UNPRICED = RatePlan((), UTC)
 """A plan by which no call has a price."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(NamedTuple):
     sell: Rate
     buy: Rate | None
 
