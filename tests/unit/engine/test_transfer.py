@@ -9,13 +9,9 @@ from engine.domain.cdr import Cdr, CdrState
 from engine.domain.facts import AgentFacts, BindingFacts, LineFacts, SipAccountFacts, TrunkFacts, XNumberFacts
 from sip.core import events as sip_events
 from sip.core.hop import Hop
-<<<<<<< HEAD
-from tests.sim.engine import ENGINE
-=======
 from sip.core.session import Session
 from sip.core.transactions.server_transaction import ServerTransaction
-from tests.sim import history
->>>>>>> 36fdc61 (att)
+from tests.sim.engine import ENGINE
 from tests.sim.phones import SDP
 from tests.sim.world import TENANT, a_number, b_number, host
 from tests.unit.engine.test_controller import Phone, World
@@ -49,11 +45,7 @@ class Office(World):
         super().__init__()
         own_host = host(0)
         self.first, self.second, self.expert = (
-<<<<<<< HEAD
-            Phone(name, Hop("udp", own_host, port), self.timeline, self.network)
-=======
-            SlowPhone(name, Hop("udp", host, port), self.timeline, self.network)
->>>>>>> 36fdc61 (att)
+            SlowPhone(name, Hop("udp", own_host, port), self.timeline, self.network)
             for name, port in (("s1", 5090), ("s2", 5091), ("c", 5092))
         )
         self.engine.softphones.update({1: [self.first.node.hop], 2: [self.second.node.hop]})
@@ -96,10 +88,10 @@ class Office(World):
         first = self.first.session
         assert first is not None
         self.expert.node.user_agent.invite(
-            target=f"sip:{SECOND_X}@{history.ENGINE.host}",
-            hop=history.ENGINE,
-            from_=f"<sip:{SECOND_B}@{history._host(0)}>",
-            to=f"<sip:x@{history.ENGINE.host}>",
+            target=f"sip:{SECOND_X}@{ENGINE.host}",
+            hop=ENGINE,
+            from_=f"<sip:{SECOND_B}@{host(0)}>",
+            to=f"<sip:x@{ENGINE.host}>",
             now=self.timeline.now,
             body=SDP,
         )
@@ -110,7 +102,7 @@ class Office(World):
 
     def merge(self, session: Session, replaced: Session) -> int:
         replaces = f"{replaced.call_id}%3Bto-tag%3D{replaced.remote_tag}%3Bfrom-tag%3D{replaced.local_tag}"
-        target = [("Refer-To", f"<sip:x@{history.ENGINE.host}?Replaces={replaces}>")]
+        target = [("Refer-To", f"<sip:x@{ENGINE.host}?Replaces={replaces}>")]
         self.first.node.user_agent.request(session, "REFER", self.timeline.now, headers=target)
         self.first.node.flush()
         self.pass_seconds(2)
