@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.chaos.audit import Befallen
 from tests.chaos.load import Load
 from tests.chaos.plan import Fault, Round
-from tests.chaos.system import MEDIA_WORKERS, System
+from tests.chaos.system import MEDIA_WORKERS, RECOVERY_SECONDS_MAX, NotRecovered, System
 from tests.postgresql import Cluster
 
 PAUSE_SECONDS = 10.0
@@ -91,20 +91,35 @@ class Disasters:
         return self._engine_back()
 
     def _hand_over(self, choice: float) -> float:
+        """The time without an engine; the command itself takes longer, for it starts before and waits afterwards."""
+        before = self._system.process_ids()["engine"]
+        command = self._system.hand_over()
+        self._system.wait_until(lambda: self._system.process_ids().get("engine") != before, "the next engine")
         self.befallen.engine_killed_at.append(time.time())
-        began = time.monotonic()
-        self._system.hand_over()
-        self._engine_back()
-        return time.monotonic() - began
+        seconds = self._engine_back()
+        if command.wait(RECOVERY_SECONDS_MAX) != 0:
+            raise NotRecovered(f"axbridge restart ended with {command.returncode}")
+        return seconds
 
     def _kill_media(self, choice: float) -> float:
-        self._kill(_worker(choice))
-        return self._system.wait_until(self._system.has_media, "the media worker")
+        began = time.monotonic()
+        self._kill_worker(_worker(choice))
+        self._system.wait_until(self._system.has_media, "the media worker")
+        return time.monotonic() - began
 
     def _kill_media_without_engine(self, choice: float) -> float:
+        began = time.monotonic()
         self._kill("engine")
-        self._kill(_worker(choice))
-        return self._engine_back() + self._system.wait_until(self._system.has_media, "the media worker")
+        self._kill_worker(_worker(choice))
+        self._engine_back()
+        self._system.wait_until(self._system.has_media, "the media worker")
+        return time.monotonic() - began
+
+    def _kill_worker(self, name: str) -> None:
+        """Returns when there is another: until then the engine may not have noticed."""
+        before = self._system.process_ids().get(name)
+        self._kill(name)
+        self._system.wait_until(lambda: self._system.process_ids().get(name) not in (None, before), name)
 
     def _kill_api(self, choice: float) -> float:
         self._kill("api")

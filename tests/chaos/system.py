@@ -122,9 +122,9 @@ class System:
     def go_on(self, name: str) -> bool:
         return self._signal(name, signal.SIGCONT)
 
-    def hand_over(self) -> None:
-        """``axbridge restart``. Raises CalledProcessError."""
-        self._run("restart")
+    def hand_over(self) -> subprocess.Popen[bytes]:
+        """``axbridge restart``, which runs until the next engine is up."""
+        return subprocess.Popen([sys.executable, "-m", "engine", "restart"], env=self._environment)
 
     def health(self) -> HealthReport | None:
         """None where no engine answers."""

@@ -1,0 +1,200 @@
+"""The audit itself: each kind of harm, done to books that are right, is found and counted."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from media.codec.wav import SAMPLE_RATE, header
+from tests.chaos.attempts import Attempt, read_attempts
+from tests.chaos.audit import Befallen, Books, Findings, audit
+from tests.chaos.plan import Fault, make_plan
+from tests.chaos.voices import CALLEE_HZ, CALLER_HZ
+from tests.chaos.world import OPENING_YUAN, PER_SECOND_MICRO, TENANTS, Pair, Phone
+
+PAIR = Pair("13800000000", "01065500000", "13900000000", TENANTS[0], Phone.ANSWERS)
+BEGAN, TALK_MS = 1_700_000_000.0, 5_400
+ENDED = BEGAN + 1 + TALK_MS / 1000
+
+
+class Case:
+    """One call that went well, and the books of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.attempt = Attempt("call-1", PAIR.a, PAIR.x, BEGAN, BEGAN, 200, BEGAN + 1, ENDED, 200)
+        self.cdr = {
+            "id": "cdr-1", "state": "ended", "tenant_id": 1, "a_number": "+86" + PAIR.a, "b_number": "+86" + PAIR.b,
+            "direction": "a_to_b", "started_at_ms": int(BEGAN * 1000), "answered_at_ms": int(BEGAN * 1000) + 1000,
+            "ended_at_ms": int(BEGAN * 1000) + 1000 + TALK_MS, "charge_micro": 6 * PER_SECOND_MICRO, "cause": "normal",
+            "recording_path": "1.wav",
+        }  # fmt: skip
+        self.row = {"cdr_id": "cdr-1", "path": "1.wav", "duration_ms": TALK_MS, "gaps_ms": json.dumps([])}
+        self.befallen = Befallen()
+        self.books = Books(
+            cdrs=[self.cdr],
+            recordings={"cdr-1": self.row},
+            accounts=[
+                {"tenant_id": 1, "balance_micro": OPENING_YUAN[TENANTS[0]] * 1_000_000 - 6 * PER_SECOND_MICRO,
+                 "leased_micro": 0},
+            ],
+            leased_micro=0,
+            tenants={1: TENANTS[0]},
+            ledger_differences=[],
+        )  # fmt: skip
+        self.write(TALK_MS)
+
+    def write(self, milliseconds: int, *, silent: bool = False) -> None:
+        times = np.arange(milliseconds * SAMPLE_RATE // 1000) / SAMPLE_RATE
+        sides = [np.sin(2 * np.pi * hertz * times) * (0 if silent else 8000) for hertz in (CALLER_HZ, CALLEE_HZ)]
+        octets = np.stack(sides, axis=1).astype("<i2").tobytes()
+        (self.folder / "1.wav").write_bytes(header(len(octets)) + octets)
+
+    def audit(self) -> Findings:
+        return audit([self.attempt], self.books, [PAIR], self.befallen, self.folder)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    return Case(tmp_path)
+
+
+def test_books_that_are_right_are_found_so(case: Case) -> None:
+    case.befallen.engine_killed_at.append(BEGAN + 3)
+    found = case.audit()
+    assert found.all() == []
+    assert (found.calls, found.answered, found.talking_at_kills, found.kept_ratio) == (1, 1, 1, 1.0)
+
+
+def _no_cdr(case: Case) -> None:
+    case.books.cdrs.clear()
+    case.books.accounts[0]["balance_micro"] += 6 * PER_SECOND_MICRO
+
+
+def _two_cdrs(case: Case) -> None:
+    case.books.cdrs.append({**case.cdr, "id": "cdr-2", "answered_at_ms": None, "charge_micro": 0})
+
+
+def _not_recorded(case: Case) -> None:
+    case.books.recordings.clear()
+
+
+def _left_open(case: Case) -> None:
+    case.cdr["state"] = "answered"
+
+
+def _too_dear(case: Case) -> None:
+    case.cdr["charge_micro"] = 7 * PER_SECOND_MICRO
+
+
+def _balance_off(case: Case) -> None:
+    case.books.accounts[0]["balance_micro"] -= 1
+
+
+def _lease_left(case: Case) -> None:
+    case.books.leased_micro = 5
+
+
+def _ledger_off(case: Case) -> None:
+    case.books.ledger_differences.append("transaction 1: its entries add up to 1")
+
+
+def _half_a_recording(case: Case) -> None:
+    case.write(TALK_MS // 2)
+
+
+def _silent_recording(case: Case) -> None:
+    case.write(TALK_MS, silent=True)
+
+
+def _broken_header(case: Case) -> None:
+    path = case.folder / "1.wav"
+    path.write_bytes(path.read_bytes()[:40] + struct.pack("<I", 17) + path.read_bytes()[44:])
+
+
+def _no_such_call(case: Case) -> None:
+    """BYE after the engine's death met an engine that knew no such call."""
+    case.befallen.engine_killed_at.append(BEGAN + 3)
+    case.attempt.hung_up_status = 481
+
+
+def _hung_up_by_engine(case: Case) -> None:
+    case.befallen.engine_killed_at.append(BEGAN + 3)
+    case.attempt.hung_up_at, case.attempt.hung_up_status, case.attempt.was_hung_up_at = None, None, BEGAN + 4
+
+
+@pytest.mark.parametrize(
+    ("harm", "group"),
+    [
+        (_no_cdr, "missing"),
+        (_two_cdrs, "doubled"),
+        (_left_open, "leaked"),
+        (_too_dear, "money"),
+        (_balance_off, "money"),
+        (_lease_left, "money"),
+        (_ledger_off, "money"),
+        (_not_recorded, "unreadable"),
+        (_half_a_recording, "unreadable"),
+        (_silent_recording, "unreadable"),
+        (_broken_header, "unreadable"),
+        (_no_such_call, "lost"),
+        (_hung_up_by_engine, "lost"),
+    ],
+)
+def test_harm_is_found(case: Case, harm: Callable[[Case], None], group: str) -> None:
+    harm(case)
+    found = case.audit()
+    assert getattr(found, group), found.all()
+    assert (found.money_off_micro > 0) == (group == "money")
+
+
+def test_call_cut_off_with_its_media_worker_is_not_held_against_the_engine(case: Case) -> None:
+    _hung_up_by_engine(case)
+    case.befallen.media_killed_at.append(BEGAN + 3.5)
+    case.cdr["cause"] = "media_failure"
+    case.write(2500)
+    case.row["duration_ms"] = 2500
+    case.row["gaps_ms"] = [["caller", 2500, TALK_MS], ["callee", 2500, TALK_MS]]
+    assert case.audit().all() == []
+    case.row["gaps_ms"] = []
+    assert case.audit().unreadable
+
+
+def test_call_that_heard_nothing_needs_no_cdr(case: Case) -> None:
+    _no_cdr(case)
+    case.attempt = Attempt("call-1", PAIR.a, PAIR.x, BEGAN)
+    assert case.audit().all() == []
+
+
+def test_sipp_logs_become_attempts(tmp_path: Path) -> None:
+    (tmp_path / "talk").write_text("call 1 138 010\ncall 2 139 010\nhush 1\n")
+    message = "2026-01-01\t00:00:00.0\t{}\t{}\t1\tCSeq:{}\t{}\n"
+    (tmp_path / "messages").write_text(
+        "".join(
+            message.format(*each)
+            for each in [
+                (10.0, "S", "1 INVITE", "INVITE sip:010@x SIP/2.0"),
+                (10.5, "S", "1 INVITE", "INVITE sip:010@x SIP/2.0"),
+                (10.6, "R", "1 INVITE", "SIP/2.0 100 Trying"),
+                (11.0, "R", "1 INVITE", "SIP/2.0 200 OK"),
+                (11.1, "S", "1 ACK", "ACK sip:x SIP/2.0"),
+                (15.0, "S", "2 BYE", "BYE sip:x SIP/2.0"),
+                (15.1, "R", "2 BYE", "SIP/2.0 200 OK"),
+            ]
+        )
+    )
+    (attempt,) = read_attempts([(tmp_path / "talk", tmp_path / "messages")])
+    assert attempt == Attempt("1", "138", "010", 10.0, 10.6, 200, 11.1, 15.0, 200)
+    assert [attempt.talks_at(moment) for moment in (11.0, 12.0, 16.0)] == [False, True, False]
+
+
+def test_plan_is_the_seeds_and_has_each_fault_before_any_comes_again() -> None:
+    plan = make_plan(7, 30, set(Fault))
+    assert plan == make_plan(7, 30, set(Fault)) != make_plan(8, 30, set(Fault))
+    assert {each.fault for each in plan[: len(Fault)]} == set(Fault)
+    assert [each.fault for each in plan].count(Fault.ENGINE_KILLED_IN_A_CROWD) == 1
