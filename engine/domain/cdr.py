@@ -39,6 +39,7 @@ class Cdr(msgspec.Struct, kw_only=True, omit_defaults=True):
     billed_seconds: int = 0
     charge_micro: int = 0
     package_seconds: int = 0
+    corrected_micro: int | None = None
     cost_micro: int | None = None
     rate_id: int | None = None
     rate_version: int | None = None

@@ -160,6 +160,7 @@ def _new_values(row: Row[*tuple[Any, ...]], charge: Charge, version: int | None)
         "billed": charge.billed_seconds,
         "charge": charge.charge_micro,
         "cost": charge.cost_micro,
+        "corrected": (row.corrected_micro or 0) + charge.charge_micro - row.charge_micro,
         "newest": version,
     }
 
@@ -171,6 +172,7 @@ _BRING_TO_CHARGE = (
         billed_seconds=bindparam("billed"),
         charge_micro=bindparam("charge"),
         cost_micro=bindparam("cost"),
+        corrected_micro=bindparam("corrected"),
         rate_version=bindparam("newest"),
     )
 )

@@ -66,7 +66,8 @@ async def differences(connection: AsyncConnection) -> list[str]:
         .limit(DIFFERENCES_TOLD_MAX)
     ):
         found.append(f"transaction {row.transaction_id}: account {row.account_id} is nobody's")
-    charge = -func.coalesce(LedgerEntry.amount_micro, 0)
+    # What rerating changed later is in one correction for all the tenant's calls.
+    charge = func.coalesce(Cdr.corrected_micro, 0) - func.coalesce(LedgerEntry.amount_micro, 0)
     for row in await connection.execute(
         select(Cdr.id, Cdr.charge_micro, charge.label("posted"))
         .outerjoin(

@@ -370,6 +370,7 @@ class Cdr(Table):
     billed_seconds: Mapped[int] = mapped_column(default=0)
     charge_micro: Mapped[int] = mapped_column(default=0)
     package_seconds: Mapped[int] = mapped_column(default=0, server_default="0")  # of the billed ones
+    corrected_micro: Mapped[int | None]  # of charge_micro, what rerating added to what was charged first, or took
     cost_micro: Mapped[int | None]  # what the carrier takes; none where no buy rate is known
     rate_id: Mapped[int | None]
     rate_version: Mapped[int | None]

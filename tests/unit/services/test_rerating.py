@@ -16,6 +16,7 @@ from engine.services.rerating import Difference, Period, apply_rerating, preview
 from engine.store import tables
 from engine.store.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.database import reading, writing, writing_session
+from engine.store.ledger_check import differences
 from engine.store.ledger_store import CallCharge, KeyReused, settle
 
 START_MS = 1_800_000_000_000
@@ -91,6 +92,9 @@ async def test_what_is_applied_is_not_what_was_shown(stocked: AsyncEngine) -> No
     short = cdrs["short"]
     assert (short.billed_seconds, short.charge_micro, short.cost_micro, short.rate_version) == (13, 21_667, 60_000, 2)
     assert cdrs["earlier"].charge_micro == 120_000
+    assert (short.corrected_micro, cdrs["earlier"].corrected_micro) == (-98_333, None)
+    async with reading(stocked) as connection:
+        assert await differences(connection) == []
     assert [-sum(row.charge_micro for row in cdrs.values() if row.tenant_id == n) for n in (1, 2)] == after
 
 
