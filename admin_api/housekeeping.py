@@ -1,4 +1,4 @@
-"""What grows by itself and must not for ever: expired bindings and old changes. Done by the API, not by the engine."""
+"""What grows by itself and must not for ever: expired bindings, old changes, webhooks' outbox. Done by the API."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.services.bindings import EXPIRED_ENDED_MAX, end_expired
 from engine.store.change_feed import PRUNED_ROWS_MAX, prune_changes
 from engine.store.database import writing, writing_session
+from engine.store.webhook_store import PRUNED_ROWS_MAX as DELIVERIES_PRUNED_MAX
+from engine.store.webhook_store import prune_deliveries
 
 INTERVAL_SECONDS = 60
 ROUNDS_MAX = 20
@@ -38,14 +40,27 @@ async def keep_house(database: AsyncEngine, now_ms: int) -> tuple[int, int]:
     return ended, pruned
 
 
+async def keep_outbox(database: AsyncEngine, now_ms: int) -> int:
+    """Prunes deliveries of webhooks; how many."""
+    pruned = 0
+    for _ in range(ROUNDS_MAX):
+        async with writing(database) as connection:
+            count = await prune_deliveries(connection, now_ms)
+        pruned += count
+        if count < DELIVERIES_PRUNED_MAX:
+            break
+    return pruned
+
+
 async def keep_house_for_ever(database: AsyncEngine, now_ms: Callable[[], int]) -> None:
     """Every INTERVAL_SECONDS until it is cancelled; a database that does not answer is asked again."""
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
         try:
             ended, pruned = await keep_house(database, now_ms())
+            deliveries = await keep_outbox(database, now_ms())
         except (SQLAlchemyError, OSError) as error:
             _log.error("housekeeping failed, will be tried again", error=type(error).__name__)
         else:
-            if ended or pruned:
-                _log.info("housekeeping", bindings_ended=ended, changes_pruned=pruned)
+            if ended or pruned or deliveries:
+                _log.info("housekeeping", bindings_ended=ended, changes_pruned=pruned, deliveries_pruned=deliveries)

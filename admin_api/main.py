@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -34,6 +35,8 @@ from engine.runtime.logs import LEVELS, set_up_logs
 from engine.settings import Settings, read_settings
 from engine.store.database import open_database
 from engine.store.secret_file import derived_key, read_secret
+from engine.webhooks.deliverer import Deliverer
+from engine.webhooks.sealing import KEY_PURPOSE
 
 BODY_OCTETS_MAX = 1024 * 1024
 GRACE_SECONDS = 5
@@ -62,18 +65,30 @@ def create_app(
         recordings_folder=settings.recordings_folder,
         token_key=derived_key(secret, "api token"),
         link_key=derived_key(secret, "recording link"),
+        webhook_key=derived_key(secret, KEY_PURPOSE),
         now_ms=now_ms,
         new_id=new_id,
     )
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        housekeeping = asyncio.create_task(keep_house_for_ever(database, now_ms))
+        deliverer = Deliverer(
+            database=database,
+            key=context.webhook_key,
+            now_ms=now_ms,
+            random=random.random,
+            private_allowed=settings.api.webhooks_to_private_addresses,
+        )
+        tasks = [
+            asyncio.create_task(keep_house_for_ever(database, now_ms)),
+            asyncio.create_task(deliverer.run()),
+        ]
         try:
             yield
         finally:
-            housekeeping.cancel()
-            await asyncio.wait([housekeeping])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             await database.dispose()
 
     return Litestar(

@@ -40,6 +40,7 @@ class Context:
     recordings_folder: Path
     token_key: bytes = field(repr=False)
     link_key: bytes = field(repr=False)
+    webhook_key: bytes = field(repr=False)
     now_ms: Callable[[], int]
     new_id: Callable[[], str]
 

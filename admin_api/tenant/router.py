@@ -9,6 +9,7 @@ from admin_api.common.exports import export
 from admin_api.common.guards import tenant_only, tenant_scope
 from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
+from admin_api.tenant.webhooks import WebhookController
 from admin_api.tenant.x_numbers import TenantXNumberController
 
 tenant_router = Router(
@@ -25,5 +26,6 @@ tenant_router = Router(
         LiveCallController,
         CdrController,
         export,
+        WebhookController,
     ],
 )

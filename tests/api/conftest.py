@@ -36,8 +36,9 @@ from engine.store.database import open_database, reading, writing, writing_sessi
 from engine.store.ledger_store import recharge
 from engine.store.migrations import upgrade
 from engine.store.scope import TenantScope
-from engine.store.tables import Account, Agent, Carrier, Line, Rate, Tenant, Trunk, User, XNumber
+from engine.store.tables import Account, Agent, Carrier, Line, Rate, Tenant, Trunk, User, Webhook, XNumber
 from engine.store.user_store import user_by_login
+from engine.store.webhook_store import Event, EventKind, tell
 from tests.postgresql import Cluster
 
 NOW_MS = 1_800_000_000_000
@@ -173,6 +174,12 @@ async def _make_world(database_url: str) -> None:
             user.tenant_id, user.agent_id = tenant_id_of_user, agent_id_of_user
             session.add(user)
             await session.flush()
+        for tenant_id, host in ((1, "one.example.com"), (2, "two.example.com")):
+            # Leased for ever: the tests' own deliverer goes nowhere.
+            webhook = Webhook(tenant_id=tenant_id, url=f"https://{host}", kinds=["cdr.ended"], sealed_secret="")
+            webhook.created_at_ms, webhook.leased_until_ms = NOW_MS, 2**62
+            session.add(webhook)
+            await session.flush()
         for tenant_id in (1, 2):
             await recharge(session, tenant_id, 5000, f"key of tenant {tenant_id}", NOW_MS)
     async with writing(database) as connection:
@@ -182,6 +189,8 @@ async def _make_world(database_url: str) -> None:
             for n in (1, 2, 3)
         ]
         await write_recordings(connection, [recording | {"gaps_ms": []} for recording in recordings])
+        events = [Event(EventKind.CDR_ENDED, tenant, f"cdr{n}", NOW_MS) for n, tenant in ((1, 1), (2, 1), (3, 2))]
+        await tell(connection, events, NOW_MS)
     await database.dispose()
 
 

@@ -1,0 +1,1 @@
+"""Telling tenants' own systems, over HTTP: signed, tried again, never to where we must not go."""
