@@ -55,9 +55,10 @@ def _one_cdr_for_each_attempt(history: History) -> Iterator[str]:
 
 
 def _no_attempt_is_recorded_twice(history: History) -> Iterator[str]:
+    attempts = [cdr for cdr in history.engine.records if cdr.transferred_from is None]
     lives = 1 + len(history.engine.chronicle.died_at)
     for index, pair in enumerate(history.pairs):
-        recorded = [cdr for cdr in history.engine.records if cdr.binding_id == f"b{index}"]
+        recorded = [cdr for cdr in attempts if cdr.binding_id == f"b{index}"]
         if pair.has_vices:
             continue  # its garbage, or a stray INVITE, may have been another call
         if len(recorded) > lives:
@@ -69,8 +70,8 @@ def _no_attempt_is_recorded_twice(history: History) -> Iterator[str]:
         for source, to, data in history.network.arrived
         if to == ENGINE and _INVITE_TO_US.match(data) and not _HAS_TO_TAG.search(data)
     )
-    if len(history.engine.records) > arrived:
-        yield f"{len(history.engine.records)} CDRs for {arrived} INVITEs"
+    if len(attempts) > arrived:
+        yield f"{len(attempts)} CDRs for {arrived} INVITEs"
 
 
 def _money_adds_up(history: History) -> Iterator[str]:
@@ -99,7 +100,8 @@ def _charges_follow_the_rate(history: History) -> Iterator[str]:
         facts.per_minute_micro, facts.first_increment_seconds, facts.next_increment_seconds, facts.minimum_seconds
     )
     for cdr in history.engine.records:
-        if cdr.charge_micro != rate.charge_micro(cdr.talk_ms):
+        is_free = cdr.transferred_from is not None and cdr.trunk_id is None  # to a colleague's softphone
+        if cdr.charge_micro != (0 if is_free else rate.charge_micro(cdr.talk_ms)):
             yield f"call {cdr.id}: {cdr.charge_micro} charged for {cdr.talk_ms} ms"
         if cdr.answered_at_ms is None and cdr.charge_micro:
             yield f"call {cdr.id} was charged and never answered"

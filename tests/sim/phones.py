@@ -137,6 +137,9 @@ class Phone:
                     agent.request(session, "INVITE", now)
                 case "UPDATE":
                     agent.request(session, "UPDATE", now, body=SDP)
+                case "REFER":
+                    colleague = f"<sip:agent{self.random.randrange(6)}@{self.node.hop.host}>"
+                    agent.request(session, what, now, headers=[("Refer-To", colleague)])
                 case "INFO":
                     key = b"Signal=5\r\nDuration=160\r\n"
                     agent.request(session, "INFO", now, body=key, content_type="application/dtmf-relay")
