@@ -25,10 +25,19 @@ PAIRS = 500
 """Bindings that the calls go round on; each has its own A and B on one of ten X numbers."""
 X_NUMBERS = 10
 SOCKET_BUFFER_OCTETS = 4_194_304
+SIPP_MODES = {"udp": "u1", "tcp": "t1"}
+"""SIPp as Debian builds it has no TLS."""
 HELD_CALLS, HELD_RATE, HELD_MS = 1000, 100, 16_000
 
 
-def world(callee_port: int, *, balance: str = "1000000", rate: str = "0.12", by_second: bool = False) -> str:
+def world(
+    callee_port: int,
+    *,
+    balance: str = "1000000",
+    rate: str = "0.12",
+    by_second: bool = False,
+    transport: str = "udp",
+) -> str:
     """The provisioning file of the benchmark: one tenant, one line, ten X numbers, 500 bindings. ``rate`` a minute."""
     increments = "\nfirst_increment_seconds = 1\nnext_increment_seconds = 1" if by_second else ""
     lines = [
@@ -36,7 +45,8 @@ def world(callee_port: int, *, balance: str = "1000000", rate: str = "0.12", by_
         f'[[accounts]]\ntenant = "bench"\nopening_balance = "{balance}"',
         '[[carriers]]\ncode = "bench"\nname = "Bench"',
         f'[[trunks]]\ncarrier = "bench"\ncode = "bench"\nname = "Bench"\nhost = "{CALLEE_HOST}"\nport = {callee_port}\n'
-        f'source_addresses = ["{CALLER_HOST}", "{CALLEE_HOST}"]\nnumber_format = "national"\ncalls_max = 100000',
+        f'source_addresses = ["{CALLER_HOST}", "{CALLEE_HOST}"]\nnumber_format = "national"\ncalls_max = 100000\n'
+        f'transport = "{transport}"',
         f'[[rates]]\ncode = "bench"\nname = "Bench"\nper_minute = "{rate}"{increments}',
         '[[lines]]\ncarrier = "bench"\ntrunk = "bench"\nrate = "bench"\ncode = "bench"\nname = "Bench"',
     ]
@@ -59,7 +69,9 @@ def x_number(index: int) -> str:
     return f"010655{index:05d}"
 
 
-def run_rate(made: Installation, rate: int, seconds: int, callee_port: int) -> dict[str, float | int]:
+def run_rate(
+    made: Installation, rate: int, seconds: int, callee_port: int, transport: str = "udp"
+) -> dict[str, float | int]:
     """One level: ``rate`` calls a second for ``seconds``, each held for one second."""
     folder = made.folder / f"rate-{rate}-{time.monotonic_ns()}"
     folder.mkdir()
@@ -68,6 +80,7 @@ def run_rate(made: Installation, rate: int, seconds: int, callee_port: int) -> d
     data.write_text(pairs())
     limit = str(rate * 10 + 100)
     common = ["-buff_size", str(SOCKET_BUFFER_OCTETS), "-nostdin", "-m", str(calls), "-l", limit, "-trace_stat"]
+    common += ["-t", SIPP_MODES[transport]]
     callee = subprocess.Popen(
         ["sipp", "-sf", str(HERE / "call_callee.xml"), "-i", CALLEE_HOST, "-p", str(callee_port), *common,
          "-timeout", str(seconds + 60)],
@@ -108,13 +121,14 @@ def run_rate(made: Installation, rate: int, seconds: int, callee_port: int) -> d
     }
 
 
-def held_memory(made: Installation, calls: int, callee_port: int) -> float:
+def held_memory(made: Installation, calls: int, callee_port: int, transport: str = "udp") -> float:
     """Resident kB of engine and media for each of ``calls`` that are up at once, without RTP."""
     folder = made.folder / "held"
     folder.mkdir()
     data = folder / "pairs.csv"
     data.write_text(pairs())
     common = ["-buff_size", str(SOCKET_BUFFER_OCTETS), "-nostdin", "-m", str(calls), "-l", str(calls + 100)]
+    common += ["-t", SIPP_MODES[transport]]
     before = sum(made.usage(name).rss_kb for name in made.process_ids)
     callee = subprocess.Popen(
         ["sipp", "-sf", str(HERE / "call_callee.xml"), "-i", CALLEE_HOST, "-p", str(callee_port), *common,
@@ -168,7 +182,9 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=int, default=10, help="length of each level; the last one runs three times it"
     )
+    parser.add_argument("--transport", choices=sorted(SIPP_MODES), default="udp", help="of both legs")
     arguments = parser.parse_args()
+    transport = arguments.transport
     if shutil.which("sipp") is None:
         sys.exit("scripts/bench call needs SIPp: apt-get install sip-tester")
     rates = [int(text) for text in arguments.rates.split(",")]
@@ -177,18 +193,18 @@ def main() -> None:
         f'[sip]\nhost = "{ENGINE_HOST}"\nport = {engine_port}\n[trunks]\nping_seconds = 0\n[calls]\ncalls_max = 20000'
     )
     levels = []
-    with installation(configuration, world(callee_port)) as made:
-        run_rate(made, 50, 2, callee_port)  # warms caches, which a long-running engine has warm
+    with installation(configuration, world(callee_port, transport=transport)) as made:
+        run_rate(made, 50, 2, callee_port, transport)  # warms caches, which a long-running engine has warm
         for index, rate in enumerate(rates):
             seconds = arguments.seconds * (3 if index == len(rates) - 1 else 1)
-            level = run_rate(made, rate, seconds, callee_port)
+            level = run_rate(made, rate, seconds, callee_port, transport)
             print(level, file=sys.stderr)
             levels.append(level)
-        rss_kb_per_call = round(held_memory(made, HELD_CALLS, callee_port), 1)
+        rss_kb_per_call = round(held_memory(made, HELD_CALLS, callee_port, transport), 1)
         counters = made.status()["counters"]
     print(f"counters: {counters}", file=sys.stderr)
     main_level = next((level for level in levels if level["rate"] == 400), levels[-1])
-    print(json.dumps({**main_level, "rss_kb_per_call": rss_kb_per_call, "levels": levels}))
+    print(json.dumps({"transport": transport, **main_level, "rss_kb_per_call": rss_kb_per_call, "levels": levels}))
 
 
 if __name__ == "__main__":
