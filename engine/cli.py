@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -25,6 +26,9 @@ from engine.runtime.readiness import NotReady, hand_over, has_tenants, until_rea
 from engine.runtime.supervisor import ProcessPlan, Supervisor
 from engine.settings import Settings, SettingsError, read_settings
 from media.embedded.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from engine.services.rerating import Difference
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -255,6 +259,50 @@ async def _check_ledger(settings: Settings, *, rebuild: bool) -> list[str]:
             typer.echo(f"{count} balances rebuilt")
         async with reading(database) as connection:
             return await differences(connection)
+    finally:
+        await database.dispose()
+
+
+@app.command()
+def rerate(
+    since: Annotated[str, typer.Argument(help='Calls that began from here: "2026-11-01T00:00+08:00".')],
+    until: Annotated[str, typer.Argument(help="… up to and not including this moment.")],
+    config: ConfigOption = None,
+    tenant_id: Annotated[int | None, typer.Option("--tenant", help="The id of one tenant; else all.")] = None,
+    key: Annotated[str, typer.Option("--apply", help="Do it, under this name in the ledger.")] = "",
+) -> None:
+    """Price a period's calls again by the rate plans as they are now: show who gains and loses, or apply it."""
+    try:
+        from_ms, to_ms = (round(datetime.fromisoformat(text).timestamp() * 1000) for text in (since, until))
+    except ValueError as error:
+        raise _failure(f"no date and time: {error}") from error
+    for tenant, change in sorted(asyncio.run(_rerate(_settings(config), from_ms, to_ms, tenant_id, key)).items()):
+        typer.echo(
+            f"tenant {tenant}: {change.calls} calls, {change.old_micro} -> {change.new_micro} micro-units "
+            f"({change.difference_micro:+d}), {change.unpriced} without a price left as they are"
+        )
+    typer.echo(f"applied as {key}" if key else "a preview: nothing was changed")
+
+
+async def _rerate(
+    settings: Settings, from_ms: int, to_ms: int, tenant_id: int | None, key: str
+) -> dict[int, Difference]:
+    import time
+
+    from engine.services.rerating import Period, apply_rerating, preview_rerating
+    from engine.store.database import open_database, reading, writing_session
+    from engine.store.ledger_store import KeyReused
+
+    period, now_ms = Period(from_ms, to_ms, tenant_id), int(time.time() * 1000)
+    database = open_database(settings.database_url)
+    try:
+        if not key:
+            async with reading(database) as connection:
+                return await preview_rerating(connection, period)
+        async with writing_session(database, now_ms) as session:
+            return await apply_rerating(session, period, key, now_ms)
+    except KeyReused as error:
+        raise _failure(f"{key} names another rerating") from error
     finally:
         await database.dispose()
 

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.change_feed import lock_feed, record_change
 from engine.store.ledger_store import PlatformAccount
+from engine.store.minutes_store import uneven_buckets
 from engine.store.tables import Account, Cdr, CreditLease, LedgerEntry, LedgerTransaction
 
 DIFFERENCES_TOLD_MAX = 1000
@@ -85,6 +86,8 @@ async def differences(connection: AsyncConnection) -> list[str]:
         .limit(DIFFERENCES_TOLD_MAX)
     ):
         found.append(f"CDR {row.id}: it says {row.charge_micro}, the ledger {row.posted}")
+    for row in (await uneven_buckets(connection))[:DIFFERENCES_TOLD_MAX]:
+        found.append(f"package minutes {row[0]}: {row[1]} s bought, {row[2]} left, {row[3]} leased, {row[4]} used")
     return found
 
 

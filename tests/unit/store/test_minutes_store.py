@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.domain.package_minutes import MinutesBucket as MinutesBucketFacts
 from engine.store.database import reading, writing, writing_session
 from engine.store.directory_reader import read_all
+from engine.store.ledger_check import differences
 from engine.store.minutes_store import (
     MinutesKeyReused,
     MinutesLeaseUnknown,
@@ -104,3 +105,12 @@ async def test_minutes_used_without_a_lease_are_free(database: AsyncEngine) -> N
     await _lease(database, "e1", 10)
     assert await _settle(database, MinutesUsed("cdr-1", 1, 25, NOW_MS)) == 15
     assert await _left(database) == 75
+
+
+async def test_minutes_that_do_not_add_up_go_unseen(database: AsyncEngine) -> None:
+    await _buy(database, 100)
+    async with writing(database) as connection:
+        await connection.exec_driver_sql("UPDATE minutes_buckets SET seconds_left = 99")
+    async with reading(database) as connection:
+        found = await differences(connection)
+    assert found == ["package minutes 1: 100 s bought, 99 left, 0 leased, 0 used"]
