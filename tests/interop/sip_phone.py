@@ -83,10 +83,11 @@ class SipPhone:
         """The last datagram once more."""
         self.send(self._last)
 
-    def acknowledge(self, response: Message) -> None:
+    def acknowledge(self, response: Message, description: str = "") -> None:
         """ACK for a 2xx; from now on the dialog is the one that the response made."""
         self.take_dialog(response)
-        self._send_in_dialog("ACK", self._invite_cseq)
+        content = ("Content-Type: application/sdp",) if description else ()
+        self._send_in_dialog("ACK", self._invite_cseq, content, description)
 
     def take_dialog(self, response: Message) -> None:
         self._remote = response.header("To")
