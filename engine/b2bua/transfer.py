@@ -55,6 +55,7 @@ class Transfer:
         self._call = call
         self._transferor: Session | None = first.session(leg)
         self._progress = Progress.CALLING
+        self._has_rung = False
 
     def begin(self, now: float) -> None:
         active = self._call
@@ -72,7 +73,9 @@ class Transfer:
         return self.first.renegotiation is None and self.first.call.state is CallState.TALKING
 
     def ringing(self, now: float) -> None:
-        self._notify(180, now)
+        if not self._has_rung:  # however often the callee says so
+            self._has_rung = True
+            self._notify(180, now)
 
     def offered(self, sdp: bytes, now: float) -> None:
         """The new callee's offer goes to the party that stays."""

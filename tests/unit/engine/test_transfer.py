@@ -206,6 +206,18 @@ def test_a_colleague_who_is_busy_leaves_the_call_with_the_agent(office: Office) 
     office.assert_nothing_left()
 
 
+def test_a_callee_who_rings_again_and_again_is_told_of_once(office: Office) -> None:
+    office.second.answers = False
+    office.refer("agent2")
+    session = office.second.session
+    assert session is not None
+    for _ in range(3):
+        office.second.node.user_agent.progress(session, 180, office.timeline.now)
+    office.second.node.flush()
+    office.pass_seconds(2)
+    assert outcomes(office.first) == ["100", "180"]
+
+
 def test_a_customer_who_refuses_the_new_offer_stays_with_the_agent(office: Office) -> None:
     office.customer.reinvite_status = 488
     office.refer("agent2")
