@@ -54,6 +54,8 @@ class RecordKeeper:
         self._recordings: list[RecordingFinished] = []
         self._storing = 0
         self._failures = 0
+        self._alive_at_ms = 0
+        """The last proof of life, ours or the engine's before us."""
 
     def take(self, records: Iterable[CallRecord]) -> None:
         """Writes milestones into the journal; call it before they have consequences outside.
@@ -70,8 +72,9 @@ class RecordKeeper:
     def take_recording(self, recording: RecordingFinished) -> None:
         self._recordings.append(recording)
 
-    async def adopt(self, records: Iterable[CallRecord]) -> None:
+    async def adopt(self, records: Iterable[CallRecord], alive_at_ms: int) -> None:
         """Takes over what a crash left in earlier segments, and stores it; then those segments go."""
+        self._alive_at_ms = alive_at_ms
         self.take(records)
         await self.store_waiting()
         await self._sync_journal(begin_segment=True)
@@ -88,7 +91,8 @@ class RecordKeeper:
         while True:
             await asyncio.sleep(self._write_interval_seconds)
             if loop.time() >= proof_due and self._open:
-                self._journal.append(encode(ProofOfLife(self._now_ms())))
+                self._alive_at_ms = self._now_ms()
+                self._journal.append(encode(ProofOfLife(self._alive_at_ms)))
                 proof_due = loop.time() + PROOF_OF_LIFE_SECONDS
             await self._sync_journal()
             if not await self.store_waiting():
@@ -111,7 +115,9 @@ class RecordKeeper:
     async def _sync_journal(self, *, begin_segment: bool = False) -> None:
         try:
             if begin_segment or self._journal.is_segment_full:
-                self._journal.begin_segment([encode(CallMilestone(record)) for record in self._open.values()])
+                # Without the last proof calls that die right after this would end at their last milestone.
+                proof = encode(ProofOfLife(self._alive_at_ms))
+                self._journal.begin_segment([proof, *(encode(CallMilestone(record)) for record in self._open.values())])
             self._journal.write()
             await asyncio.to_thread(self._journal.sync)
         except OSError as error:

@@ -86,7 +86,8 @@ async def test_a_journal_read_twice_charges_once(tmp_path: Path, database: Async
     first.take([CallRecord(ended("1"), TARIFF)])
     await first.store_waiting()  # stored, but the engine dies before the journal knows
     second = keeper(tmp_path, database)
-    await second.adopt(recover(read_journal(tmp_path / "journal")).ended)
+    recovered = recover(read_journal(tmp_path / "journal"))
+    await second.adopt(recovered.ended, recovered.alive_at_ms)
     assert await stored(database) == ([("1", "ended")], BALANCE_MICRO - 60_000, 440_000)
     assert len(segments(tmp_path / "journal")) == 1, "the earlier segments have served"
 
@@ -181,3 +182,12 @@ async def test_minutes_of_a_call_are_used_up_with_its_record(tmp_path: Path, dat
         uses = (await connection.execute(tables.MinutesUse.__table__.select())).all()
         assert [(use.cdr_id, use.seconds) for use in uses] == [("1", 13)]
         assert await uneven_buckets(connection) == []
+
+
+async def test_the_last_proof_of_life_outlives_its_segment(tmp_path: Path, database: AsyncEngine) -> None:
+    """A second crash right after it would else end a long talk where it began, and charge nothing for it."""
+    records = keeper(tmp_path, database)
+    talking = Cdr.started("1", Parties(tenant_id=1), 1000)
+    talking.answered_at_ms = 2000
+    await records.adopt([CallRecord(talking, TARIFF)], 90_000)
+    assert recover(read_journal(tmp_path / "journal")).alive_at_ms == 90_000
