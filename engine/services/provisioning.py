@@ -26,6 +26,7 @@ from engine.services.provisioning_lines import (
     load_trunks,
     load_x_numbers,
 )
+from engine.services.provisioning_minutes import load_package_minutes
 from engine.services.provisioning_people import (
     load_accounts,
     load_agents,
@@ -94,6 +95,7 @@ _SECTIONS: dict[str, Callable[[Loading, list[tuple[str, Any]]], Awaitable[None]]
     "rates": load_rates,
     "trunks": load_trunks,
     "lines": load_lines,
+    "package_minutes": load_package_minutes,
     "x_numbers": load_x_numbers,
     "bindings": load_bindings,
 }

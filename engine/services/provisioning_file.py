@@ -184,6 +184,16 @@ class LineEntry(Entry, kw_only=True):
     status: Status | UnsetType = UNSET
 
 
+class PackageMinutesEntry(Entry, kw_only=True):
+    order: Code
+    tenant: Code
+    minutes: Annotated[int, Meta(ge=1, le=10_000_000)]
+    starts_at: Annotated[datetime, Meta(tz=True)]
+    expires_at: Annotated[datetime, Meta(tz=True)]
+    agent: Reference = ""
+    lines: Annotated[list[Code], Meta(max_length=1000)] = []
+
+
 class XNumberEntry(Entry, kw_only=True):
     number: Number
     line: Code
@@ -215,6 +225,7 @@ SECTIONS: dict[str, type[Entry]] = {
     "rates": RateEntry,
     "trunks": TrunkEntry,
     "lines": LineEntry,
+    "package_minutes": PackageMinutesEntry,
     "x_numbers": XNumberEntry,
     "bindings": BindingEntry,
 }

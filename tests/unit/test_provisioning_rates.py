@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.charging import Rate, Rounding
@@ -13,6 +14,7 @@ from engine.services.provisioning import load
 from engine.services.provisioning_file import ProvisioningError
 from engine.store.database import reading
 from engine.store.directory_reader import read_all
+from engine.store.tables import MinutesBucket
 
 NOW_MS = 1_800_000_000_000
 PLAN = """
@@ -123,3 +125,34 @@ async def test_a_trunk_does_not_know_what_it_costs(database: AsyncEngine, tmp_pa
     assert await buy_rate_id() is None
     with pytest.raises(ProvisioningError, match="buy_rate"):
         await _load(database, tmp_path, trunk.format("none"))
+
+
+MINUTES = """
+[[tenants]]
+code = "t"
+name = "T"
+
+[[package_minutes]]
+order = "o-1"
+tenant = "t"
+minutes = {minutes}
+starts_at = 2026-12-01T00:00:00+08:00
+expires_at = {expires}
+"""
+DECEMBER = "2027-01-01T00:00:00+08:00"
+
+
+async def test_an_order_for_minutes_is_carried_out_twice_or_altered(database: AsyncEngine, tmp_path: Path) -> None:
+    for _ in range(2):
+        await _load(database, tmp_path, MINUTES.format(minutes=100, expires=DECEMBER))
+    with pytest.raises(ProvisioningError, match=r"package_minutes\[0\].order"):
+        await _load(database, tmp_path, MINUTES.format(minutes=101, expires=DECEMBER))
+    other = MINUTES.replace("o-1", "o-2").format(minutes=1, expires="2026-12-01T00:00:00+08:00")
+    with pytest.raises(ProvisioningError, match=r"package_minutes\[0\].expires_at"):
+        await _load(database, tmp_path, other)
+    with pytest.raises(ProvisioningError, match="timezone"):
+        await _load(database, tmp_path, MINUTES.format(minutes=100, expires="2027-01-01T00:00:00"))
+    async with reading(database) as connection:
+        rows = (await connection.execute(select(*MinutesBucket.__table__.columns))).all()
+    found = [(row.seconds_bought, row.seconds_left, row.starts_at_ms, row.line_ids) for row in rows]
+    assert found == [(6000, 6000, _ms(2026, 11, 30, 16), [])]

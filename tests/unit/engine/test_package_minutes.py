@@ -127,3 +127,11 @@ def test_no_second_is_lost_used_twice_or_held_beyond_what_was_bought(
         shop.answer(0)
         shop.answer(1)
     assert not shop.waiting, "somebody waits for ever"
+
+
+def test_a_call_that_outlives_its_engine_holds_its_minutes_again() -> None:
+    book: MinutesBook[str] = MinutesBook(lease_seconds=60)
+    book.minutes_of(1).leased_seconds = 50
+    assert book.hold_again(((1, 40),)) == ((1, 40),)
+    assert book.hold_again(((1, 40),)) == ((1, 10),), "never more than is leased"
+    assert book.minutes_of(1).free_seconds == 0
