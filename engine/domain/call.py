@@ -66,6 +66,9 @@ from engine.domain.events import (
 
 CREDIT_LEAD_SECONDS = 3.0
 """A slice is renewed this long before the warning would be due, so that a slow ledger costs nobody a tone or a call."""
+CREDIT_WAIT_SECONDS = 2.0
+"""A slice that was asked for may come so long after the granted time: an engine that stood still, or took the call up
+from a dead one, asks late. What is talked meanwhile is charged if the slice comes, and given away if it does not."""
 
 
 class CallState(StrEnum):
@@ -98,6 +101,7 @@ class Call:
         "_media_taken",
         "_offer",
         "_offered_by_callee",
+        "_overdue",
         "_policy",
         "_renewing",
         "_tariff",
@@ -128,6 +132,8 @@ class Call:
         self._answers_pending = 0
         self._media_taken = False
         self._renewing = False
+        self._overdue = False
+        """The granted time is over, and the slice that was asked for is waited for."""
 
     @classmethod
     def resumed(cls, cdr: Cdr, *, tariff: Tariff, policy: CallPolicy, agent_leg: Leg, granted_seconds: int) -> Call:
@@ -152,6 +158,7 @@ class Call:
         assert self.answered_at is not None
         self.granted_seconds = 0
         self._grant(CreditGranted(held_micro))
+        self.final_unit = False  # less than it had held says nothing of the account, which is asked
         outputs = self._credit_timers()
         # The plane refuses a second recording: asked again, lest the first engine died before it could.
         return [StartRecording(self.answered_at), *outputs] if self.cdr.recording_path is not None else outputs
@@ -198,7 +205,7 @@ class Call:
         return [PostMinutes(event.parts, ())]
 
     def _grant(self, event: CreditGranted) -> None:
-        self._renewing = False
+        self._renewing = self._overdue = False
         self.held_micro += event.amount_micro
         wanted_seconds = self.granted_seconds + self._policy.slice_seconds
         self.granted_seconds = self._affordable_seconds()
@@ -252,6 +259,9 @@ class Call:
                 return [self._hold_for(self.granted_seconds + self._policy.slice_seconds)]
             case TimerKind.WARNING:
                 return [PlayWarning(self._warning_leg)] if self.final_unit else []
+            case TimerKind.CUT if self._renewing and not self._overdue:
+                self._overdue = True
+                return [SetTimer(TimerKind.CUT, now + CREDIT_WAIT_SECONDS)]
             case TimerKind.CUT:
                 limit = self.granted_seconds >= self._policy.duration_seconds_max
                 cause = Cause.DURATION_LIMIT if limit else Cause.CREDIT_EXHAUSTED

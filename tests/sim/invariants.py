@@ -168,9 +168,8 @@ def _calls_survive_their_engine(history: History) -> Iterator[str]:
         cdr = rows[resumed.call_id]
         if cdr.cause is Cause.ENGINE_RESTART and not history.engine.media.died_at:
             yield f"call {cdr.id} was taken up and ended by a restart"
-        elif (
-            cdr.ended_at_ms is not None and cdr.ended_at_ms < resumed.at_ms and cdr.cause is not Cause.CREDIT_EXHAUSTED
-        ):
+        elif cdr.ended_at_ms is not None and cdr.ended_at_ms < resumed.at_ms and cdr.talk_ms % 1000:
+            # Whole seconds are a granted time that was over by then, and not prolonged any more.
             yield f"call {cdr.id} ended before it was taken up"
     for cdr, died_at in chronicle.interrupted:
         assert cdr.ended_at_ms is not None

@@ -311,6 +311,47 @@ def test_topup_extends_running_call() -> None:
     assert timers(outputs) == {TimerKind.CREDIT: 107.0, TimerKind.CUT: 120.0}
 
 
+def test_call_is_not_cut_while_its_next_slice_is_on_its_way() -> None:
+    """An engine that stood still, or was dead, asks for the slice when the one before is over already."""
+    call, _ = talking()
+    call.receive(TimerFired(TimerKind.CREDIT), START + 61)
+    outputs = call.receive(TimerFired(TimerKind.CUT), START + 61)
+    assert timers(outputs) == {TimerKind.CUT: 63.0}
+    assert call.state is CallState.TALKING
+    outputs = call.receive(CreditGranted(120_000), START + 61.01)
+    assert timers(outputs) == {TimerKind.CREDIT: 107.0, TimerKind.CUT: 120.0}
+    call.receive(HungUp(Leg.CALLER), START + 70)
+    assert (call.cdr.talk_ms, call.cdr.charge_micro) == (70_000, 240_000)
+
+
+def test_slice_that_does_not_come_is_waited_for_once() -> None:
+    call, _ = talking()
+    call.receive(TimerFired(TimerKind.CREDIT), START + 47)
+    assert timers(call.receive(TimerFired(TimerKind.CUT), START + 60)) == {TimerKind.CUT: 62.0}
+    call.receive(TimerFired(TimerKind.CUT), START + 62)
+    assert (call.cdr.cause, call.cdr.talk_ms) == (Cause.CREDIT_EXHAUSTED, 60_000)
+
+
+def test_slice_refused_after_the_granted_time_ends_the_call_there() -> None:
+    call, _ = talking()
+    call.receive(TimerFired(TimerKind.CREDIT), START + 61)
+    call.receive(TimerFired(TimerKind.CUT), START + 61)
+    assert timers(call.receive(CreditRefused(), START + 61.01)) == {TimerKind.WARNING: 50.0, TimerKind.CUT: 60.0}
+    call.receive(TimerFired(TimerKind.CUT), START + 61.01)
+    assert (call.cdr.cause, call.cdr.talk_ms) == (Cause.CREDIT_EXHAUSTED, 60_000)
+
+
+def test_call_taken_up_with_less_than_it_had_asks_for_more_before_it_is_cut() -> None:
+    """Others may have been quicker to hold again what the lease still has; the account may have plenty."""
+    before, _ = talking()
+    call = Call.resumed(before.cdr, tariff=Tariff(RATE), policy=POLICY, agent_leg=Leg.CALLER, granted_seconds=60)
+    assert timers(call.resume(0)) == {TimerKind.CREDIT: -13.0, TimerKind.CUT: 0.0}
+    assert call.receive(TimerFired(TimerKind.CREDIT), START + 20) == [HoldCredit(120_000, 120_000)]
+    assert timers(call.receive(TimerFired(TimerKind.CUT), START + 20)) == {TimerKind.CUT: 22.0}
+    outputs = call.receive(CreditGranted(120_000), START + 20.01)
+    assert timers(outputs) == {TimerKind.CREDIT: 47.0, TimerKind.CUT: 60.0}
+
+
 def test_a_partial_grant_is_the_final_unit() -> None:
     by_second = Rate(per_minute_micro=60_000, first_increment_seconds=1, next_increment_seconds=1)
     _, outputs = talking(granted=25_000, rate=by_second)
