@@ -63,6 +63,12 @@ class SimulatedBooks:
     def is_away(self) -> bool:
         return self._outage() is not None
 
+    @property
+    def is_faithful(self) -> bool:
+        """Whether it always answers."""
+        conduct = self._conduct
+        return not (conduct.outages or conduct.silent or conduct.loses_answers)
+
     def _outage(self) -> Outage | None:
         return next((outage for outage in self._conduct.outages if outage.covers(self._timeline.now)), None)
 

@@ -72,6 +72,7 @@ class CalmPair:
         self.engine = calm_engine(self.timeline, self.network, deaths=deaths, media=media)
         self.callee = CalleePhone(self._node("callee", 5080), self.timeline, random, ANSWERS)
         self.caller = CallerPhone(self._node("caller", 5070), self.timeline, random, self.callee.act_together, TALKS)
+        self.caller.refuses = self.callee.refuses = False
         self.caller.call(a_number(0), x_number(0), ENGINE)
         self.timeline.pass_seconds(1.0)
 

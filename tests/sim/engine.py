@@ -46,6 +46,7 @@ WARNING_SECONDS = 10.0
 LEASE_MICRO = 1_000_000
 LEG_END_SECONDS_MAX = 80.0
 """A BYE that waits for the ACK of our 200 and is then never answered takes twice 64*T1, and a pause or two."""
+SHORT_SECONDS = 5.0
 START_AGAIN_SECONDS = 1.0
 """What the supervisor waits where an engine cannot begin, since the database is away."""
 
@@ -116,6 +117,8 @@ class Chronicle:
     resumed: list[Resumed] = field(default_factory=list)
     interrupted: list[tuple[Cdr, float]] = field(default_factory=list)
     """Calls that were ended for a dead engine, and when it died."""
+    places_missing: int = 0
+    """Under limits, of calls that were taken up."""
     peer_faults: int = 0
 
 
@@ -236,6 +239,13 @@ class EngineHost:
         return not self.process.node.is_dead
 
     @property
+    def is_away_long(self) -> bool:
+        """Whether it may be away for so long that a session timer runs out."""
+        return bool(self.chronicle.died_at) and not (
+            self.books.is_faithful and all(death.away <= SHORT_SECONDS for death in self._conduct.deaths)
+        )
+
+    @property
     def controller(self) -> Controller:
         return self.process.controller
 
@@ -294,7 +304,7 @@ class EngineHost:
         assert recovered.unreadable == 0
         died_at = chronicle.died_at[-1]
         process = self.process = self._new_process()
-        process.keeper.adopt([*recovered.ended, *recovered.talking])
+        process.keeper.adopt([*recovered.ended, *recovered.talking], recovered.alive_at_ms)
         controller = process.controller
         ended_at = {record.cdr.id: (record.cdr.ended_at_ms or 0) / 1000 for record in recovered.ended}
         earlier = {cdr.id for cdr, _ in chronicle.interrupted}
@@ -317,8 +327,13 @@ class EngineHost:
             process.charged_micro += record.cdr.charge_micro
         chronicle.resumed += [Resumed(record.cdr.id, milliseconds(timeline.now)) for record in held]
         controller.resume(held, timeline.now)
+        chronicle.places_missing += self._places_missing()
         process.keeper.take(lost)
         process.node.flush()
+
+    def _places_missing(self) -> int:
+        taken = self.controller._signalling._reception._limits._calls
+        return sum(len(active.route.limits) for active in self.controller.calls.values()) - sum(taken.values())
 
     def _new_process(self) -> Process:
         life, timeline, conduct = next(self._lives), self.timeline, self._conduct

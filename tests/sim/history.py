@@ -34,7 +34,7 @@ class Pair:
 
     @property
     def has_vices(self) -> bool:
-        return any(phone.node.vices for phone in self.phones)
+        return any(phone.node.vices or phone.refuses for phone in self.phones)
 
 
 @dataclass
@@ -65,13 +65,15 @@ def play(seed: int) -> History:
     rate, pairs = draw_rate(random), random.randint(1, 6)
     facts = [*draw_facts(random, rate, pairs), *(_softphone_account(index) for index in range(pairs))]
     pause_seconds = random.choice((0.0, 0.0, 0.5, 3.0, 5.0))
+    conduct = _draw_engine_conduct(stream(seed, "engine's conduct"), pause_seconds)
+    media_conduct = _draw_media_conduct(stream(seed, "media's conduct"), conduct.deaths)
     engine = EngineHost(
         timeline=timeline,
         network=network,
         random=stream(seed, "engine"),
-        conduct=_draw_engine_conduct(stream(seed, "engine's conduct"), pause_seconds),
+        conduct=conduct,
         facts=facts,
-        media=SimulatedPlane(timeline, stream(seed, "media"), _draw_media_conduct(stream(seed, "media's conduct"))),
+        media=SimulatedPlane(timeline, stream(seed, "media"), media_conduct),
         books=_draw_books(timeline, seed),
     )
     history = History(seed, engine, network, weather, rate, pause_seconds)
@@ -124,12 +126,15 @@ def _pauses(random: Random, pause_seconds: float) -> Callable[[float], float]:
     return resumes_at
 
 
-def _draw_media_conduct(random: Random) -> MediaConduct:
+def _draw_media_conduct(random: Random, deaths: tuple[Death, ...]) -> MediaConduct:
+    dies_after = random.choice((*(None,) * 7, random.uniform(0.0, 6.0), random.uniform(0.0, 60.0)))
+    if deaths and random.random() < 0.4:
+        dies_after = deaths[-1].after + random.choice((0.0, 0.1))  # a power cut
     return MediaConduct(
         delay_max=random.choice((0.001, 0.3)),
         refuses=random.choice((0.0, 0.0, 0.0, 0.0, 0.1)),
         times_out=random.choice((0.0, 0.1)),
-        dies_after=random.choice((*(None,) * 7, random.uniform(0.0, 6.0), random.uniform(0.0, 60.0))),
+        dies_after=dies_after,
         comes_back_after=random.choice((None, 0.05, 1.0, 10.0)),
         answers_late=random.random() < 0.5,
     )
@@ -157,7 +162,7 @@ def _draw_books(timeline: Timeline, seed: int) -> SimulatedBooks:
 
 
 def _extensions(random: Random) -> tuple[str, ...]:
-    return random.choice(((), (), ("100rel",), ("timer",), ("100rel", "timer")))
+    return random.choice(((), ("100rel",), ("timer",), ("100rel", "timer")))
 
 
 def _add_pair(history: History, random: Random, timeline: Timeline, index: int) -> None:

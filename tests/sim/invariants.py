@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from engine.domain.cause import Cause
 from engine.domain.cdr import CdrState
 from engine.domain.charging import Rate
-from tests.sim.engine import ENGINE
-from tests.sim.history import History
+from tests.sim.engine import ENGINE, TIMERS
+from tests.sim.history import RICH_MICRO, History
 from tests.sim.keeper import PROOF_OF_LIFE_SECONDS, WRITE_INTERVAL_SECONDS
+from tests.sim.vices import ForksProvisionals, NeverAcknowledges
 from tests.sim.world import TENANT
 
 RECORDING_TOLERANCE_SECONDS = 0.02
-TOLD_SECONDS_MAX = 40.0
-"""A BYE has come or timed out by then (64*T1, and a pause)."""
+TOLD_SECONDS_MAX = 50.0
+"""A BYE has come or timed out by then (64*T1, and some pauses)."""
+REACTION_SECONDS_MAX = 1.0
 
 _INVITE_TO_US = re.compile(rb"INVITE sip:(?:\+86|%2B86)[^\r]*\r\n")
 _HAS_TO_TAG = re.compile(rb"^To: [^\r]*;tag=", re.MULTILINE)
@@ -32,6 +34,10 @@ def violations(history: History) -> list[str]:
         *_recordings_have_the_talks_length(history),
         *_calls_survive_their_engine(history),
         *_phones_are_told(history),
+        *_good_calls_are_not_cut(history),
+        *_dead_calls_end(history),
+        *_answers_are_acknowledged(history),
+        *_forks_are_hung_up(history),
     ]
 
 
@@ -164,12 +170,14 @@ def _recordings_have_the_talks_length(history: History) -> Iterator[str]:
 def _calls_survive_their_engine(history: History) -> Iterator[str]:
     """Calls that talked go on; those that cannot are charged up to the engine's last second."""
     chronicle, rows = history.engine.chronicle, history.engine.books.rows
+    if chronicle.places_missing:
+        yield f"calls that were taken up lack {chronicle.places_missing} places under limits"
     for resumed in chronicle.resumed:
         cdr = rows[resumed.call_id]
         if cdr.cause is Cause.ENGINE_RESTART and not history.engine.media.died_at:
             yield f"call {cdr.id} was taken up and ended by a restart"
-        elif cdr.ended_at_ms is not None and cdr.ended_at_ms < resumed.at_ms and cdr.talk_ms % 1000:
-            # Whole seconds are a granted time that was over by then, and not prolonged any more.
+        is_paid = history.engine.books.paid_in_micro >= RICH_MICRO and history.engine.books.is_faithful
+        if is_paid and (cdr.ended_at_ms or 0) < resumed.at_ms and cdr.cause is not Cause.ENGINE_RESTART:
             yield f"call {cdr.id} ended before it was taken up"
     for cdr, died_at in chronicle.interrupted:
         assert cdr.ended_at_ms is not None
@@ -183,7 +191,7 @@ def _calls_survive_their_engine(history: History) -> Iterator[str]:
 
 def _phones_are_told(history: History) -> Iterator[str]:
     """On a network that loses nothing a phone without vices learns that its call is over."""
-    if history.weather.loss or history.pause_seconds:
+    if history.weather.loss:
         return
     for index, pair in enumerate(history.pairs):
         if pair.has_vices:
@@ -200,3 +208,61 @@ def _phones_are_told(history: History) -> Iterator[str]:
         for phone in pair.phones:
             if any(at > max(ends) + TOLD_SECONDS_MAX for at in phone.left_on_the_line):
                 yield f"{phone.node.hop} was left on the line"
+
+
+def _good_calls_are_not_cut(history: History) -> Iterator[str]:
+    """Between phones without vices, on a network that loses nothing, no call ends for want of an answer; nor for want
+    of credit where there is plenty and the books are always there."""
+    for index, pair in enumerate(history.pairs):
+        if not (pair.has_vices or history.weather.loss or history.engine.is_away_long):
+            for phone in pair.phones:
+                if phone.expired:
+                    yield f"{phone.node.hop} has seen its session expire"
+        for cdr in history.engine.records:
+            if cdr.binding_id != f"b{index}":
+                continue
+            is_cut = cdr.cause in (Cause.ACK_MISSING, Cause.SESSION_EXPIRED) and not history.engine.is_away_long
+            if is_cut and not pair.has_vices and not history.weather.loss:
+                yield f"call {cdr.id} was cut: {cdr.cause}"
+            is_poor = cdr.cause in (Cause.NO_CREDIT, Cause.CREDIT_EXHAUSTED)
+            if is_poor and history.engine.books.paid_in_micro >= RICH_MICRO and history.engine.books.is_faithful:
+                yield f"call {cdr.id} found no credit where there was plenty"
+
+
+def _answers_are_acknowledged(history: History) -> Iterator[str]:
+    """However many copies of the answer or of its ACK are lost: the next copy brings the next ACK."""
+    if history.weather.loss > 0.1 or history.engine.chronicle.died_at:
+        return
+    for pair in history.pairs:
+        for phone in pair.phones:
+            if phone.unacknowledged and not pair.has_vices:
+                yield f"{phone.node.hop} answered and was not acknowledged"
+
+
+def _forks_are_hung_up(history: History) -> Iterator[str]:
+    """RFC 3261 §13.2.2.4: an answer beside the first is a call that nobody wants."""
+    if history.weather.loss or history.engine.chronicle.died_at:
+        return
+    phones = [phone for pair in history.pairs for phone in pair.phones if len(phone.node.vices) == 1]
+    for phone in phones:
+        for vice in phone.node.vices:
+            if isinstance(vice, ForksProvisionals) and vice.second_answers > vice.hung_up:
+                yield f"{phone.node.hop}'s other fork was left on the line"
+
+
+def _dead_calls_end(history: History) -> Iterator[str]:
+    """A call without media ends at once, one without ACK after 64*T1: nobody pays for what he cannot hear."""
+    media_died_at = history.engine.media.died_at
+    for index, pair in enumerate(history.pairs):
+        never_acknowledges = any(isinstance(vice, NeverAcknowledges) for vice in pair.caller.node.vices)
+        is_unheard = never_acknowledges or not pair.caller.was_answered
+        for cdr in history.engine.records:
+            if cdr.binding_id != f"b{index}" or cdr.answered_at_ms is None or cdr.ended_at_ms is None:
+                continue
+            answered, ended = cdr.answered_at_ms / 1000, cdr.ended_at_ms / 1000
+            reaction_seconds_max = history.pause_seconds + REACTION_SECONDS_MAX
+            if media_died_at is not None and answered < media_died_at < ended - reaction_seconds_max:
+                yield f"call {cdr.id} went on {ended - media_died_at:.1f} s after its media's death"
+            unheard_max = TIMERS.transaction_seconds + reaction_seconds_max
+            if is_unheard and not history.engine.chronicle.died_at and ended - answered > unheard_max:
+                yield f"call {cdr.id} went on {ended - answered:.1f} s without its caller"

@@ -18,7 +18,7 @@ from tests.sim.timeline import Timeline
 WRITE_INTERVAL_SECONDS = 0.2
 PROOF_OF_LIFE_SECONDS = 1.0
 STORING_SECONDS = 0.01
-SEGMENT_RECORDS_MAX = 200
+SEGMENT_RECORDS_MAX = 8
 
 
 class SimulatedKeeper:
@@ -41,6 +41,7 @@ class SimulatedKeeper:
         self._changed: dict[str, Cdr] = {}
         self._is_awake = False
         self._proof_due = 0.0
+        self._alive_at_ms = 0
 
     def take(self, records: Iterable[CallRecord]) -> None:
         """Writes milestones into the journal; call it before they have consequences outside."""
@@ -51,8 +52,9 @@ class SimulatedKeeper:
         self._write()
         self._stay_awake()
 
-    def adopt(self, records: Iterable[CallRecord]) -> None:
+    def adopt(self, records: Iterable[CallRecord], alive_at_ms: int) -> None:
         """Takes over what a crash left, and stores it; then the old segments go."""
+        self._alive_at_ms = alive_at_ms
         self.take(records)
         self._close(self._changed_rows(), is_stored=self._books.store(self._changed.values()))
         self._begin_segment()
@@ -80,7 +82,8 @@ class SimulatedKeeper:
             self._timeline.at(resumes_at, self._work)
             return
         if self._open and now >= self._proof_due:
-            self._unwritten.append(encode(ProofOfLife(milliseconds(now))))
+            self._alive_at_ms = milliseconds(now)
+            self._unwritten.append(encode(ProofOfLife(self._alive_at_ms)))
             self._proof_due = now + PROOF_OF_LIFE_SECONDS
         if len(self._journal) > SEGMENT_RECORDS_MAX:
             self._begin_segment()
@@ -117,7 +120,10 @@ class SimulatedKeeper:
             self._unwritten.append(encode(CallStored(ended)))
 
     def _begin_segment(self) -> None:
-        self._journal[:] = [encode(CallMilestone(record)) for record in self._open.values()]
+        self._journal[:] = [
+            encode(ProofOfLife(self._alive_at_ms)),
+            *(encode(CallMilestone(record)) for record in self._open.values()),
+        ]
         self._unwritten.clear()
 
     def _write(self) -> None:

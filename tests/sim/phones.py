@@ -94,6 +94,10 @@ class Phone:
         self.random = random
         self.left_on_the_line: list[float] = []
         """When it gave up calls that its peer had never ended."""
+        self.refuses = random.random() < 0.15
+        """Whether it refuses every other request in mid-call, refreshes of the session too."""
+        self.unacknowledged = 0
+        self.expired = 0
         self._glares = 0
         node.put_above(self)
 
@@ -101,14 +105,18 @@ class Phone:
         agent, random = self.node.user_agent, self.random
         match event:
             case sip_events.DialogRequest(transaction=transaction, request=request):
-                status = random.choice(REFUSALS_IN_DIALOG) if random.random() < 0.2 else 200
+                status = random.choice(REFUSALS_IN_DIALOG) if self.refuses and random.random() < 0.5 else 200
                 is_offer = request.body or request.method == "INVITE"
                 agent.respond(transaction, status, now, body=SDP if status == 200 and is_offer else b"")
             case sip_events.DialogResponse(session=session, method="INVITE", status=491):
                 self._try_again(session)
             case sip_events.DialogResponse(session=session, method="INVITE", status=status):
                 self._answer_offer(session, status)
-            case sip_events.AckMissing(session=session) | sip_events.SessionExpired(session=session):
+            case sip_events.AckMissing(session=session):
+                self.unacknowledged += 1
+                agent.bye(session, now)
+            case sip_events.SessionExpired(session=session):
+                self.expired += 1
                 agent.bye(session, now)
             case _:
                 pass
@@ -183,6 +191,7 @@ class CallerPhone(Phone):
         self._conduct = conduct or CallerConduct.draw(random)
         self._together = together
         self.session: Session | None = None
+        self.was_answered = False
 
     def call(self, own_number: str, number: str, engine: Hop, accounts: Accounts | None = None) -> None:
         conduct, agent = self._conduct, self.node.user_agent
@@ -210,6 +219,7 @@ class CallerPhone(Phone):
                 super().receive(event, now)
 
     def _answered(self, session: Session, now: float) -> None:
+        self.was_answered = True
         conduct, after = self._conduct, self.timeline.after
         answer = b"" if conduct.offers or not conduct.answers_offers else SDP
         self.node.user_agent.acknowledge(session, now, answer)

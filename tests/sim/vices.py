@@ -37,6 +37,15 @@ def _status(data: bytes) -> int:
     return int(data[8:11]) if data.startswith(b"SIP/2.0 ") else 0
 
 
+def _call_id(data: bytes) -> bytes:
+    found = _CALL_ID.search(data)
+    return found[1] if found is not None else b""
+
+
+def _ok(request: bytes) -> bytes:
+    return b"SIP/2.0 200 OK\r\n" + b"".join(_COPIED.findall(request)) + b"Content-Length: 0\r\n\r\n"
+
+
 def _of_invite(data: bytes) -> bool:
     found = _CSEQ.search(data)
     return found is not None and found[2] == b"INVITE"
@@ -95,8 +104,15 @@ class ForksProvisionals(Vice):
     one that rang answers, or another one."""
 
     def __init__(self, node: Node, timeline: Timeline, random: Random) -> None:
+        self.second_answers = 0
+        """Calls that another fork has answered as well …"""
+        self.hung_up = 0
+        """… and those of them that were hung up."""
+        self._node = node
         self._random = random
         self._answers_twice = random.random() < 0.3
+        self._answered: set[bytes] = set()
+        self._ended: set[bytes] = set()
 
     def outwards(self, data: bytes, destination: Hop) -> Copies:
         status = _status(data)
@@ -105,9 +121,19 @@ class ForksProvisionals(Vice):
         if 100 < status < 200:
             branches = self._random.sample((b"-f0", b"-f1", b"-f2"), self._random.randint(1, 3))
             return [(0.01 * number, self._tagged(data, each)) for number, each in enumerate(branches)]
-        if 200 <= status < 300 and self._answers_twice:
+        if 200 <= status < 300 and self._answers_twice and b"CSeq: 1 " in data:
+            self._answered.add(_call_id(data))
+            self.second_answers = len(self._answered)
             return ((0.0, data), (self._random.choice((0.0, 0.2)), self._tagged(data, b"-f1")))
         return ((0.0, data),)
+
+    def lets_in(self, data: bytes, source: Hop) -> bool:
+        if _method(data) != b"BYE" or not re.search(rb"^To: [^\r]*-f1\r\n", data, re.MULTILINE):
+            return True
+        self._ended.add(_call_id(data))
+        self.hung_up = len(self._ended)
+        self._node.send_raw(_ok(data), source)
+        return False
 
     @staticmethod
     def _tagged(data: bytes, suffix: bytes) -> bytes:
@@ -139,8 +165,7 @@ class IgnoresCancel(Vice):
     def lets_in(self, data: bytes, source: Hop) -> bool:
         if _method(data) != b"CANCEL":
             return True
-        head = b"".join(_COPIED.findall(data))
-        self._node.send_raw(b"SIP/2.0 200 OK\r\n" + head + b"Content-Length: 0\r\n\r\n", source)
+        self._node.send_raw(_ok(data), source)
         return False
 
 
@@ -300,7 +325,7 @@ OF_CALLERS: tuple[Made, ...] = (
     ReusesBranch,
 )
 OF_CALLEES: tuple[Made, ...] = (*OF_ALL, ForksProvisionals, _plain(ChangesTag), IgnoresCancel)
-VICIOUS = 0.4
+VICIOUS = 0.3
 """How many of the phones have vices at all."""
 
 
