@@ -13,6 +13,7 @@ from engine.domain.credit_book import REFUSED, CreditBook
 from engine.domain.facts import AccountFacts, Facts
 from engine.runtime.change_follower import ChangeFollower
 from engine.runtime.lease_desk import LeaseDesk
+from engine.store.claim_store import ClaimState, refund
 from engine.store.database import reading, writing, writing_session
 from engine.store.lease_store import LEASE_MS, LeaseAlive, leases, renew, void_leases
 from engine.store.ledger_check import differences
@@ -163,3 +164,34 @@ async def test_a_lost_engine_keeps_its_credit_for_ever_or_loses_it_while_it_live
     assert first.book.credit_of(TENANT).free_micro == 0, "what was voided is not spent"
     second = await node("e2")
     assert await second.hold(100, 100) == 100
+
+
+async def test_money_leaves_in_mid_call_and_talk_goes_on_for_nothing(database: AsyncEngine, node: MakeNode) -> None:
+    await _open_account(database, 100)
+    nodes = [await node("e1"), await node("e2")]
+    assert [await each.hold(20, 20) for each in nodes] == [20, 20]
+
+    async def refunded() -> ClaimState:
+        async with writing(database) as connection:
+            return await refund(connection, TENANT, 70, "k", NOW_MS)
+
+    async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(5):
+            while not await condition():
+                await asyncio.sleep(0.02)
+
+    async def only_what_calls_hold_is_leased() -> bool:
+        return bool((await _account(database)).leased_micro == 40)
+
+    assert await refunded() is ClaimState.PENDING
+    await until(only_what_calls_hold_is_leased)
+    assert await refunded() is ClaimState.PENDING
+    assert [await each.hold(20, 20) for each in nodes] == [REFUSED] * 2, "no further slice"
+    await nodes[0].post(20, 10, "c1")
+
+    async def is_done() -> bool:
+        return await refunded() is ClaimState.DONE
+
+    await until(is_done)
+    await nodes[1].post(20, 20, "c2")
+    assert (await _account(database)).balance_micro == 0
