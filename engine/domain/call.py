@@ -181,16 +181,11 @@ class Call:
         return HoldMinutes(self._tariff.buckets, missing) if missing else self._hold_money()
 
     def _hold_money(self) -> HoldCredit:
-        """At least for one increment more than granted so far, unless minutes have brought that already."""
+        """At least for one increment more than granted so far: nothing where minutes have brought that already."""
         least = self._tariff.charge_micro(self.granted_seconds * 1000 + 1) - self.held_micro
         wanted = self._tariff.charge_micro(self._wanted_seconds * 1000) - self.held_micro
-        if self._tariff.held and self._affordable_seconds() > self.granted_seconds:
-            least = 0
         least = max(least, 0)
         return HoldCredit(wanted_micro=max(wanted, least), least_micro=least)
-
-    def _affordable_seconds(self) -> int:
-        return self._tariff.seconds_for(self.held_micro, self._policy.duration_seconds_max)
 
     def _minutes_granted_first(self, event: MinutesGranted, now: float) -> list[CallOutput]:
         self._tariff.hold(event.parts)
@@ -208,7 +203,7 @@ class Call:
         self._renewing = self._overdue = False
         self.held_micro += event.amount_micro
         wanted_seconds = self.granted_seconds + self._policy.slice_seconds
-        self.granted_seconds = self._affordable_seconds()
+        self.granted_seconds = self._tariff.seconds_for(self.held_micro, self._policy.duration_seconds_max)
         self.final_unit = self.granted_seconds < min(wanted_seconds, self._policy.duration_seconds_max)
 
     def _credit_granted_first(self, event: CreditGranted, now: float) -> list[CallOutput]:
