@@ -75,7 +75,7 @@ async def run_engine(settings: Settings) -> None:
         write_interval_seconds=settings.store.write_interval_ms / 1000,
         now_ms=lambda: milliseconds(clock.now()),
     )
-    await keeper.adopt([*recovered.ended, *recovered.talking], recovered.alive_at_ms)
+    await keeper.adopt([*recovered.ended, *recovered.talking], recovered.alive_at_ms, recovered.recordings)
 
     listeners = open_listeners(settings)
     user_agent = UserAgent(settings=user_agent_settings(settings, listeners), new_token=new_token)

@@ -10,6 +10,7 @@ import msgspec
 from engine.b2bua.running_call import CallRecord
 from engine.domain.cause import CODES, Cause, ReleaseSide
 from engine.domain.cdr import CdrState
+from media.plane import RecordingFinished
 
 
 class CallMilestone(msgspec.Struct, tag="call", array_like=True):
@@ -30,7 +31,19 @@ class CallStored(msgspec.Struct, tag="stored", array_like=True):
     call_ids: list[str]
 
 
-JournalRecord = CallMilestone | ProofOfLife | CallStored
+class RecordingClosed(msgspec.Struct, tag="recording", array_like=True):
+    """A media worker has told of a recording, which it repeats for seconds only. The path is below their folder."""
+
+    recording: RecordingFinished
+
+
+class RecordingsStored(msgspec.Struct, tag="recordings stored", array_like=True):
+    """These calls' recordings are in the database."""
+
+    call_ids: list[str]
+
+
+JournalRecord = CallMilestone | ProofOfLife | CallStored | RecordingClosed | RecordingsStored
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(JournalRecord).decode
@@ -49,11 +62,14 @@ class Recovered:
     unreadable: int
     alive_at_ms: int
     """The engine's last proof of life; 0 for an empty journal."""
+    recordings: list[RecordingFinished]
+    """Closed, and perhaps not stored."""
 
 
 def recover(payloads: Iterable[bytes]) -> Recovered:
     """Every call that the database may not have: ended, or talking when the engine died."""
     calls: dict[str, CallRecord] = {}
+    recordings: dict[str, RecordingFinished] = {}
     alive_at_ms = 0
     unreadable = 0
     for payload in payloads:
@@ -73,6 +89,11 @@ def recover(payloads: Iterable[bytes]) -> Recovered:
             case CallStored(call_ids=call_ids):
                 for call_id in call_ids:
                     calls.pop(call_id, None)
+            case RecordingClosed(recording=recording):
+                recordings[recording.call_id] = recording
+            case RecordingsStored(call_ids=call_ids):
+                for call_id in call_ids:
+                    recordings.pop(call_id, None)
     ended: list[CallRecord] = []
     talking: list[CallRecord] = []
     interrupted = 0
@@ -85,7 +106,7 @@ def recover(payloads: Iterable[bytes]) -> Recovered:
             interrupted += 1
             end_interrupted(call, alive_at_ms)
             ended.append(call)
-    return Recovered(ended, talking, interrupted, unreadable, alive_at_ms)
+    return Recovered(ended, talking, interrupted, unreadable, alive_at_ms, list(recordings.values()))
 
 
 def end_interrupted(call: CallRecord, alive_at_ms: int) -> None:

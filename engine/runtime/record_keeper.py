@@ -13,7 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.b2bua.running_call import CallRecord
 from engine.domain.cdr import Cdr, CdrState
-from engine.runtime.call_journal import CallMilestone, CallStored, ProofOfLife, encode
+from engine.runtime.call_journal import (
+    CallMilestone,
+    CallStored,
+    ProofOfLife,
+    RecordingClosed,
+    RecordingsStored,
+    encode,
+)
 from engine.store.cdr_store import write_cdrs, write_recordings
 from engine.store.database import writing
 from engine.store.journal import Journal
@@ -70,12 +77,19 @@ class RecordKeeper:
         self._write_journal()
 
     def take_recording(self, recording: RecordingFinished) -> None:
+        """Into the journal as well: the media worker may not tell of it again, and the database may be away."""
+        self._journal.append(encode(RecordingClosed(recording)))
         self._recordings.append(recording)
+        self._write_journal()
 
-    async def adopt(self, records: Iterable[CallRecord], alive_at_ms: int) -> None:
+    async def adopt(
+        self, records: Iterable[CallRecord], alive_at_ms: int, recordings: Iterable[RecordingFinished] = ()
+    ) -> None:
         """Takes over what a crash left in earlier segments, and stores it; then those segments go."""
         self._alive_at_ms = alive_at_ms
         self.take(records)
+        for recording in recordings:
+            self.take_recording(recording)
         await self.store_waiting()
         await self._sync_journal(begin_segment=True)
 
@@ -117,7 +131,9 @@ class RecordKeeper:
             if begin_segment or self._journal.is_segment_full:
                 # Without the last proof calls that die right after this would end at their last milestone.
                 proof = encode(ProofOfLife(self._alive_at_ms))
-                self._journal.begin_segment([proof, *(encode(CallMilestone(record)) for record in self._open.values())])
+                calls = (encode(CallMilestone(record)) for record in self._open.values())
+                recordings = (encode(RecordingClosed(recording)) for recording in self._recordings)
+                self._journal.begin_segment([proof, *calls, *recordings])
             self._journal.write()
             await asyncio.to_thread(self._journal.sync)
         except OSError as error:
@@ -145,6 +161,8 @@ class RecordKeeper:
                 self._storing = 0
             self._failures = 0
             del self._recordings[: len(recordings)]
+            if recordings:
+                self._journal.append(encode(RecordingsStored([recording.call_id for recording in recordings])))
             self._close_stored(rows)
         return True
 
@@ -164,7 +182,9 @@ class RecordKeeper:
             if rows:
                 await write_cdrs(connection, rows)
             if recordings:
-                await write_recordings(connection, [_recording_row(recording) for recording in recordings])
+                await write_recordings(
+                    connection, [_recording_row(recording, self._engine_id) for recording in recordings]
+                )
             if uses and (beyond_seconds := await settle_minutes(connection, self._engine_id, uses)):
                 log.error("minutes used beyond the lease", seconds=beyond_seconds)
             if charges:
@@ -182,8 +202,9 @@ class RecordKeeper:
             self._journal.append(encode(CallStored(ended)))
 
 
-def _recording_row(recording: RecordingFinished) -> dict[str, Any]:
+def _recording_row(recording: RecordingFinished, engine_id: str) -> dict[str, Any]:
     return {
+        "engine_id": engine_id,
         "cdr_id": recording.call_id,
         "path": recording.path,
         "duration_ms": recording.duration_ms,

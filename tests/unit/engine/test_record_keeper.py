@@ -191,3 +191,31 @@ async def test_the_last_proof_of_life_outlives_its_segment(tmp_path: Path, datab
     talking.answered_at_ms = 2000
     await records.adopt([CallRecord(talking, TARIFF)], 90_000)
     assert recover(read_journal(tmp_path / "journal")).alive_at_ms == 90_000
+
+
+async def test_recording_told_just_before_the_engine_died_is_stored_by_the_next(
+    tmp_path: Path, database: AsyncEngine
+) -> None:
+    first = keeper(tmp_path, database)
+    first.take_recording(RecordingFinished("1", "1.wav", 1000, 32_044, "00", []))
+    recovered = recover(read_journal(tmp_path / "journal"))
+    second = keeper(tmp_path, database)
+    await second.adopt(recovered.ended, recovered.alive_at_ms, recovered.recordings)
+    async with reading(database) as connection:
+        assert (await connection.scalars(select(tables.Recording.cdr_id))).all() == ["1"]
+    await second.close()
+    assert recover(read_journal(tmp_path / "journal")).recordings == []
+
+
+async def test_recording_that_waits_for_the_database_is_in_the_next_segment_too(
+    tmp_path: Path, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise OperationalError("INSERT", {}, Exception("away"))
+
+    monkeypatch.setattr(record_keeper, "write_recordings", away)
+    records = keeper(tmp_path, database)
+    records.take_recording(RecordingFinished("1", "1.wav", 1000, 32_044, "00", []))
+    await records.adopt([], 1000)
+    assert len(segments(tmp_path / "journal")) == 1
+    assert [each.call_id for each in recover(read_journal(tmp_path / "journal")).recordings] == ["1"]
