@@ -18,6 +18,14 @@ class CdrState(StrEnum):
     ENDED = "ended"
 
 
+class Unrecorded(StrEnum):
+    """Why a call that should have been recorded is not."""
+
+    DISK_FULL = "disk_full"
+    STORAGE = "storage"
+    """The media worker could not make the file."""
+
+
 class Cdr(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Field by field the table ``cdrs``. Times are milliseconds since the epoch, money is micro-units."""
 
@@ -48,6 +56,7 @@ class Cdr(msgspec.Struct, kw_only=True, omit_defaults=True):
     sip_status: int | None = None
     q850_cause: int | None = None
     recording_path: str | None = None
+    unrecorded_because: Unrecorded | None = None
     transferred_from: str | None = None
     """The call whose other party was joined to this one's callee; its recording holds what both say."""
     minutes_used: tuple[tuple[int, int], ...] = ()
