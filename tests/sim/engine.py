@@ -239,10 +239,12 @@ class EngineHost:
         return not self.process.node.is_dead
 
     @property
-    def is_away_long(self) -> bool:
-        """Whether it may be away for so long that a session timer runs out."""
-        return bool(self.chronicle.died_at) and not (
-            self.books.is_faithful and all(death.away <= SHORT_SECONDS for death in self._conduct.deaths)
+    def may_miss_words(self) -> bool:
+        """Whether a session timer may run out: it was away for long, or died with a BYE in its hands."""
+        harmless = (DeathPoint.BETWEEN, DeathPoint.HANDED_OVER)
+        deaths = self._conduct.deaths if self.chronicle.died_at else ()
+        return any(death.away > SHORT_SECONDS or death.point not in harmless for death in deaths) or (
+            bool(deaths) and not self.books.is_faithful
         )
 
     @property

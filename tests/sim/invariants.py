@@ -177,7 +177,9 @@ def _calls_survive_their_engine(history: History) -> Iterator[str]:
         if cdr.cause is Cause.ENGINE_RESTART and not history.engine.media.died_at:
             yield f"call {cdr.id} was taken up and ended by a restart"
         is_paid = history.engine.books.paid_in_micro >= RICH_MICRO and history.engine.books.is_faithful
-        if is_paid and (cdr.ended_at_ms or 0) < resumed.at_ms and cdr.cause is not Cause.ENGINE_RESTART:
+        is_early = (cdr.ended_at_ms or 0) < resumed.at_ms and cdr.cause is not Cause.ENGINE_RESTART
+        # Whole seconds may be a granted time that was over by then, where nothing paid for more.
+        if is_early and (is_paid or cdr.talk_ms % 1000):
             yield f"call {cdr.id} ended before it was taken up"
     for cdr, died_at in chronicle.interrupted:
         assert cdr.ended_at_ms is not None
@@ -214,14 +216,14 @@ def _good_calls_are_not_cut(history: History) -> Iterator[str]:
     """Between phones without vices, on a network that loses nothing, no call ends for want of an answer; nor for want
     of credit where there is plenty and the books are always there."""
     for index, pair in enumerate(history.pairs):
-        if not (pair.has_vices or history.weather.loss or history.engine.is_away_long):
+        if not (pair.has_vices or history.weather.loss or history.engine.may_miss_words):
             for phone in pair.phones:
                 if phone.expired:
                     yield f"{phone.node.hop} has seen its session expire"
         for cdr in history.engine.records:
             if cdr.binding_id != f"b{index}":
                 continue
-            is_cut = cdr.cause in (Cause.ACK_MISSING, Cause.SESSION_EXPIRED) and not history.engine.is_away_long
+            is_cut = cdr.cause in (Cause.ACK_MISSING, Cause.SESSION_EXPIRED) and not history.engine.may_miss_words
             if is_cut and not pair.has_vices and not history.weather.loss:
                 yield f"call {cdr.id} was cut: {cdr.cause}"
             is_poor = cdr.cause in (Cause.NO_CREDIT, Cause.CREDIT_EXHAUSTED)
