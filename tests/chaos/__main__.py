@@ -112,6 +112,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], Findings]:
         "money_off_micro": found.money_off_micro,
         "recordings_unreadable": len(found.unreadable),
         "leaked": len(found.leaked),
+        "cut_in_spite_of_credit": len(found.cut),
         "recovery_seconds_max": max(recovery.values(), default=0.0),
         "recovery_seconds": recovery,
         "seed": arguments.seed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from engine.store.ledger_check import differences
 from engine.store.tables import Account, Cdr, CreditLease, Recording, Tenant
 from tests.chaos.attempts import Attempt
 from tests.chaos.recordings import fault_of
-from tests.chaos.world import OPENING_YUAN, PER_SECOND_MICRO, Pair, Phone
+from tests.chaos.world import OPENING_YUAN, PER_SECOND_MICRO, POOR_TENANT, Pair, Phone
 
 MICRO_PER_YUAN = 1_000_000
 CLOCK_OFF_SECONDS = 1.0
 """A CDR may have begun so much before its caller says that he called: the engine's clock and SIPp's."""
+CREDIT_CAUSES = frozenset({"no_credit", "credit_exhausted"})
 MEDIA_CAUSES = frozenset({"media_failure", "engine_restart", "media_timeout"})
 
 
@@ -56,6 +58,7 @@ class Findings:
     unreadable: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
     causes: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -63,7 +66,7 @@ class Findings:
         return self.kept / self.talking_at_kills if self.talking_at_kills else 1.0
 
     def all(self) -> list[str]:
-        groups = ("missing", "doubled", "money", "unreadable", "lost", "leaked")
+        groups = ("missing", "doubled", "money", "unreadable", "lost", "leaked", "cut")
         return [f"{group}: {text}" for group in groups for text in getattr(self, group)]
 
 
@@ -108,9 +111,11 @@ def audit(
     phones = {(number, pair.x): pair.phone for pair in pairs for number in (pair.a, pair.b)}
     for attempt in attempts:
         cdr = next(iter(cdrs_of.get(attempt.call_id, [])), None)
-        _hold_kept(attempt, cdr, phones[attempt.caller, attempt.dialled], befallen, found)
+        _hold_kept(attempt, cdr, phones[attempt.caller, attempt.dialled], books.tenants, befallen, found)
     for cdr in books.cdrs:
         found.causes[str(cdr["cause"])] += 1
+        if cdr["cause"] in CREDIT_CAUSES and books.tenants.get(cdr["tenant_id"]) != POOR_TENANT:
+            found.cut.append(f"CDR {cdr['id']} of a tenant with money: {cdr['cause']}")
         if cdr["state"] != "ended":
             found.leaked.append(f"CDR {cdr['id']} is {cdr['state']}")
         elif cdr["answered_at_ms"] is not None:
@@ -166,7 +171,14 @@ def _hold_money(books: Books, found: Findings) -> None:
     found.money_off_micro += len(books.ledger_differences)
 
 
-def _hold_kept(attempt: Attempt, cdr: dict[str, Any] | None, phone: Phone, befallen: Befallen, found: Findings) -> None:
+def _hold_kept(
+    attempt: Attempt,
+    cdr: dict[str, Any] | None,
+    phone: Phone,
+    tenants: Mapping[int, str],
+    befallen: Befallen,
+    found: Findings,
+) -> None:
     killed_at = [at for at in befallen.engine_killed_at if attempt.talks_at(at)]
     if not killed_at:
         return
@@ -175,7 +187,8 @@ def _hold_kept(attempt: Attempt, cdr: dict[str, Any] | None, phone: Phone, befal
     if cause in MEDIA_CAUSES and any((attempt.invited_at or 0) < at < ended_at for at in befallen.media_killed_at):
         return  # not through the engine's death
     found.talking_at_kills += 1
-    ended_rightly = cause == "credit_exhausted" or (cause == "normal" and phone is Phone.HANGS_UP)
+    poor = cdr is not None and tenants.get(cdr["tenant_id"]) == POOR_TENANT
+    ended_rightly = (cause == "credit_exhausted" and poor) or (cause == "normal" and phone is Phone.HANGS_UP)
     if attempt.hung_up_status == 200 or (attempt.was_hung_up_at is not None and ended_rightly):
         found.kept += 1
     else:

@@ -128,6 +128,10 @@ def _hung_up_by_engine(case: Case) -> None:
     case.attempt.hung_up_at, case.attempt.hung_up_status, case.attempt.was_hung_up_at = None, None, BEGAN + 4
 
 
+def _cut_with_money(case: Case) -> None:
+    case.cdr["cause"] = "credit_exhausted"
+
+
 @pytest.mark.parametrize(
     ("harm", "group"),
     [
@@ -144,6 +148,7 @@ def _hung_up_by_engine(case: Case) -> None:
         (_broken_header, "unreadable"),
         (_no_such_call, "lost"),
         (_hung_up_by_engine, "lost"),
+        (_cut_with_money, "cut"),
     ],
 )
 def test_harm_is_found(case: Case, harm: Callable[[Case], None], group: str) -> None:
