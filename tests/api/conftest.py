@@ -36,13 +36,28 @@ from engine.store.database import open_database, reading, writing, writing_sessi
 from engine.store.ledger_store import recharge
 from engine.store.migrations import upgrade
 from engine.store.scope import TenantScope
-from engine.store.tables import Account, Agent, Carrier, Line, Rate, Tenant, Trunk, User, Webhook, XNumber
+from engine.store.tables import (
+    Account,
+    Agent,
+    Carrier,
+    CarrierRecordFormat,
+    Line,
+    Rate,
+    Reconciliation,
+    ReconciliationDifference,
+    Tenant,
+    Trunk,
+    User,
+    Webhook,
+    XNumber,
+)
 from engine.store.user_store import user_by_login
 from engine.store.webhook_store import Event, EventKind, tell
 from tests.postgresql import Cluster
 
 NOW_MS = 1_800_000_000_000
 PASSWORD = "a password for tests"
+RECONCILIATION = "0" * 64
 
 # Tenant 1's and tenant 2's agents, X numbers and customers; nobody's X number.
 A1, A2, A3 = "+8613800138001", "+8613800138002", "+8613800138003"
@@ -180,6 +195,13 @@ async def _make_world(database_url: str) -> None:
             webhook.created_at_ms, webhook.leased_until_ms = NOW_MS, 2**62
             session.add(webhook)
             await session.flush()
+        columns = {"caller": "a", "callee": "b", "start": "c", "duration": "dauer"}
+        session.add(CarrierRecordFormat(carrier_id=1, content=columns))
+        compared = Reconciliation(id=RECONCILIATION, trunk_id=1, from_ms=0, to_ms=1, created_at_ms=0, clock_offset_ms=0)
+        compared.summary = {}
+        session.add(compared)
+        await session.flush()
+        session.add(ReconciliationDifference(reconciliation_id=RECONCILIATION, position=1, kind="doubled", content={}))
         for tenant_id in (1, 2):
             await recharge(session, tenant_id, 5000, f"key of tenant {tenant_id}", NOW_MS)
     async with writing(database) as connection:

@@ -12,7 +12,7 @@ from engine.runtime.control.protocol import HangUp, ListCalls
 from engine.settings import Settings
 from engine.store.database import open_database
 
-from .conftest import A1, A2, A3, B1, B2, B3, NOW_MS, USERS, X1, X2, X3, X4, FakeControl, World
+from .conftest import A1, A2, A3, B1, B2, B3, NOW_MS, RECONCILIATION, USERS, X1, X2, X3, X4, FakeControl, World
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,34 @@ CASES = [
     _platform("POST", "/live-calls/{call_id:str}/hang-up", path=f"{_P}/live-calls/call3/hang-up", status=202),
     _platform("GET", "/cdrs", shows=("cdr1", "cdr3", B3)),
     _platform("GET", "/cdr-export", path=f"{_P}/cdr-export{_PERIOD}", shows=("cdr1", "cdr3", B3, "trunk_id")),
+    _platform(
+        "GET", "/carriers/{carrier_id:int}/record-format", path=f"{_P}/carriers/1/record-format", shows=("dauer",)
+    ),
+    _platform(
+        "PUT",
+        "/carriers/{carrier_id:int}/record-format",
+        path=f"{_P}/carriers/1/record-format",
+        body={"caller": "a", "callee": "b", "start": "c", "duration": "d"},
+    ),
+    _platform("GET", "/reconciliations", shows=(RECONCILIATION,)),
+    _platform(
+        "POST",
+        "/reconciliations",
+        body={"trunk_id": 1, "from_ms": 0, "to_ms": NOW_MS + 1000, "content": "YSxiLGMsZGF1ZXIK"},
+        shows=("missing_at_theirs",),
+    ),
+    _platform(
+        "GET",
+        "/reconciliations/{reconciliation_id:str}",
+        path=f"{_P}/reconciliations/{RECONCILIATION}",
+        shows=(RECONCILIATION,),
+    ),
+    _platform(
+        "GET",
+        "/reconciliations/{reconciliation_id:str}/differences",
+        path=f"{_P}/reconciliations/{RECONCILIATION}/differences",
+        shows=("doubled",),
+    ),
     _platform("GET", "/calls/{call_id:str}/trace", path=f"{_P}/calls/call3/trace", shows=("180 Ringing",)),
     _platform("GET", "/metrics", shows=("axbridge_calls",)),
     _platform("GET", "/cdrs/{cdr_id:str}", path=f"{_P}/cdrs/cdr3", shows=(B3,)),
