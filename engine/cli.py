@@ -19,6 +19,7 @@ from rich.console import Console
 from engine.demo.call import place_demo_call
 from engine.demo.welcome import show_addresses, show_demo_call
 from engine.demo.world import DemoFault, read_demo_world
+from engine.record_commands import add_record_commands
 from engine.runtime.control.client import EngineControl, EngineUnavailable
 from engine.runtime.control.protocol import Health, HealthReport, Reload
 from engine.runtime.logs import set_up_logs
@@ -345,6 +346,9 @@ def status(config: ConfigOption = None) -> None:
         raise _failure(str(error)) from error
     if isinstance(reply, HealthReport):
         console.print_json(msgspec.json.encode(reply).decode())
+
+
+add_record_commands(app, _settings, _failure)
 
 
 def main() -> None:
