@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.b2bua.running_call import CallRecord
@@ -32,6 +32,8 @@ from media.plane import RecordingFinished
 BATCH_ROWS_MAX = 200
 """Rows in one transaction: 14–20 k rows/s were measured at 200, and a longer one makes other writers wait."""
 RETRY_SECONDS_MAX = 5.0
+FAILURES_MAX = 8
+"""After so many in a row a record that is refused alone is set aside; what else fails is tried for ever."""
 PROOF_OF_LIFE_SECONDS = 1.0
 """After a crash a call is charged up to the last proof of life, so this much talk at most is given away."""
 
@@ -61,6 +63,7 @@ class RecordKeeper:
         self._recordings: list[RecordingFinished] = []
         self._storing = 0
         self._failures = 0
+        self._batch_rows = BATCH_ROWS_MAX
         self._alive_at_ms = 0
         """The last proof of life, ours or the engine's before us."""
 
@@ -100,6 +103,11 @@ class RecordKeeper:
 
     async def run(self) -> None:
         """Runs until cancelled; then ``close`` writes what is left."""
+        async with asyncio.TaskGroup() as group:  # apart: the journal waits for no database
+            group.create_task(self._keep_journal())
+            group.create_task(self._keep_storing())
+
+    async def _keep_journal(self) -> None:
         proof_due = 0.0
         loop = asyncio.get_running_loop()
         while True:
@@ -109,6 +117,10 @@ class RecordKeeper:
                 self._journal.append(encode(ProofOfLife(self._alive_at_ms)))
                 proof_due = loop.time() + PROOF_OF_LIFE_SECONDS
             await self._sync_journal()
+
+    async def _keep_storing(self) -> None:
+        while True:
+            await asyncio.sleep(self._write_interval_seconds)
             if not await self.store_waiting():
                 await asyncio.sleep(min(RETRY_SECONDS_MAX, self._write_interval_seconds * 2**self._failures))
 
@@ -140,31 +152,61 @@ class RecordKeeper:
             log.error("journal not synced", reason=error.strerror)
 
     async def store_waiting(self) -> bool:
-        """True if all that waited is stored; on a failure it is kept, and the next try begins with it."""
+        """True if all that waited is stored or set aside; on a failure it is kept, and the next try begins with it.
+
+        A record that the database is there for and does not take is found by halving the batch, and set aside: it must
+        not hold up the others. The journal keeps it, and the next start tries again.
+        """
         while self._changed or self._recordings:
-            batch = [self._changed[call_id] for call_id in list(self._changed)[:BATCH_ROWS_MAX]]
-            recordings = self._recordings[:BATCH_ROWS_MAX]
-            # The records live on while the database is written: what is stored is what they say now.
-            rows = [msgspec.structs.asdict(cdr) for cdr in batch]
-            for cdr in batch:
-                del self._changed[cdr.id]
-            self._storing = len(batch)
+            batch = [self._changed[call_id] for call_id in list(self._changed)[: self._batch_rows]]
+            alone = self._batch_rows == 1 and bool(batch)
+            recordings = [] if alone else self._recordings[: self._batch_rows]
             try:
-                await self._store(rows, recordings)
-            except (SQLAlchemyError, OSError) as error:
-                for cdr in batch:
-                    self._changed.setdefault(cdr.id, cdr)
-                self._failures = min(self._failures + 1, 8)
+                await self._store_batch(batch, recordings)
+            except (SQLAlchemyError, OSError, ValueError, OverflowError) as error:
+                self._failures = min(self._failures + 1, FAILURES_MAX)
                 log.error("records not stored, will be tried again", waiting=self.waiting, error=type(error).__name__)
-                return False
-            finally:
-                self._storing = 0
-            self._failures = 0
-            del self._recordings[: len(recordings)]
-            if recordings:
-                self._journal.append(encode(RecordingsStored([recording.call_id for recording in recordings])))
-            self._close_stored(rows)
+                if not _is_refusal(error):
+                    return False
+                if len(batch) + len(recordings) > 1:
+                    self._batch_rows = max(1, max(len(batch), len(recordings)) // 2)
+                elif self._failures < FAILURES_MAX:
+                    return False
+                else:
+                    self._set_aside(batch, recordings)
+            else:
+                self._failures = 0
+                self._batch_rows = min(2 * self._batch_rows, BATCH_ROWS_MAX)
         return True
+
+    async def _store_batch(self, batch: list[Cdr], recordings: list[RecordingFinished]) -> None:
+        # The records live on while the database is written: what is stored is what they say now.
+        rows = [msgspec.structs.asdict(cdr) for cdr in batch]
+        for cdr in batch:
+            del self._changed[cdr.id]
+        self._storing = len(batch)
+        try:
+            await self._store(rows, recordings)
+        except BaseException:
+            for cdr in batch:
+                self._changed.setdefault(cdr.id, cdr)
+            raise
+        finally:
+            self._storing = 0
+        del self._recordings[: len(recordings)]
+        if recordings:
+            self._journal.append(encode(RecordingsStored([recording.call_id for recording in recordings])))
+        self._close_stored(rows)
+
+    def _set_aside(self, batch: list[Cdr], recordings: list[RecordingFinished]) -> None:
+        """One record that was refused alone, FAILURES_MAX times."""
+        for cdr in batch:
+            del self._changed[cdr.id]
+            log.error("the database does not take a call's record; the journal keeps it", call_id=cdr.id)
+        for recording in recordings:
+            self._recordings.remove(recording)
+            log.error("the database does not take a recording's row", call_id=recording.call_id)
+        self._failures = 0
 
     async def _store(self, rows: list[dict[str, Any]], recordings: list[RecordingFinished]) -> None:
         charges = [
@@ -200,6 +242,13 @@ class RecordKeeper:
             self._open.pop(call_id, None)
         if ended:
             self._journal.append(encode(CallStored(ended)))
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the database is there, and does not take what it was given."""
+    if isinstance(error, DBAPIError):
+        return not (error.connection_invalidated or isinstance(error, OperationalError | InterfaceError))
+    return isinstance(error, StatementError | ValueError | OverflowError)  # a value that no column's type can say
 
 
 def _recording_row(recording: RecordingFinished, engine_id: str) -> dict[str, Any]:

@@ -219,3 +219,52 @@ async def test_recording_that_waits_for_the_database_is_in_the_next_segment_too(
     await records.adopt([], 1000)
     assert len(segments(tmp_path / "journal")) == 1
     assert [each.call_id for each in recover(read_journal(tmp_path / "journal")).recordings] == ["1"]
+
+
+@pytest.mark.parametrize(("spoilt", "value"), [("billed_seconds", None), ("started_at_ms", 2**63)])
+async def test_a_record_that_the_database_refuses_holds_up_no_other(
+    tmp_path: Path, database: AsyncEngine, spoilt: str, value: int | None
+) -> None:
+    records = keeper(tmp_path, database)
+    poisoned = ended("3")
+    setattr(poisoned, spoilt, value)
+    records.take([CallRecord(ended(call_id, 1), TARIFF) for call_id in ("1", "2")])
+    records.take([CallRecord(poisoned, TARIFF)])
+    records.take([CallRecord(ended(call_id, 1), TARIFF) for call_id in ("4", "5", "6", "7")])
+    records.take_recording(RecordingFinished("1", "1.wav", 5000, 160_044, "0" * 64, []))
+    for _ in range(10):
+        if await records.store_waiting():
+            break
+    rows, balance_micro, _ = await stored(database)
+    assert [call_id for call_id, _ in rows] == ["1", "2", "4", "5", "6", "7"]
+    assert balance_micro == BALANCE_MICRO - 6
+    kept = set()
+    for payload in read_journal(tmp_path / "journal"):
+        kept |= {call_id for call_id in "1234567" if b"\xa1" + call_id.encode() in payload}
+    assert "3" in kept, "lost"
+
+
+async def test_proofs_of_life_are_written_while_the_database_hangs(
+    tmp_path: Path, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(record_keeper, "write_cdrs", hangs)
+    monkeypatch.setattr(record_keeper, "PROOF_OF_LIFE_SECONDS", 0.0)
+    now_ms = iter(range(1000, 10**6, 1000))
+    records = RecordKeeper(
+        journal=Journal(tmp_path / "journal"),
+        database=database,
+        engine_id="engine-1",
+        write_interval_seconds=0.01,
+        now_ms=lambda: next(now_ms),
+    )
+    records.take([CallRecord(Cdr.started("1", Parties(tenant_id=1), 1000), TARIFF)])
+    task = asyncio.create_task(records.run())
+    try:
+        async with asyncio.timeout(5):
+            while recover(read_journal(tmp_path / "journal")).alive_at_ms < 5000:
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
