@@ -24,13 +24,16 @@ AHEAD_FRAMES_MAX: Final = 1600
 SPAN_FRAMES_MAX: Final = 60 * SAMPLE_RATE
 """What is put together at once; after a longer standstill of the whole process the time between stays silent."""
 
+STANDSTILL_FRAMES: Final = 3 * SAMPLE_RATE
+"""A worker flushes each second. After a longer time it was stopped itself, and silence is no sender's intent."""
+
 CHANNEL: Final[Mapping[Side, int]] = {Side.CALLER: 0, Side.CALLEE: 1}
 
 
 class Recorder:
     """Puts one call's packets together and queues finished frames. Frames count from the recording's start."""
 
-    __slots__ = ("_file", "_start", "_tail", "_tracks", "_writer", "_written")
+    __slots__ = ("_file", "_present", "_start", "_tail", "_tracks", "_writer", "_written")
 
     def __init__(self, call_id: str, path: Path, at: float, writer: RecordingWriter) -> None:
         """Record from ``at`` (monotonic seconds) on. Raises OSError if the file cannot be made."""
@@ -38,6 +41,8 @@ class Recorder:
         self._writer = writer
         self._start = round(at * SAMPLE_RATE)
         self._written = 0
+        self._present = 0
+        """Of the last flush."""
         self._tail: Pcm = np.zeros((0, 2), np.int16)
         self._tracks = {side: VoiceTrack() for side in Side}
 
@@ -49,6 +54,10 @@ class Recorder:
         ``laws`` maps payload types to PCMA or PCMU. With ``end`` everything up to that time is written, not more.
         """
         present = round(now * SAMPLE_RATE) - self._start
+        if present - self._present > STANDSTILL_FRAMES:
+            for track in self._tracks.values():
+                track.interrupt()
+        self._present = present
         final = present - KEPT_BACK_FRAMES if end is None else round(end * SAMPLE_RATE) - self._start
         horizon = max(present + AHEAD_FRAMES_MAX, final)
         base = max(self._written, horizon - SPAN_FRAMES_MAX)

@@ -69,6 +69,10 @@ class VoiceTrack:
             return reach
         return self._place_singly(block, laws, decoded, channel, base)
 
+    def interrupt(self) -> None:
+        """We have not listened for a while: silence from here to the next packet is not meant, whatever its number."""
+        self._next = None
+
     def decide(self, up_to: int, start: int) -> None:
         """Nothing before ``up_to`` will change: what is not covered there, from ``start`` on, is a gap."""
         place = self._decided if self._decided is not None else start

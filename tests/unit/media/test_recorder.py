@@ -39,7 +39,7 @@ def steady(count: int, delay: float = 0.005) -> list[Sent]:
 
 
 class Tape:
-    """Records caller packets as a worker would: a flush each second, an end."""
+    """Records caller packets as a worker would: a flush each second, an end; ``still`` is when it was stopped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,12 +50,15 @@ class Tape:
         seconds: float,
         callee: Sequence[Sent] = (),
         flush: float = 1.0,
+        still: tuple[float, float] = (0.0, 0.0),
     ) -> tuple[np.ndarray[Any, Any], RecordingFinished]:
         writer = RecordingWriter(wake=lambda: None, clock=lambda: 0.0)
         recorder = Recorder("call", self.path, START, writer)
         taken = 0.0
         while taken < seconds:
             until = min(taken + flush, seconds)
+            if still[0] < until < still[1]:
+                until = still[1]
             blocks = {}
             for side, packets in ((Side.CALLER, caller), (Side.CALLEE, callee)):
                 came = sorted((sent for sent in packets if taken <= sent[0] < until), key=lambda sent: sent[0])
@@ -222,6 +225,21 @@ def test_network_that_stood_still_does_not_move_what_comes_after(tape: Tape) -> 
     packets[60:70] = [(packets[70][0] - 0.001, data) for _, data in packets[60:70]]
     samples, _ = tape(packets, 3.0)
     assert np.array_equal(samples[:, 0], expected(3.0))
+
+
+@pytest.mark.parametrize("timer_first", [True, False])
+def test_worker_that_stood_still_says_what_it_has_not_recorded(tape: Tape, timer_first: bool) -> None:
+    """Five of ten seconds waited in the socket, and came at once; the rest found no room there."""
+    at = 13.0 if timer_first else 12.99
+    waited = [(at + index * 1e-6, frame(150 + index)) for index in range(250)]
+    later = [(index * 0.02 + 0.005, frame(index)) for index in range(650, 900)]
+    samples, event = tape([*steady(150), *waited, *later], 18.0, still=(3.0, 13.0))
+    silent = [start for start in range(0, 17_800, 100) if not samples[start * 8 : start * 8 + 800, 0].any()]
+    gaps = [(start, end) for side, start, end in event.gaps_ms if side is Side.CALLER]
+    unsaid = [start for start in silent if not any(first <= start + 50 < last for first, last in gaps)]
+    assert len(silent) > 40
+    assert unsaid == []
+    assert share_at(samples[14 * 8000 : 17 * 8000, 0], 440) > 0.95
 
 
 def test_slow_drift_keeps_the_recording_together(tape: Tape) -> None:
