@@ -14,8 +14,9 @@ import structlog
 
 RESTART_SECONDS_MAX = 10.0
 """Longest wait before a process that keeps dying is started again."""
-STEADY_SECONDS = 30.0
-"""A process that lived this long has earned an immediate restart."""
+STEADY_SECONDS = 10.0
+"""A process that lived this long has earned an immediate restart: it came up, and calls wait for the next one. What
+cannot come up at all is dead within seconds."""
 STOP_SECONDS_MAX = 10.0
 """After that a process that was asked to end is killed."""
 LOG_OCTETS_MAX = 20 * 1024 * 1024

@@ -11,7 +11,7 @@ import pytest
 from scripts.benchmarks.installation import free_udp_port
 from tests.interop.conftest import check_after, lane_indexes
 from tests.interop.lane import PER_SECOND_MICRO, Lane
-from tests.interop.site import Site
+from tests.interop.site import RING_SECONDS_MAX, Site
 from tests.interop.test_softphones import Account, register
 
 pytestmark = pytest.mark.sipp
@@ -116,3 +116,36 @@ def test_softphone_is_reached_after_a_restart_without_registering_again(own_site
     finally:
         lane.close()
     check_after(own_site, [lane])
+
+
+def test_engine_killed_between_the_answer_and_its_ack_goes_on_with_the_call(own_site: Site, lane: Lane) -> None:
+    callee = lane.callee("callee_answers")
+    caller = lane.caller("caller_acknowledges_late", duration_ms=2500)
+    lane.talk(caller, callee, 3.0)
+    own_site.kill_engine()
+    own_site.start_engine()
+    assert lane.live_calls() == 1
+    caller.wait()  # its ACK is for an answer that this engine never gave; half a second later it hangs up
+    callee.wait()
+    lane.hear_out()
+    cdr = lane.cdr()
+    assert (cdr["cause"], cdr["release_side"]) == ("normal", "caller")
+    lane.assert_charged(cdr["charge_micro"], cdr["id"])
+    lane.recording(cdr)
+
+
+def test_callee_who_answers_an_engine_that_never_called_him_makes_no_call(own_site: Site, lane: Lane) -> None:
+    """He was rung by the engine before. Nobody is charged, and the caller's CANCEL finds no call either."""
+    callee = lane.callee("callee_answers_too_late")
+    caller = lane.caller("caller_waits")
+    callee.wait_received("INVITE")
+    own_site.kill_engine()
+    own_site.start_engine()
+    cdr = lane.cdr()
+    assert (cdr["cause"], cdr["release_side"], cdr["sip_status"]) == ("engine_restart", "platform", 500)
+    time.sleep(RING_SECONDS_MAX + 1.0)
+    assert lane.live_calls() == 0
+    assert lane.cdr() == cdr
+    lane.assert_never_talked(cdr)
+    caller.end()
+    callee.end()
