@@ -9,11 +9,12 @@ from litestar import Request, get
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.views import AgentView, view_of
+from engine.domain.permission import Permission
 from engine.store.listing import read_one
 from engine.store.tables import Agent
 
 
-@get("/me", summary="Yourself", tags=["agents"])
+@get("/me", opt={"permission": Permission.SELF}, summary="Yourself", tags=["agents"])
 async def get_me(request: Request[Principal, Any, Any], context: GivenContext, audience: GivenScope) -> AgentView:
     agent_id = request.user.agent_scope.agent_id
     async with context.reading() as session:

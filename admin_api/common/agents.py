@@ -14,6 +14,7 @@ from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.fields import AgentStatus, Code, Name, Number, apply, canonical, given
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
 from admin_api.common.views import AgentView, view_of
+from engine.domain.permission import Permission
 from engine.store.listing import read_one, read_page
 from engine.store.tables import Agent
 
@@ -36,7 +37,7 @@ class AgentController(Controller):
     path = "/agents"
     tags = ("agents",)
 
-    @get("/", summary="Agents")
+    @get("/", opt={"permission": Permission.AGENTS_READ}, summary="Agents")
     async def list_agents(
         self,
         context: GivenContext,
@@ -50,12 +51,12 @@ class AgentController(Controller):
             rows = await read_page(session, audience, Agent, *conditions, after=id_cursor(cursor), limit=limit)
             return page(rows, limit, partial(view_of, shape=AgentView), lambda row: str(row.id))
 
-    @get("/{agent_id:int}", summary="One agent")
+    @get("/{agent_id:int}", opt={"permission": Permission.AGENTS_READ}, summary="One agent")
     async def get_agent(self, context: GivenContext, audience: GivenScope, agent_id: Id) -> AgentView:
         async with context.reading() as session:
             return view_of(found(await read_one(session, audience, Agent, agent_id), "agent"), AgentView)
 
-    @patch("/{agent_id:int}", summary="Change an agent")
+    @patch("/{agent_id:int}", opt={"permission": Permission.AGENTS_WRITE}, summary="Change an agent")
     async def patch_agent(
         self, context: GivenContext, audience: GivenScope, agent_id: Id, data: JSONBody[AgentPatch]
     ) -> AgentView:

@@ -14,6 +14,7 @@ from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Number, RowId, TimeMs, canonical
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Limit, Page, page, time_cursor
 from admin_api.common.views import BindingView, masked_for, view_of
+from engine.domain.permission import Permission
 from engine.services.bindings import create_binding, set_expiry, unbind
 from engine.store.listing import read_binding, read_bindings
 from engine.store.scope import Platform, Scope
@@ -45,7 +46,7 @@ class BindingController(Controller):
     path = "/bindings"
     tags = ("bindings",)
 
-    @get("/", summary="Bindings, newest first")
+    @get("/", opt={"permission": Permission.BINDINGS_READ}, summary="Bindings, newest first")
     async def list_bindings(
         self,
         context: GivenContext,
@@ -66,7 +67,7 @@ class BindingController(Controller):
             )
         return page(rows, limit, partial(_binding_view, audience), lambda row: f"{row.created_at_ms}-{row.id}")
 
-    @post("/", summary="Bind A and B on X")
+    @post("/", opt={"permission": Permission.BINDINGS_WRITE}, summary="Bind A and B on X")
     async def create_binding(
         self, context: GivenContext, audience: GivenScope, data: JSONBody[NewBinding]
     ) -> BindingView:
@@ -88,12 +89,14 @@ class BindingController(Controller):
             )
             return _binding_view(audience, await read_binding(session, audience, binding_id))
 
-    @get("/{binding_id:str}", summary="One binding")
+    @get("/{binding_id:str}", opt={"permission": Permission.BINDINGS_READ}, summary="One binding")
     async def get_binding(self, context: GivenContext, audience: GivenScope, binding_id: CallId) -> BindingView:
         async with context.reading() as session:
             return _binding_view(audience, found(await read_binding(session, audience, binding_id), "binding"))
 
-    @patch("/{binding_id:str}", summary="Let a binding end at another time")
+    @patch(
+        "/{binding_id:str}", opt={"permission": Permission.BINDINGS_WRITE}, summary="Let a binding end at another time"
+    )
     async def patch_binding(
         self, context: GivenContext, audience: GivenScope, binding_id: CallId, data: JSONBody[BindingExpiry]
     ) -> BindingView:
@@ -101,7 +104,7 @@ class BindingController(Controller):
             await set_expiry(session, audience, binding_id, data.expires_at_ms, context.now_ms())
             return _binding_view(audience, await read_binding(session, audience, binding_id))
 
-    @delete("/{binding_id:str}", summary="End a binding")
+    @delete("/{binding_id:str}", opt={"permission": Permission.BINDINGS_WRITE}, summary="End a binding")
     async def delete_binding(self, context: GivenContext, audience: GivenScope, binding_id: CallId) -> None:
         async with context.writing() as session:
             await unbind(session, audience, binding_id, context.now_ms())

@@ -17,6 +17,7 @@ from admin_api.common.views import CdrView, LiveCallView, masked_for, view_of
 from admin_api.recordings import recording_link
 from engine.domain.cause import Cause
 from engine.domain.cdr import CdrState
+from engine.domain.permission import Permission
 from engine.runtime.control.protocol import Calls, Done, Failed, HangUp, ListCalls
 from engine.store.cdr_store import CdrFilter, read_cdr, read_cdrs, read_recording
 from engine.store.scope import AgentScope, Scope, TenantScope, tenant_of
@@ -43,7 +44,7 @@ class CdrController(Controller):
     path = "/cdrs"
     tags = ("calls",)
 
-    @get("/", summary="CDRs, newest first; running calls are among them")
+    @get("/", opt={"permission": Permission.CALLS_READ}, summary="CDRs, newest first; running calls are among them")
     async def list_cdrs(
         self,
         context: GivenContext,
@@ -75,12 +76,12 @@ class CdrController(Controller):
             rows = await read_cdrs(session, audience, wanted, before=time_cursor(cursor), limit=limit)
         return page(rows, limit, partial(_cdr_view, audience), lambda row: f"{row.started_at_ms}-{row.id}")
 
-    @get("/{cdr_id:str}", summary="One CDR")
+    @get("/{cdr_id:str}", opt={"permission": Permission.CALLS_READ}, summary="One CDR")
     async def get_cdr(self, context: GivenContext, audience: GivenScope, cdr_id: CallId) -> CdrView:
         async with context.reading() as session:
             return _cdr_view(audience, found(await read_cdr(session, audience, cdr_id), "CDR"))
 
-    @get("/{cdr_id:str}/recording", summary="A link to a call's recording")
+    @get("/{cdr_id:str}/recording", opt={"permission": Permission.CALLS_READ}, summary="A link to a call's recording")
     async def get_recording(self, context: GivenContext, audience: GivenScope, cdr_id: CallId) -> RecordingLink:
         async with context.reading() as session:
             recording = found(await read_recording(session, audience, cdr_id), "recording")
@@ -99,7 +100,7 @@ class LiveCallController(Controller):
     path = "/live-calls"
     tags = ("calls",)
 
-    @get("/", summary="Calls that run at this moment, asked of the engine")
+    @get("/", opt={"permission": Permission.CALLS_READ}, summary="Calls that run at this moment, asked of the engine")
     async def list_calls(self, context: GivenContext, audience: GivenScope) -> Page[LiveCallView]:
         tenant_id = None if not isinstance(audience, TenantScope | AgentScope) else audience.tenant_id
         reply = await context.control.ask(ListCalls(tenant_id=tenant_id))
@@ -114,7 +115,12 @@ class LiveCallController(Controller):
         ]
         return Page([masked_for(audience, view_of(call, LiveCallView)) for call in calls])
 
-    @post("/{call_id:str}/hang-up", status_code=202, summary="End a running call")
+    @post(
+        "/{call_id:str}/hang-up",
+        opt={"permission": Permission.CALLS_WRITE},
+        status_code=202,
+        summary="End a running call",
+    )
     async def hang_up(self, context: GivenContext, audience: GivenScope, call_id: CallId) -> None:
         reply = await context.control.ask(HangUp(call_id, **tenant_of(audience)))
         if not isinstance(reply, Done):

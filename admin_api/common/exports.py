@@ -14,6 +14,7 @@ from admin_api.common.fields import canonical
 from admin_api.common.paging import INTEGER_MAX, QueryId
 from engine.domain.cause import Cause
 from engine.domain.cdr import CdrState
+from engine.domain.permission import Permission
 from engine.services.cdr_export import (
     MEDIA_TYPES,
     ROWS_MAX,
@@ -28,7 +29,12 @@ from engine.store.cdr_store import CdrFilter
 from engine.store.scope import AgentScope
 
 
-@get("/cdr-export", summary="CDRs of a period as CSV or Parquet, newest first", tags=["calls"])
+@get(
+    "/cdr-export",
+    opt={"permission": Permission.CALLS_EXPORT},
+    summary="CDRs of a period as CSV or Parquet, newest first",
+    tags=["calls"],
+)
 async def export(
     context: GivenContext,
     audience: GivenScope,

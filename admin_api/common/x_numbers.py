@@ -9,6 +9,7 @@ from litestar import Controller, get
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Limit, Page, QueryId, id_cursor, page
 from admin_api.common.views import XNumberView, view_of
+from engine.domain.permission import Permission
 from engine.store.listing import read_page
 from engine.store.tables import XNumber
 
@@ -17,7 +18,7 @@ class XNumberController(Controller):
     path = "/x-numbers"
     tags = ("numbers",)
 
-    @get("/", summary="X numbers")
+    @get("/", opt={"permission": Permission.NUMBERS_READ}, summary="X numbers")
     async def list_x_numbers(
         self,
         context: GivenContext,

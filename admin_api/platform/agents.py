@@ -10,6 +10,7 @@ from admin_api.common.agents import AgentController, create_agent
 from admin_api.common.context import GivenContext
 from admin_api.common.fields import Code, Name, Number, RowId
 from admin_api.common.views import AgentView
+from engine.domain.permission import Permission
 
 
 class NewAgent(msgspec.Struct, forbid_unknown_fields=True):
@@ -20,6 +21,6 @@ class NewAgent(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PlatformAgentController(AgentController):
-    @post("/", summary="Make an agent of a tenant")
+    @post("/", opt={"permission": Permission.AGENTS_WRITE}, summary="Make an agent of a tenant")
     async def create_agent(self, context: GivenContext, data: JSONBody[NewAgent]) -> AgentView:
         return await create_agent(context, data.tenant_id, data.code, data.name, data.phone)

@@ -27,6 +27,7 @@ from admin_api.common.fields import (
 )
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
 from admin_api.common.views import CarrierView, LineView, RateView, TrunkView, View, view_of
+from engine.domain.permission import Permission
 from engine.services.provisioning_file import (
     GATEWAYS_MAX,
     DialPrefix,
@@ -101,19 +102,19 @@ class CarrierController(Controller):
     path = "/carriers"
     tags = ("lines",)
 
-    @get("/", summary="Carriers")
+    @get("/", opt={"permission": Permission.CARRIERS_READ}, summary="Carriers")
     async def list_carriers(
         self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[CarrierView]:
         return await _list(context, audience, Carrier, CarrierView, cursor, limit)
 
-    @post("/", summary="Make a carrier")
+    @post("/", opt={"permission": Permission.CARRIERS_WRITE}, summary="Make a carrier")
     async def create_carrier(
         self, context: GivenContext, audience: GivenScope, data: JSONBody[NewCarrier]
     ) -> CarrierView:
         return await _create(context, audience, Carrier(**given(data)), CarrierView)
 
-    @patch("/{carrier_id:int}", summary="Change a carrier")
+    @patch("/{carrier_id:int}", opt={"permission": Permission.CARRIERS_WRITE}, summary="Change a carrier")
     async def patch_carrier(
         self, context: GivenContext, audience: GivenScope, carrier_id: Id, data: JSONBody[CarrierPatch]
     ) -> CarrierView:
@@ -182,17 +183,17 @@ class TrunkController(Controller):
     path = "/trunks"
     tags = ("lines",)
 
-    @get("/", summary="Trunks")
+    @get("/", opt={"permission": Permission.CARRIERS_READ}, summary="Trunks")
     async def list_trunks(
         self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[TrunkView]:
         return await _list(context, audience, Trunk, TrunkView, cursor, limit)
 
-    @post("/", summary="Make a trunk to a carrier")
+    @post("/", opt={"permission": Permission.CARRIERS_WRITE}, summary="Make a trunk to a carrier")
     async def create_trunk(self, context: GivenContext, audience: GivenScope, data: JSONBody[NewTrunk]) -> TrunkView:
         return await _create(context, audience, Trunk(**_trunk_values(data)), TrunkView)
 
-    @patch("/{trunk_id:int}", summary="Change or suspend a trunk")
+    @patch("/{trunk_id:int}", opt={"permission": Permission.CARRIERS_WRITE}, summary="Change or suspend a trunk")
     async def patch_trunk(
         self, context: GivenContext, audience: GivenScope, trunk_id: Id, data: JSONBody[TrunkPatch]
     ) -> TrunkView:
@@ -222,17 +223,17 @@ class RateController(Controller):
     path = "/rates"
     tags = ("lines",)
 
-    @get("/", summary="Rates")
+    @get("/", opt={"permission": Permission.RATES_READ}, summary="Rates")
     async def list_rates(
         self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[RateView]:
         return await _list(context, audience, Rate, RateView, cursor, limit)
 
-    @post("/", summary="Make a rate")
+    @post("/", opt={"permission": Permission.RATES_WRITE}, summary="Make a rate")
     async def create_rate(self, context: GivenContext, audience: GivenScope, data: JSONBody[NewRate]) -> RateView:
         return await _create(context, audience, Rate(**given(data)), RateView)
 
-    @patch("/{rate_id:int}", summary="Change a rate")
+    @patch("/{rate_id:int}", opt={"permission": Permission.RATES_WRITE}, summary="Change a rate")
     async def patch_rate(
         self, context: GivenContext, audience: GivenScope, rate_id: Id, data: JSONBody[RatePatch]
     ) -> RateView:
@@ -260,17 +261,17 @@ class LineController(Controller):
     path = "/lines"
     tags = ("lines",)
 
-    @get("/", summary="Lines")
+    @get("/", opt={"permission": Permission.LINES_READ}, summary="Lines")
     async def list_lines(
         self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[LineView]:
         return await _list(context, audience, Line, LineView, cursor, limit)
 
-    @post("/", summary="Make a line")
+    @post("/", opt={"permission": Permission.LINES_WRITE}, summary="Make a line")
     async def create_line(self, context: GivenContext, audience: GivenScope, data: JSONBody[NewLine]) -> LineView:
         return await _create(context, audience, Line(**given(data)), LineView)
 
-    @patch("/{line_id:int}", summary="Change or suspend a line")
+    @patch("/{line_id:int}", opt={"permission": Permission.LINES_WRITE}, summary="Change or suspend a line")
     async def patch_line(
         self, context: GivenContext, audience: GivenScope, line_id: Id, data: JSONBody[LinePatch]
     ) -> LineView:

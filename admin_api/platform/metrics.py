@@ -6,11 +6,17 @@ from litestar import Response, get
 
 from admin_api.common.context import GivenContext
 from admin_api.common.errors import EngineRefused
+from engine.domain.permission import Permission
 from engine.runtime.control.protocol import Failed, Metrics, ReadMetrics
 from engine.runtime.metrics import CONTENT_TYPE
 
 
-@get("/metrics", tags=["operation"], summary="The engine's figures in Prometheus' text format")
+@get(
+    "/metrics",
+    opt={"permission": Permission.OPERATION_READ},
+    tags=["operation"],
+    summary="The engine's figures in Prometheus' text format",
+)
 async def read_metrics(context: GivenContext) -> Response[str]:
     reply = await context.control.ask(ReadMetrics())
     if not isinstance(reply, Metrics):

@@ -15,6 +15,7 @@ from admin_api.common.errors import Refused
 from admin_api.common.fields import RowId, TimeMs
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page, time_cursor
 from admin_api.common.views import view_of
+from engine.domain.permission import Permission
 from engine.domain.reconciliation import DifferenceKind
 from engine.services.carrier_records import FILE_OCTETS_MAX, RecordFormat
 from engine.services.reconciliation import ReconciliationRefused, reconcile
@@ -66,7 +67,12 @@ class DifferenceView(msgspec.Struct):
     content: dict[str, Any]
 
 
-@get("/carriers/{carrier_id:int}/record-format", summary="How a carrier writes its CDR files", tags=["carriers"])
+@get(
+    "/carriers/{carrier_id:int}/record-format",
+    opt={"permission": Permission.RECONCILIATIONS_READ},
+    summary="How a carrier writes its CDR files",
+    tags=["carriers"],
+)
 async def get_record_format(context: GivenContext, audience: GivenScope, carrier_id: Id) -> RecordFormat:
     async with context.reading() as session:
         found(await read_one(session, audience, Carrier, carrier_id), "carrier")
@@ -74,7 +80,12 @@ async def get_record_format(context: GivenContext, audience: GivenScope, carrier
     return msgspec.convert(content, RecordFormat)
 
 
-@put("/carriers/{carrier_id:int}/record-format", summary="Say how a carrier writes its CDR files", tags=["carriers"])
+@put(
+    "/carriers/{carrier_id:int}/record-format",
+    opt={"permission": Permission.RECONCILIATIONS_WRITE},
+    summary="Say how a carrier writes its CDR files",
+    tags=["carriers"],
+)
 async def put_record_format(
     context: GivenContext, audience: GivenScope, carrier_id: Id, data: JSONBody[RecordFormat]
 ) -> RecordFormat:
@@ -88,7 +99,7 @@ class ReconciliationController(Controller):
     path = "/reconciliations"
     tags = ("carriers",)
 
-    @get("/", summary="Reconciliations, newest first")
+    @get("/", opt={"permission": Permission.RECONCILIATIONS_READ}, summary="Reconciliations, newest first")
     async def list_reconciliations(
         self, context: GivenContext, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[ReconciliationView]:
@@ -103,6 +114,7 @@ class ReconciliationController(Controller):
 
     @post(
         "/",
+        opt={"permission": Permission.RECONCILIATIONS_WRITE},
         status_code=200,
         request_max_body_size=_BODY_OCTETS_MAX,
         summary="Compare a carrier's file with ours; the same again gives the same",
@@ -126,7 +138,7 @@ class ReconciliationController(Controller):
         async with context.reading() as session:
             return view_of(found(await read_reconciliation(session, made.id), "reconciliation"), ReconciliationView)
 
-    @get("/{reconciliation_id:str}", summary="One reconciliation")
+    @get("/{reconciliation_id:str}", opt={"permission": Permission.RECONCILIATIONS_READ}, summary="One reconciliation")
     async def get_reconciliation(
         self, context: GivenContext, reconciliation_id: ReconciliationId
     ) -> ReconciliationView:
@@ -134,7 +146,11 @@ class ReconciliationController(Controller):
             row = found(await read_reconciliation(session, reconciliation_id), "reconciliation")
             return view_of(row, ReconciliationView)
 
-    @get("/{reconciliation_id:str}/differences", summary="What differs, in order of time")
+    @get(
+        "/{reconciliation_id:str}/differences",
+        opt={"permission": Permission.RECONCILIATIONS_READ},
+        summary="What differs, in order of time",
+    )
     async def list_differences(
         self,
         context: GivenContext,

@@ -13,6 +13,7 @@ from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, Code, Key, Name, Note, PositiveAmountMicro, Status, apply, given
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
 from admin_api.common.views import AccountView, LedgerEntryView, TenantView, view_of
+from engine.domain.permission import Permission
 from engine.services.accounts import create_tenant, set_overdraft_limit
 from engine.store.ledger_store import read_ledger, recharge
 from engine.store.listing import read_one, read_page
@@ -49,7 +50,7 @@ class TenantController(Controller):
     path = "/tenants"
     tags = ("tenants",)
 
-    @get("/", summary="Tenants")
+    @get("/", opt={"permission": Permission.TENANTS_READ}, summary="Tenants")
     async def list_tenants(
         self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[TenantView]:
@@ -57,7 +58,7 @@ class TenantController(Controller):
             rows = await read_page(session, audience, Tenant, after=id_cursor(cursor), limit=limit)
             return page(rows, limit, partial(view_of, shape=TenantView), lambda row: str(row.id))
 
-    @post("/", summary="Make a tenant, with an account at ¥0")
+    @post("/", opt={"permission": Permission.TENANTS_WRITE}, summary="Make a tenant, with an account at ¥0")
     async def create_tenant(self, context: GivenContext, data: JSONBody[NewTenant]) -> TenantView:
         now_ms = context.now_ms()
         async with context.writing() as session:
@@ -65,12 +66,12 @@ class TenantController(Controller):
             await set_overdraft_limit(session, tenant.id, data.overdraft_limit_micro, now_ms)
             return view_of(tenant, TenantView)
 
-    @get("/{tenant_id:int}", summary="One tenant")
+    @get("/{tenant_id:int}", opt={"permission": Permission.TENANTS_READ}, summary="One tenant")
     async def get_tenant(self, context: GivenContext, audience: GivenScope, tenant_id: Id) -> TenantView:
         async with context.reading() as session:
             return view_of(found(await read_one(session, audience, Tenant, tenant_id), "tenant"), TenantView)
 
-    @patch("/{tenant_id:int}", summary="Change, suspend or wake a tenant")
+    @patch("/{tenant_id:int}", opt={"permission": Permission.TENANTS_WRITE}, summary="Change, suspend or wake a tenant")
     async def patch_tenant(
         self, context: GivenContext, audience: GivenScope, tenant_id: Id, data: JSONBody[TenantPatch]
     ) -> TenantView:
@@ -84,12 +85,16 @@ class TenantController(Controller):
                 await set_overdraft_limit(session, tenant_id, limit_micro, context.now_ms())
             return view_of(tenant, TenantView)
 
-    @get("/{tenant_id:int}/account", summary="A tenant's money")
+    @get("/{tenant_id:int}/account", opt={"permission": Permission.FUNDS_READ}, summary="A tenant's money")
     async def get_account(self, context: GivenContext, audience: GivenScope, tenant_id: Id) -> AccountView:
         async with context.reading() as session:
             return view_of(found(await read_one(session, audience, Account, tenant_id), "tenant"), AccountView)
 
-    @get("/{tenant_id:int}/ledger", summary="What came in and went out, newest first")
+    @get(
+        "/{tenant_id:int}/ledger",
+        opt={"permission": Permission.FUNDS_READ},
+        summary="What came in and went out, newest first",
+    )
     async def list_ledger(
         self,
         context: GivenContext,
@@ -103,7 +108,12 @@ class TenantController(Controller):
             rows = await read_ledger(session, audience, tenant_id, below_id=id_cursor(cursor), limit=limit)
         return page(rows, limit, partial(view_of, shape=LedgerEntryView), lambda row: str(row.id))
 
-    @post("/{tenant_id:int}/recharges", status_code=200, summary="Pay into a tenant's account, once for each key")
+    @post(
+        "/{tenant_id:int}/recharges",
+        opt={"permission": Permission.FUNDS_WRITE},
+        status_code=200,
+        summary="Pay into a tenant's account, once for each key",
+    )
     async def create_recharge(
         self, context: GivenContext, audience: GivenScope, tenant_id: Id, data: JSONBody[NewRecharge]
     ) -> RechargeAnswer:
@@ -117,7 +127,7 @@ class AccountController(Controller):
     path = "/accounts"
     tags = ("tenants",)
 
-    @get("/", summary="All tenants' money")
+    @get("/", opt={"permission": Permission.FUNDS_READ}, summary="All tenants' money")
     async def list_accounts(
         self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[AccountView]:

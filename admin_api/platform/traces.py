@@ -10,13 +10,19 @@ from litestar.params import QueryParameter
 from admin_api.common.calls import CallId
 from admin_api.common.context import GivenContext, found
 from admin_api.common.errors import EngineRefused
+from engine.domain.permission import Permission
 from engine.runtime.control.protocol import CallTrace, Failed, ReadTrace
 from engine.runtime.trace_ladder import ladder
 
 LEFT_OUT = "… and {} more messages, which were not kept\n"
 
 
-@get("/calls/{call_id:str}/trace", tags=["calls"], summary="A call's SIP messages of both legs, numbers masked")
+@get(
+    "/calls/{call_id:str}/trace",
+    opt={"permission": Permission.OPERATION_READ},
+    tags=["calls"],
+    summary="A call's SIP messages of both legs, numbers masked",
+)
 async def read_trace(
     context: GivenContext,
     call_id: CallId,

@@ -17,6 +17,7 @@ from admin_api.common.errors import Refused
 from admin_api.common.fields import Code, Password, RowId, Status, apply, given
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
 from admin_api.common.views import view_of
+from engine.domain.permission import Permission
 from engine.services.credentials import hash_password
 from engine.store.listing import read_one, read_page
 from engine.store.scope import Platform
@@ -65,7 +66,7 @@ class UserController(Controller):
     path = "/users"
     tags = ("users",)
 
-    @get("/", summary="Users")
+    @get("/", opt={"permission": Permission.USERS_READ}, summary="Users")
     async def list_users(
         self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
     ) -> Page[UserView]:
@@ -73,7 +74,7 @@ class UserController(Controller):
             rows = await read_page(session, audience, User, after=id_cursor(cursor), limit=limit)
             return page(rows, limit, partial(view_of, shape=UserView), lambda row: str(row.id))
 
-    @post("/", summary="Let somebody log in")
+    @post("/", opt={"permission": Permission.USERS_WRITE}, summary="Let somebody log in")
     async def create_user(self, context: GivenContext, data: JSONBody[NewUser]) -> UserView:
         if (data.role is not Role.PLATFORM_ADMIN) != (data.tenant_id is not None):
             raise Refused("tenant_id", "goes with the roles tenant_admin and agent, and only with them")
@@ -89,7 +90,11 @@ class UserController(Controller):
             await session.flush()
             return view_of(user, UserView)
 
-    @patch("/{user_id:int}", summary="Change a user's password, suspend or wake him")
+    @patch(
+        "/{user_id:int}",
+        opt={"permission": Permission.USERS_WRITE},
+        summary="Change a user's password, suspend or wake him",
+    )
     async def patch_user(
         self, context: GivenContext, audience: GivenScope, user_id: Id, data: JSONBody[UserPatch]
     ) -> UserView:

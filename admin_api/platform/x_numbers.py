@@ -14,6 +14,7 @@ from admin_api.common.fields import Number, RowId, Status, apply, canonical, giv
 from admin_api.common.paging import Id
 from admin_api.common.views import XNumberView, view_of
 from admin_api.common.x_numbers import XNumberController
+from engine.domain.permission import Permission
 from engine.services.numbers import allocate_to_tenant
 from engine.store.listing import read_one
 from engine.store.tables import XNumber
@@ -40,7 +41,7 @@ class TenantAllocation(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PlatformXNumberController(XNumberController):
-    @post("/", summary="Add an X number to a line")
+    @post("/", opt={"permission": Permission.NUMBERS_WRITE}, summary="Add an X number to a line")
     async def create_x_number(self, context: GivenContext, data: JSONBody[NewXNumber]) -> XNumberView:
         values = given(data)
         values["number"] = canonical(data.number, "number")
@@ -50,7 +51,7 @@ class PlatformXNumberController(XNumberController):
             await session.flush()
             return view_of(row, XNumberView)
 
-    @patch("/{x_number_id:int}", summary="Change or suspend an X number")
+    @patch("/{x_number_id:int}", opt={"permission": Permission.NUMBERS_WRITE}, summary="Change or suspend an X number")
     async def patch_x_number(
         self, context: GivenContext, audience: GivenScope, x_number_id: Id, data: JSONBody[XNumberPatch]
     ) -> XNumberView:
@@ -60,7 +61,11 @@ class PlatformXNumberController(XNumberController):
             await session.flush()
             return view_of(row, XNumberView)
 
-    @put("/{x_number_id:int}/tenant", summary="Allocate an X number to a tenant")
+    @put(
+        "/{x_number_id:int}/tenant",
+        opt={"permission": Permission.NUMBERS_WRITE},
+        summary="Allocate an X number to a tenant",
+    )
     async def allocate(
         self, context: GivenContext, audience: GivenScope, x_number_id: Id, data: JSONBody[TenantAllocation]
     ) -> XNumberView:

@@ -11,12 +11,13 @@ from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Limit, Page, id_cursor, page
 from admin_api.common.views import AccountView, LedgerEntryView, TenantLineView, view_of
+from engine.domain.permission import Permission
 from engine.store.ledger_store import read_ledger
 from engine.store.listing import read_one, read_page
 from engine.store.tables import Account, Line
 
 
-@get("/account", summary="Your balance and overdraft limit", tags=["money"])
+@get("/account", opt={"permission": Permission.FUNDS_READ}, summary="Your balance and overdraft limit", tags=["money"])
 async def get_account(
     request: Request[Principal, Any, Any], context: GivenContext, audience: GivenScope
 ) -> AccountView:
@@ -25,7 +26,12 @@ async def get_account(
         return view_of(found(await read_one(session, audience, Account, tenant_id), "account"), AccountView)
 
 
-@get("/ledger", summary="What came in and went out, newest first", tags=["money"])
+@get(
+    "/ledger",
+    opt={"permission": Permission.FUNDS_READ},
+    summary="What came in and went out, newest first",
+    tags=["money"],
+)
 async def list_ledger(
     request: Request[Principal, Any, Any],
     context: GivenContext,
@@ -39,7 +45,9 @@ async def list_ledger(
     return page(rows, limit, partial(view_of, shape=LedgerEntryView), lambda row: str(row.id))
 
 
-@get("/lines", summary="The lines that you have numbers of", tags=["numbers"])
+@get(
+    "/lines", opt={"permission": Permission.LINES_READ}, summary="The lines that you have numbers of", tags=["numbers"]
+)
 async def list_lines(
     context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
 ) -> Page[TenantLineView]:

@@ -13,6 +13,7 @@ from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext
 from admin_api.common.fields import Code, Name, Number
 from admin_api.common.views import AgentView
+from engine.domain.permission import Permission
 
 
 class NewOwnAgent(msgspec.Struct, forbid_unknown_fields=True):
@@ -22,7 +23,7 @@ class NewOwnAgent(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TenantAgentController(AgentController):
-    @post("/", summary="Make an agent")
+    @post("/", opt={"permission": Permission.AGENTS_WRITE}, summary="Make an agent")
     async def create_agent(
         self, request: Request[Principal, Any, Any], context: GivenContext, data: JSONBody[NewOwnAgent]
     ) -> AgentView:

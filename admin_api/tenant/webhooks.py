@@ -18,6 +18,7 @@ from admin_api.common.errors import Refused
 from admin_api.common.fields import TimeMs
 from admin_api.common.paging import INTEGER_MAX, PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
 from admin_api.common.views import view_of
+from engine.domain.permission import Permission
 from engine.store.database import writing_session
 from engine.store.scope import Scope
 from engine.store.tables import Webhook, WebhookDelivery
@@ -146,12 +147,16 @@ class WebhookController(Controller):
     path = "/webhooks"
     tags = ("webhooks",)
 
-    @get("/", summary="Your webhooks")
+    @get("/", opt={"permission": Permission.WEBHOOKS_READ}, summary="Your webhooks")
     async def list_webhooks(self, context: GivenContext, audience: GivenScope) -> Page[WebhookView]:
         async with context.reading() as session:
             return Page([view_of(row, WebhookView) for row in await read_webhooks(session, audience)])
 
-    @post("/", summary="Make a webhook; its secret is shown now and never again")
+    @post(
+        "/",
+        opt={"permission": Permission.WEBHOOKS_WRITE},
+        summary="Make a webhook; its secret is shown now and never again",
+    )
     async def create_webhook(
         self,
         request: Request[Principal, Any, Any],
@@ -175,12 +180,14 @@ class WebhookController(Controller):
         view.secret = secret
         return view
 
-    @get("/{webhook_id:int}", summary="One webhook")
+    @get("/{webhook_id:int}", opt={"permission": Permission.WEBHOOKS_READ}, summary="One webhook")
     async def get_webhook(self, context: GivenContext, audience: GivenScope, webhook_id: Id) -> WebhookView:
         async with context.reading() as session:
             return view_of(await _webhook(session, audience, webhook_id), WebhookView)
 
-    @patch("/{webhook_id:int}", summary="Change, pause or wake a webhook")
+    @patch(
+        "/{webhook_id:int}", opt={"permission": Permission.WEBHOOKS_WRITE}, summary="Change, pause or wake a webhook"
+    )
     async def patch_webhook(
         self, context: GivenContext, audience: GivenScope, webhook_id: Id, data: JSONBody[WebhookPatch]
     ) -> WebhookView:
@@ -195,13 +202,22 @@ class WebhookController(Controller):
                 row.failing_since_ms = row.last_error = None
             return view_of(row, WebhookView)
 
-    @delete("/{webhook_id:int}", summary="Remove a webhook; what waits for it is not sent")
+    @delete(
+        "/{webhook_id:int}",
+        opt={"permission": Permission.WEBHOOKS_WRITE},
+        summary="Remove a webhook; what waits for it is not sent",
+    )
     async def delete_webhook(self, context: GivenContext, audience: GivenScope, webhook_id: Id) -> None:
         async with _writing(context) as session:
             row = await _webhook(session, audience, webhook_id)
             row.status, row.sealed_secret = WebhookStatus.DELETED, ""
 
-    @post("/{webhook_id:int}/secret", status_code=200, summary="Make another secret; the old one ends at once")
+    @post(
+        "/{webhook_id:int}/secret",
+        opt={"permission": Permission.WEBHOOKS_WRITE},
+        status_code=200,
+        summary="Make another secret; the old one ends at once",
+    )
     async def replace_secret(self, context: GivenContext, audience: GivenScope, webhook_id: Id) -> WebhookView:
         async with _writing(context) as session:
             row = await _webhook(session, audience, webhook_id)
@@ -210,7 +226,12 @@ class WebhookController(Controller):
         view.secret = secret
         return view
 
-    @post("/{webhook_id:int}/test", status_code=202, summary="Send a test event")
+    @post(
+        "/{webhook_id:int}/test",
+        opt={"permission": Permission.WEBHOOKS_WRITE},
+        status_code=202,
+        summary="Send a test event",
+    )
     async def send_test(self, context: GivenContext, audience: GivenScope, webhook_id: Id) -> None:
         now_ms = context.now_ms()
         async with _writing(context) as session:
@@ -219,7 +240,11 @@ class WebhookController(Controller):
             event = Event(EventKind.TEST, row.tenant_id, context.new_id(), now_ms, {"text": "a test of your webhook"})
             await deliver_anew(session, row.id, [event], now_ms)
 
-    @get("/{webhook_id:int}/deliveries", summary="What a webhook was told, newest first, and what became of it")
+    @get(
+        "/{webhook_id:int}/deliveries",
+        opt={"permission": Permission.WEBHOOKS_READ},
+        summary="What a webhook was told, newest first, and what became of it",
+    )
     async def list_deliveries(
         self,
         context: GivenContext,
@@ -236,7 +261,12 @@ class WebhookController(Controller):
             )
         return page(rows, limit, _delivery_view, lambda row: str(row.id))
 
-    @post("/{webhook_id:int}/deliveries/{delivery_id:int}/replay", status_code=202, summary="Send one event again")
+    @post(
+        "/{webhook_id:int}/deliveries/{delivery_id:int}/replay",
+        opt={"permission": Permission.WEBHOOKS_WRITE},
+        status_code=202,
+        summary="Send one event again",
+    )
     async def replay_one(
         self, context: GivenContext, audience: GivenScope, webhook_id: Id, delivery_id: DeliveryId
     ) -> None:
@@ -248,7 +278,12 @@ class WebhookController(Controller):
             event = Event(EventKind(row.kind), webhook.tenant_id, row.subject_id, row.occurred_at_ms, row.payload)
             await deliver_anew(session, webhook_id, [event], now_ms)
 
-    @post("/{webhook_id:int}/replays", status_code=202, summary="Send the events of a period again")
+    @post(
+        "/{webhook_id:int}/replays",
+        opt={"permission": Permission.WEBHOOKS_WRITE},
+        status_code=202,
+        summary="Send the events of a period again",
+    )
     async def replay(
         self, context: GivenContext, audience: GivenScope, webhook_id: Id, data: JSONBody[Replay]
     ) -> ReplayAnswer:

@@ -11,6 +11,7 @@ from admin_api.common.fields import RowId
 from admin_api.common.paging import Id
 from admin_api.common.views import XNumberView, view_of
 from admin_api.common.x_numbers import XNumberController
+from engine.domain.permission import Permission
 from engine.services.numbers import allocate_to_agent
 
 
@@ -21,7 +22,11 @@ class AgentAllocation(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TenantXNumberController(XNumberController):
-    @put("/{x_number_id:int}/agent", summary="Allocate an X number to an agent")
+    @put(
+        "/{x_number_id:int}/agent",
+        opt={"permission": Permission.NUMBERS_WRITE},
+        summary="Allocate an X number to an agent",
+    )
     async def allocate(
         self, context: GivenContext, audience: GivenScope, x_number_id: Id, data: JSONBody[AgentAllocation]
     ) -> XNumberView:
