@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
@@ -85,16 +86,31 @@ async def _nobody_listens(connection: AsyncConnection) -> bool:
     return (await connection.exec_driver_sql("SELECT 1 FROM webhooks LIMIT 1")).first() is None
 
 
+# Built once: this is on the way of each batch of the engine's records.
+_LISTENERS = select(Webhook.id, Webhook.tenant_id, Webhook.kinds).where(
+    Webhook.tenant_id.in_(bindparam("tenants", expanding=True)), Webhook.status == WebhookStatus.ACTIVE
+)
+_READY = (
+    select(Cdr.id, Cdr.tenant_id)
+    .join(Recording, Recording.cdr_id == Cdr.id)
+    .where(Cdr.id.in_(bindparam("ids", expanding=True)))
+)
+
+
+@lru_cache(maxsize=2)
+def _new_delivery(dialect_name: str) -> Any:
+    return (sqlite if dialect_name == "sqlite" else postgresql).insert(WebhookDelivery).on_conflict_do_nothing()
+
+
 async def tell(connection: AsyncConnection, events: Sequence[Event], now_ms: int) -> None:
     """Writes ``events`` for those webhooks that want them, in the caller's transaction, once each."""
     if not events or await _nobody_listens(connection):
         return
-    tenants = {event.tenant_id for event in events}
-    found = await connection.execute(
-        select(Webhook.id, Webhook.tenant_id, Webhook.kinds).where(
-            Webhook.tenant_id.in_(tenants), Webhook.status == WebhookStatus.ACTIVE
-        )
-    )
+    await _tell(connection, events, now_ms)
+
+
+async def _tell(connection: AsyncConnection, events: Sequence[Event], now_ms: int) -> None:
+    found = await connection.execute(_LISTENERS, {"tenants": list({event.tenant_id for event in events})})
     wanted: dict[tuple[int, str], list[int]] = {}
     for webhook_id, tenant_id, kinds in found:
         for kind in kinds:
@@ -105,7 +121,7 @@ async def tell(connection: AsyncConnection, events: Sequence[Event], now_ms: int
         for webhook_id in wanted.get((event.tenant_id, event.kind), ())
     ]
     if rows:
-        await connection.execute(_insert(connection).on_conflict_do_nothing(), rows)
+        await connection.execute(_new_delivery(connection.dialect.name), rows)
 
 
 async def tell_of_records(
@@ -128,16 +144,11 @@ async def tell_of_records(
     ]
     # A recording may come into the database before its CDR or after it: with whichever comes second it is ready.
     ids = {row["id"] for row in ended} | set(recorded_ids)
-    ready = select(Cdr.id, Cdr.tenant_id).join(Recording, Recording.cdr_id == Cdr.id)
-    for cdr_id, tenant_id in await connection.execute(ready.where(Cdr.id.in_(ids))):
+    for cdr_id, tenant_id in await connection.execute(_READY, {"ids": list(ids)}):
         if tenant_id is not None:
             events.append(Event(EventKind.RECORDING_READY, tenant_id, cdr_id, now_ms))
-    await tell(connection, events, now_ms)
-
-
-def _insert(connection: AsyncConnection | AsyncSession) -> Any:
-    name = connection.dialect.name if isinstance(connection, AsyncConnection) else connection.get_bind().dialect.name
-    return (sqlite if name == "sqlite" else postgresql).insert(WebhookDelivery)
+    if events:
+        await _tell(connection, events, now_ms)
 
 
 def _delivery(webhook_id: int, event: Event, now_ms: int) -> dict[str, Any]:
@@ -159,7 +170,7 @@ _AGAIN = ("state", "attempts", "next_attempt_at_ms", "give_up_at_ms")
 
 async def deliver_anew(session: AsyncSession, webhook_id: int, events: Sequence[Event], now_ms: int) -> None:
     """Writes events for one webhook whatever it subscribes to, or makes them pending again; up to REPLAYED_MAX."""
-    new = _insert(session)
+    new: Any = (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(WebhookDelivery)
     statement = new.on_conflict_do_update(
         index_elements=["webhook_id", "kind", "subject_id"], set_={name: new.excluded[name] for name in _AGAIN}
     )
