@@ -43,7 +43,7 @@ class Directory:
         self._binding_by_party: dict[tuple[int, str], BindingFacts] = {}
         self._account_by_username: dict[str, SipAccountFacts] = {}
         self._accounts_by_agent: dict[int, dict[int, SipAccountFacts]] = {}
-        self._agent_by_phone: dict[str, AgentFacts] = {}
+        self._agent_by_phone: dict[tuple[int, str], AgentFacts] = {}
         self._buckets_by_owner: dict[tuple[int, int | None], dict[int, MinutesBucket]] = {}
         self._trunk_by_source: dict[tuple[str, int | None], TrunkFacts] = {}
         self._trunk_networks: list[tuple[IPv4Network | IPv6Network, TrunkFacts]] = []
@@ -67,8 +67,9 @@ class Directory:
     def sip_accounts_of(self, agent_id: int) -> Iterable[SipAccountFacts]:
         return self._accounts_by_agent.get(agent_id, {}).values()
 
-    def agent_by_phone(self, number: str) -> AgentFacts | None:
-        return self._agent_by_phone.get(number)
+    def agent_by_phone(self, tenant_id: int, number: str) -> AgentFacts | None:
+        """The tenant's agent with this A number; a person who works for two tenants has it in both."""
+        return self._agent_by_phone.get((tenant_id, number))
 
     def buy_plan(self, trunk: TrunkFacts) -> RatePlan | None:
         """What the carrier takes for calls over a trunk. A plan that was taken away is one without any price."""
@@ -170,12 +171,12 @@ class Directory:
         self._forget_agent(agent.id)
         self.agents[agent.id] = agent
         if agent.phone:
-            self._agent_by_phone[agent.phone] = agent
+            self._agent_by_phone[(agent.tenant_id, agent.phone)] = agent
 
     def _forget_agent(self, agent_id: int) -> None:
         old = self.agents.pop(agent_id, None)
-        if old is not None and old.phone and self._agent_by_phone.get(old.phone) is old:
-            del self._agent_by_phone[old.phone]
+        if old is not None and old.phone and self._agent_by_phone.get((old.tenant_id, old.phone)) is old:
+            del self._agent_by_phone[(old.tenant_id, old.phone)]
 
     def _forget_x_number(self, x_number_id: int) -> None:
         old = self.x_numbers.pop(x_number_id, None)

@@ -158,7 +158,7 @@ def _route_over_line(
     prices = find_prices(plan, directory.buy_plan(trunk), parties.direction or "", callee, now_ms)
     if isinstance(prices, Cause):
         return NoRoute(prices, parties)
-    callee_agent = directory.agent_by_phone(callee) if parties.direction is Direction.B_TO_A else None
+    callee_agent = directory.agent_by_phone(tenant.id, callee) if parties.direction is Direction.B_TO_A else None
     return Route(
         parties=parties,
         tenant_id=tenant.id,

@@ -72,7 +72,7 @@ async def load_agents(loading: Loading, entries: list[tuple[str, AgentEntry]]) -
     tenants = await loading.rows(Tenant, "code", (entry.tenant for _, entry in entries))
     agents = await loading.agents_of(tenants)
     phones = [loading.checked(place, "phone", _number_or_none, entry.phone) for place, entry in entries]
-    owners = await loading.rows(Agent, "phone", (phone for phone in phones if phone))
+    owners = {(agent.tenant_id, agent.phone): agent for agent in agents.values() if agent.phone}
     seen: dict[Any, str] = {}
     seen_phones: dict[Any, str] = {}
     for (place, entry), phone in zip(entries, phones, strict=True):
@@ -81,9 +81,9 @@ async def load_agents(loading: Loading, entries: list[tuple[str, AgentEntry]]) -
             continue
         agent = agents.get((entry.tenant, entry.code))
         if phone:
-            if loading.twice(place, "phone", phone, seen_phones):
+            if loading.twice(place, "phone", (entry.tenant, phone), seen_phones):
                 continue
-            if owners.get(phone) not in (None, agent):
+            if owners.get((tenant.id, phone)) not in (None, agent):
                 loading.problem(place, "phone", "is another agent's")
                 continue
         values = {

@@ -148,9 +148,35 @@ class Agent(Table):
     tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"), index=True)
     code: Mapped[str] = mapped_column(String(64))
     name: Mapped[str] = mapped_column(String(200))
-    phone: Mapped[str | None] = mapped_column(String(NUMBER_LENGTH_MAX), unique=True)  # the A number
+    phone: Mapped[str | None] = mapped_column(String(NUMBER_LENGTH_MAX))  # the A number
     status: Mapped[str] = mapped_column(String(16), default="active")  # active | suspended | left
-    __table_args__ = (UniqueConstraint("tenant_id", "code", name="agent_code_in_tenant"),)
+    department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"), index=True)
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "code", name="agent_code_in_tenant"),
+        # Within the tenant alone: that a number is taken elsewhere is nothing for this tenant to learn.
+        UniqueConstraint("tenant_id", "phone", name="agent_phone_in_tenant"),
+    )
+
+
+class Department(Table):
+    """A node of a tenant's tree. ``path`` holds the ids from the top down, its own last (``/1/5/``): a prefix is a
+    subtree."""
+
+    __tablename__ = "departments"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"), index=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"), index=True)
+    path: Mapped[str] = mapped_column(String(200), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    created_at_ms: Mapped[int]
+
+
+class DepartmentHead(Table):
+    """An agent who heads a department, with everything below it. A department may have several, or none."""
+
+    __tablename__ = "department_heads"
+    department_id: Mapped[int] = mapped_column(ForeignKey("departments.id"), primary_key=True)
+    agent_id: Mapped[int] = mapped_column(ForeignKey("agents.id"), primary_key=True, index=True)
 
 
 class User(Table):
