@@ -7,15 +7,20 @@ from typing import Any
 
 import msgspec
 import pytest
+from litestar.testing import AsyncTestClient
 
+from admin_api.housekeeping import keep_outbox
+from admin_api.main import create_app
 from admin_api.tenant import webhooks
+from engine.settings import ApiSettings
 from engine.store.database import open_database, writing
 from engine.store.tables import Webhook, WebhookDelivery
 from engine.store.webhook_store import WEBHOOKS_PER_TENANT_MAX
 from engine.webhooks.deliverer import Deliverer
+from engine.webhooks.sealing import seal
 from engine.webhooks.signature import headers, secret_octets
 
-from .conftest import NOW_MS, World
+from .conftest import NOW_MS, FakeControl, World
 
 HOOKS = "/api/tenant/webhooks"
 
@@ -167,3 +172,29 @@ async def test_too_much_is_replayed(world: World, monkeypatch: pytest.MonkeyPatc
     answer = await world.ask("tenant1", "POST", f"{HOOKS}/1/replays", json=period)
     assert answer.status_code == 422
     assert str(webhooks.REPLAYED_MAX) in answer.text
+
+
+async def test_the_api_is_up_and_delivers_nothing(world: World) -> None:
+    endpoint = Endpoint()
+    server = await asyncio.start_server(endpoint.connected, "127.0.0.1", 0)
+    settings = msgspec.structs.replace(world.settings, api=ApiSettings(webhooks_to_private_addresses=True))
+    app = create_app(
+        settings, open_database(settings.database_url), FakeControl(), secret=b"s" * 32, now_ms=lambda: world.now_ms
+    )
+    sealed = seal(world.context.webhook_key, b"s" * 32, 1, b"n" * 12)
+    port = server.sockets[0].getsockname()[1]
+    await world.write(Webhook, 1, url=f"http://127.0.0.1:{port}", leased_until_ms=0, sealed_secret=sealed)
+    async with AsyncTestClient(app):
+        async with asyncio.timeout(20):
+            while len(endpoint.received) < 2:
+                await asyncio.sleep(0.02)
+    server.close()
+    assert sorted(fields["webhook-id"] for fields, _ in endpoint.received) == ["cdr.ended:cdr1", "cdr.ended:cdr2"]
+
+
+async def test_deliveries_of_a_deleted_webhook_stay_for_ever(world: World) -> None:
+    assert (await world.ask("tenant1", "DELETE", f"{HOOKS}/1")).status_code == 204
+    database = open_database(world.settings.database_url)
+    assert await keep_outbox(database, world.now_ms) == 2
+    assert await keep_outbox(database, world.now_ms) == 0
+    await database.dispose()
