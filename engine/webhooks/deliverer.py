@@ -64,13 +64,15 @@ class Deliverer:
         now_ms: Callable[[], int],
         random: Callable[[], float],
         private_allowed: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """``random`` gives numbers from 0 to below 1; ``tls`` None trusts the system's authorities."""
         self._database = database
         self._key = key
         self._now_ms = now_ms
         self._random = random
         self._private_allowed = private_allowed
-        self._tls = ssl.create_default_context()
+        self._tls = tls or ssl.create_default_context()
         # Of its own: a name server that says nothing must not hold up those who wait for the process' other threads.
         self._resolvers = ThreadPoolExecutor(CONCURRENT, thread_name_prefix="webhook-name")
         self._serving: dict[int, asyncio.Task[None]] = {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +21,7 @@ from engine.webhooks import deliverer as module
 from engine.webhooks.deliverer import DELAY_MS_MAX, FAILED_PAUSE_MS, FIRST_DELAY_MS, Deliverer, delay_ms
 from engine.webhooks.sealing import seal
 from engine.webhooks.signature import headers
+from tests.unit.sip.stream_lane import Authority
 
 KEY, SECRET = b"k" * 32, b"s" * 32
 NOW_MS = 1_800_000_000_000
@@ -40,8 +43,8 @@ class Endpoint:
         self.delay_seconds = 0.0
         self.at_once = self.at_once_max = 0
 
-    async def serve(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+    async def serve(self, tls: ssl.SSLContext | None = None) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
@@ -84,13 +87,14 @@ class Site:
         self.now_ms = NOW_MS
         self.deliverer = self.another()
 
-    def another(self, *, private_allowed: bool = True) -> Deliverer:
+    def another(self, *, private_allowed: bool = True, tls: ssl.SSLContext | None = None) -> Deliverer:
         return Deliverer(
             database=self.database,
             key=KEY,
             now_ms=lambda: self.now_ms,
             random=lambda: 0.999,
             private_allowed=private_allowed,
+            tls=tls,
         )
 
     async def subscribe(self, url: str, tenant_id: int = 1) -> int:
@@ -337,3 +341,30 @@ async def test_the_deliverer_does_not_end(site: Site, endpoint: Endpoint) -> Non
     site.now_ms += 120_001
     await site.another().deliver_due()
     assert endpoint.ids == ["cdr.ended:c1"] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "is_trusted", "error"),
+    [
+        ("localhost", True, None),
+        ("127.0.0.1", True, "cannot be reached (ConnectError)"),  # the address that we connect to is not the name
+        ("other.example", True, "cannot be reached (ConnectError)"),
+        ("localhost", False, "cannot be reached (ConnectError)"),
+    ],
+)
+async def test_somebody_else_at_the_address_is_told(
+    site: Site, tmp_path: Path, name: str, is_trusted: bool, error: str | None
+) -> None:
+    authority = Authority(tmp_path)
+    files = authority.settings(name)
+    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    shown.load_cert_chain(files.certificate_file, files.key_file)
+    endpoint = Endpoint()
+    await endpoint.serve(shown)
+    await site.subscribe(f"https://localhost:{endpoint.port}/")
+    await site.end_calls("c1")
+    trusted = ssl.create_default_context(cafile=authority.file if is_trusted else None)
+    await site.another(tls=trusted).deliver_due()
+    endpoint.close()
+    (row,) = await site.deliveries()
+    assert (row.last_error, len(endpoint.received)) == (error, 0 if error else 1)
