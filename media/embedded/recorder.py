@@ -56,7 +56,7 @@ class Recorder:
         present = round(now * SAMPLE_RATE) - self._start
         if present - self._present > STANDSTILL_FRAMES:
             for track in self._tracks.values():
-                track.interrupt()
+                track.interrupt(self._start + present)
         self._present = present
         final = present - KEPT_BACK_FRAMES if end is None else round(end * SAMPLE_RATE) - self._start
         horizon = max(present + AHEAD_FRAMES_MAX, final)

@@ -27,11 +27,12 @@ _SEQUENCES: Final = 1 << 16
 class VoiceTrack:
     """Positions are absolute, in samples of the monotonic clock, until ``gaps`` is asked."""
 
-    __slots__ = ("_covered", "_decided", "_end", "_gaps", "_next", "_timeline")
+    __slots__ = ("_covered", "_deaf_until", "_decided", "_end", "_gaps", "_next", "_timeline")
 
     def __init__(self) -> None:
         self._timeline = Timeline()
         self._covered: list[tuple[int, int]] = []
+        self._deaf_until = 0
         self._decided: int | None = None
         self._gaps: list[tuple[int, int]] = []
         self._next: tuple[int, int] | None = None
@@ -69,9 +70,9 @@ class VoiceTrack:
             return reach
         return self._place_singly(block, laws, decoded, channel, base)
 
-    def interrupt(self) -> None:
-        """We have not listened for a while: silence from here to the next packet is not meant, whatever its number."""
-        self._next = None
+    def interrupt(self, until: int) -> None:
+        """Nobody has listened up to here: silence before it was not meant, whatever numbers and clocks say later."""
+        self._deaf_until = until
 
     def decide(self, up_to: int, start: int) -> None:
         """Nothing before ``up_to`` will change: what is not covered there, from ``start`` on, is a gap."""
@@ -138,8 +139,8 @@ class VoiceTrack:
 
         Silence before them is meant, not lost, if no number is missing (DTX).
         """
-        if first == self._next and start > self._end:
-            start = self._end
+        if first == self._next and start > max(self._end, self._deaf_until):
+            start = max(self._end, self._deaf_until)
             while self._gaps and self._gaps[-1][1] > start:
                 earlier = self._gaps.pop()
                 if earlier[0] < start:
