@@ -48,6 +48,7 @@ class Disasters:
             Fault.API_KILLED: self._kill_api,
             Fault.API_PAUSED: lambda choice: self._pause("api", system.answers_http),
             Fault.DATABASE_KILLED: self._kill_database,
+            Fault.ENGINE_KILLED_WITHOUT_DATABASE: self._kill_engine_without_database,
             Fault.DISK_FULL: self._fill_disk,
         }
 
@@ -137,6 +138,15 @@ class Disasters:
         time.sleep(DATABASE_AWAY_SECONDS)
         self._cluster.start()
         return self._system.wait_until(self._system.has_stored, "the records")
+
+    def _kill_engine_without_database(self, choice: float) -> float:
+        """No engine comes up without its database; the calls' speech goes on, and the calls with the next engine."""
+        assert self._cluster is not None
+        self._cluster.kill()
+        self._kill("engine")
+        time.sleep(DATABASE_AWAY_SECONDS)
+        self._cluster.start()
+        return self._engine_back()
 
     def _fill_disk(self, choice: float) -> float:
         assert self._small_disk is not None

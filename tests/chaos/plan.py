@@ -20,6 +20,7 @@ class Fault(StrEnum):
     API_KILLED = "api_killed"
     API_PAUSED = "api_paused"
     DATABASE_KILLED = "database_killed"
+    ENGINE_KILLED_WITHOUT_DATABASE = "engine_killed_without_database"
     DISK_FULL = "disk_full"
 
 
