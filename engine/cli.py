@@ -130,7 +130,7 @@ def process_plans(settings: Settings) -> list[ProcessPlan]:
     media = [
         ProcessPlan(f"media-{index}", (*own, "media", "--index", str(index))) for index in range(settings.media.workers)
     ]
-    return [*media, ProcessPlan("engine", (*own, "engine")), ProcessPlan("api", (*own, "api"))]
+    return [*media, *(ProcessPlan(name, (*own, name)) for name in ("engine", "archive", "api"))]
 
 
 @app.command()
@@ -187,6 +187,76 @@ def api(config: ConfigOption = None) -> None:
     _settings(config)
     # Another process image, because the engine's package knows nothing of the API's.
     os.execv(sys.executable, [sys.executable, "-m", "admin_api"])
+
+
+@app.command()
+def archive(config: ConfigOption = None) -> None:
+    """The keeper of closed recordings alone: manifests, storage, retention, room on the disk. One a machine."""
+    settings = _settings(config)
+    set_up_logs("archive", settings.log_level)
+    _run(_archive(settings))
+
+
+async def _archive(settings: Settings) -> None:
+    import time
+
+    from engine.archive.bucket import Bucket, StorageFault
+    from engine.archive.disk import Disk
+    from engine.archive.librarian import Librarian, run_librarian
+    from engine.store.database import open_database
+
+    try:
+        bucket = Bucket(settings.recordings.storage) if settings.recordings.storage else None
+    except StorageFault as error:
+        raise _failure(f"recordings.storage cannot be used: {error}") from error
+    database = open_database(settings.database_url)
+    try:
+        await run_librarian(
+            Librarian(
+                database=database,
+                disk=Disk(settings.recordings_folder),
+                bucket=bucket,
+                engine_id=settings.engine_id,
+                settings=settings.recordings,
+                now_ms=lambda: time.time_ns() // 1_000_000,
+            )
+        )
+    finally:
+        await database.dispose()
+
+
+@app.command("verify-recordings")
+def verify_recordings(
+    config: ConfigOption = None,
+    at: Annotated[
+        str, typer.Option(help="Verify what lies at this URL by its manifests alone, without the database.")
+    ] = "",
+    folder: Annotated[str, typer.Option(help="One folder alone: a year, a month or a day, as 2026/11/23.")] = "",
+    sizes_only: Annotated[bool, typer.Option("--sizes-only", help="Do not read what is inside.")] = False,
+) -> None:
+    """Say which recordings are missing, changed or unknown. Exit code 1 if any is."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from engine.archive.bucket import Bucket, StorageFault
+    from engine.archive.inspection import inspect
+    from engine.archive.verification import verify_by_manifests
+
+    try:
+        if at:
+            verdicts = {at: verify_by_manifests(Bucket(at), folder=folder, sizes_only=sizes_only)}
+        else:
+            verdicts = asyncio.run(inspect(_settings(config), folder=folder, sizes_only=sizes_only))
+    except StorageFault as error:
+        raise _failure(f"the storage cannot be read: {error}") from error
+    except (SQLAlchemyError, OSError) as error:
+        raise _failure(f"disk or database cannot be read: {type(error).__name__}") from error
+    for place, verdict in verdicts.items():
+        for finding, path in verdict.findings:
+            typer.echo(f"{place}: {finding}: {path}")
+        counts = ", ".join(f"{count} {finding}" for finding, count in verdict.counts.items())
+        typer.echo(f"{place}: {verdict.checked} recordings; {counts}")
+    if not all(verdict.is_clean for verdict in verdicts.values()):
+        raise typer.Exit(1)
 
 
 @app.command()

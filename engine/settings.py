@@ -20,6 +20,7 @@ ENVIRONMENT_PREFIX = "AXBRIDGE_"
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(gt=0)]
 Seconds = Annotated[float, Meta(ge=0)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
 
 
 class SettingsError(Exception):
@@ -97,6 +98,14 @@ class StoreSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_
     change_poll_ms: Positive = 250
 
 
+class RecordingSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    storage: str = ""
+    retention_days: Annotated[int, Meta(ge=0, le=36_500)] = 0
+    alarm_free_percent: Percent = 15.0
+    deletion_free_percent: Percent = 8.0
+    stop_free_percent: Percent = 3.0
+
+
 class ApiSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Port = 8080
@@ -132,6 +141,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     media: MediaSettings = MediaSettings()
     charging: ChargingSettings = ChargingSettings()
     store: StoreSettings = StoreSettings()
+    recordings: RecordingSettings = RecordingSettings()
     api: ApiSettings = ApiSettings()
     trace: TraceSettings = TraceSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -220,4 +230,9 @@ def _convert(tree: dict[str, Any], origin: str, *, strict: bool) -> Settings:
         raise SettingsError(f"{origin}: {error}") from error
     if settings.media.port_min >= settings.media.port_max:
         raise SettingsError(f"{origin}: media.port_min must be below media.port_max")
+    disk = settings.recordings
+    if not disk.alarm_free_percent >= disk.deletion_free_percent >= disk.stop_free_percent:
+        raise SettingsError(
+            f"{origin}: recordings: each of alarm_, deletion_, stop_free_percent is at most the one before"
+        )
     return settings

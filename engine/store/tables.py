@@ -438,9 +438,10 @@ class Recording(Table):
 
 
 class RecordingManifest(Table):
-    """A manifest to be kept: one for each folder (a day) and tenant. To be written when it changed since."""
+    """A manifest to be kept: one for each machine, folder (a day) and tenant. To be written when it changed since."""
 
     __tablename__ = "recording_manifests"
+    engine_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     folder: Mapped[str] = mapped_column(String(255), primary_key=True)
     tenant_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     changed_at_ms: Mapped[int]

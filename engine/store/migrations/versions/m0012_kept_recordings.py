@@ -29,11 +29,12 @@ def upgrade() -> None:
     op.create_index("recordings_by_place", "recordings", ["engine_id", "place", "cdr_id"])
     op.create_table(
         "recording_manifests",
+        sa.Column("engine_id", sa.String(length=64), nullable=False),
         sa.Column("folder", sa.String(length=255), nullable=False),
         sa.Column("tenant_id", _INTEGER, autoincrement=False, nullable=False),
         sa.Column("changed_at_ms", _INTEGER, nullable=False),
         sa.Column("written_at_ms", _INTEGER, nullable=False, server_default="0"),
-        sa.PrimaryKeyConstraint("folder", "tenant_id", name=op.f("recording_manifests_key")),
+        sa.PrimaryKeyConstraint("engine_id", "folder", "tenant_id", name=op.f("recording_manifests_key")),
     )
     op.create_table(
         "recording_deletions",
