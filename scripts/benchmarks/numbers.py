@@ -151,9 +151,8 @@ def main() -> None:
             "wrongly": round(mean(result.wrongly for result in results), 1),
         }
     if not arguments.json:
-        print(
-            f"{arguments.histories} histories of {arguments.days} days, {IN_USE} numbers in use, {arguments.spare} at rest"
-        )
+        spare = arguments.spare
+        print(f"{arguments.histories} histories of {arguments.days} days, {IN_USE} numbers in use, {spare} at rest")
         for name, row in figures.items():
             print(
                 f"{name:9} answered {row['answer_rate']:.1%} (± {row['answer_rate_spread']:.1%} between histories), "
