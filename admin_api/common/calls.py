@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,14 +14,14 @@ from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import EngineRefused
 from admin_api.common.fields import canonical
 from admin_api.common.paging import INTEGER_MAX, PAGE_DEFAULT, Cursor, Limit, Page, QueryId, page, time_cursor
-from admin_api.common.views import CdrView, LiveCallView, masked_for, view_of
+from admin_api.common.views import CdrView, LiveCallView, masked_for, sees_customers, view_of
 from admin_api.recordings import recording_link
 from engine.domain.cause import Cause
 from engine.domain.cdr import CdrState
 from engine.domain.permission import Permission
 from engine.runtime.control.protocol import Calls, Done, Failed, HangUp, ListCalls
 from engine.store.cdr_store import CdrFilter, read_cdr, read_cdrs, read_recording
-from engine.store.scope import AgentScope, Scope, TenantScope, tenant_of
+from engine.store.scope import AgentScope, DepartmentScope, Platform, Scope, agents_below, tenant_of
 
 CallId = Annotated[str, PathParameter(max_length=32, pattern=r"^[A-Za-z0-9._-]+\Z")]
 
@@ -67,8 +68,7 @@ class CdrController(Controller):
             from_ms=from_ms,
             to_ms=to_ms,
             number=None if number is None else canonical(number, "number"),
-            # Who sees B as 138****1234 would find the rest in 10,000 questions.
-            number_sides=("a", "x") if isinstance(audience, AgentScope) else ("a", "x", "b"),
+            number_sides=("a", "x", "b") if sees_customers(audience) else ("a", "x"),
             answered=answered,
             cause=cause,
         )
@@ -102,7 +102,13 @@ class LiveCallController(Controller):
 
     @get("/", opt={"permission": Permission.CALLS_READ}, summary="Calls that run at this moment, asked of the engine")
     async def list_calls(self, context: GivenContext, audience: GivenScope) -> Page[LiveCallView]:
-        tenant_id = None if not isinstance(audience, TenantScope | AgentScope) else audience.tenant_id
+        tenant_id = None if isinstance(audience, Platform) else audience.tenant_id
+        agents: Collection[int | None] | None = None
+        if isinstance(audience, DepartmentScope):
+            async with context.reading() as session:
+                agents = set((await session.scalars(agents_below(audience))).all())
+        elif isinstance(audience, AgentScope):
+            agents = (audience.agent_id,)
         reply = await context.control.ask(ListCalls(tenant_id=tenant_id))
         if not isinstance(reply, Calls):
             raise EngineRefused(reply.reason if isinstance(reply, Failed) else "it answered something else")
@@ -110,8 +116,7 @@ class LiveCallController(Controller):
         calls = [
             call
             for call in reply.calls
-            if tenant_id in (None, call.tenant_id)
-            and (not isinstance(audience, AgentScope) or call.agent_id == audience.agent_id)
+            if tenant_id in (None, call.tenant_id) and (agents is None or call.agent_id in agents)
         ]
         return Page([masked_for(audience, view_of(call, LiveCallView)) for call in calls])
 

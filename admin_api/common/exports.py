@@ -12,6 +12,7 @@ from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.errors import Refused
 from admin_api.common.fields import canonical
 from admin_api.common.paging import INTEGER_MAX, QueryId
+from admin_api.common.views import sees_customers
 from engine.domain.cause import Cause
 from engine.domain.cdr import CdrState
 from engine.domain.permission import Permission
@@ -26,7 +27,6 @@ from engine.services.cdr_export import (
     zone_of,
 )
 from engine.store.cdr_store import CdrFilter
-from engine.store.scope import AgentScope
 
 
 @get(
@@ -58,7 +58,7 @@ async def export(
         from_ms=from_ms,
         to_ms=to_ms,
         number=None if number is None else canonical(number, "number"),
-        number_sides=("a", "x") if isinstance(audience, AgentScope) else ("a", "x", "b"),
+        number_sides=("a", "x", "b") if sees_customers(audience) else ("a", "x"),
         answered=answered,
         cause=cause,
     )

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.domain.number import mask
-from engine.store.scope import AgentScope, Scope
+from engine.store.scope import Platform, Scope, TenantScope
 
 View = TypeVar("View", bound=msgspec.Struct)
 
@@ -48,6 +48,7 @@ class AgentView(msgspec.Struct):
     name: str
     phone: str | None
     status: str
+    department_id: int | None
 
 
 class CarrierView(msgspec.Struct):
@@ -179,9 +180,14 @@ class LiveCallView(msgspec.Struct):
 WithB = TypeVar("WithB", BindingView, CdrView, LiveCallView)
 
 
+def sees_customers(scope: Scope) -> bool:
+    """Whether customers' numbers are shown whole. Who sees 138****1234 must not find the rest in 10,000 questions."""
+    return isinstance(scope, Platform | TenantScope)
+
+
 def masked_for(scope: Scope, view: WithB) -> WithB:
-    """``view`` as ``scope`` may see it: a customer's number is the tenant's, and not his agents'."""
-    if isinstance(scope, AgentScope):
+    """``view`` as ``scope`` may see it: a customer's number is the tenant's, and not his people's."""
+    if not sees_customers(scope):
         if view.b_number is not None:
             view.b_number = mask(view.b_number)
         if isinstance(view, CdrView):

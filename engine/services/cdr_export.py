@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.domain.number import mask
 from engine.store.cdr_pages import cdr_pages, count_cdrs
 from engine.store.cdr_store import AnyRow, CdrFilter
-from engine.store.scope import AgentScope, Platform, Scope
+from engine.store.scope import AgentScope, DepartmentScope, Platform, Scope
 
 ROWS_MAX = 1_000_000
 """Of one export, which is Excel's limit too; who wants more asks for a shorter period."""
@@ -110,7 +110,7 @@ def columns_for(scope: Scope) -> tuple[Column, ...]:
     match scope:
         case Platform():
             return (*_EVERYBODYS, *_TENANTS, *_PLATFORMS)
-        case AgentScope():
+        case AgentScope() | DepartmentScope():
             return tuple(
                 Column(column.name, column.kind, column.source, masked=column.source == "b_number")
                 for column in _EVERYBODYS

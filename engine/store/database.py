@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from engine.store.audit import Actor
 from engine.store.change_feed import FactSession
 from engine.store.tables import Table
 
@@ -115,14 +116,15 @@ async def reading_session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
 
 
 @asynccontextmanager
-async def writing_session(engine: AsyncEngine, now_ms: int) -> AsyncIterator[AsyncSession]:
+async def writing_session(engine: AsyncEngine, now_ms: int, actor: Actor | None = None) -> AsyncIterator[AsyncSession]:
     """A session in a transaction that is committed at the end, or undone by an exception; it feeds the changes.
 
-    One at a time: what a session reads before it writes is still so when it writes.
+    One at a time: what a session reads before it writes is still so when it writes. What ``actor`` changes is in the
+    audit log; without one it is a machine's work.
     """
     async with (
         AsyncSession(
-            engine, sync_session_class=FactSession, expire_on_commit=False, info={"now_ms": now_ms}
+            engine, sync_session_class=FactSession, expire_on_commit=False, info={"now_ms": now_ms, "actor": actor}
         ) as session,
         session.begin(),
     ):

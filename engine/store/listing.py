@@ -9,12 +9,13 @@ from sqlalchemy import ColumnElement, false, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.store.cdr_store import AnyRow
-from engine.store.scope import AgentScope, IdColumn, Platform, Scope, TenantScope, within
+from engine.store.scope import AgentScope, DepartmentScope, IdColumn, Platform, Scope, TenantScope, within
 from engine.store.tables import (
     Account,
     Agent,
     Binding,
     Carrier,
+    Department,
     Line,
     Rate,
     SipAccount,
@@ -33,6 +34,7 @@ _OWNERS: dict[type[Table], tuple[IdColumn, IdColumn | None]] = {
     Tenant: (Tenant.id, None),
     Account: (Account.tenant_id, None),
     Agent: (Agent.tenant_id, Agent.id),
+    Department: (Department.tenant_id, None),
     User: (User.tenant_id, User.agent_id),
     XNumber: (XNumber.tenant_id, XNumber.agent_id),
     Binding: (Binding.tenant_id, Binding.agent_id),
@@ -57,7 +59,7 @@ def _lines(scope: Scope) -> ColumnElement[bool]:
     match scope:
         case Platform():
             return true()
-        case TenantScope() | AgentScope():
+        case TenantScope() | DepartmentScope() | AgentScope():
             numbers = select(XNumber.line_id).where(within(scope, tenant=XNumber.tenant_id, agent=XNumber.agent_id))
             return Line.id.in_(numbers)
 

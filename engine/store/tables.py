@@ -180,13 +180,14 @@ class DepartmentHead(Table):
 
 
 class User(Table):
-    """Who may log in to the API: platform_admin, tenant_admin (of one tenant), agent (one agent)."""
+    """Who may log in to the API: platform_admin; tenant_admin (of one tenant); department_head, agent (one agent)."""
 
     __tablename__ = "users"
     id: Mapped[int] = mapped_column(primary_key=True)
     login: Mapped[str] = mapped_column(String(64), unique=True)
     password_hash: Mapped[str] = mapped_column(String(200))  # argon2id
-    role: Mapped[str] = mapped_column(String(16))
+    role: Mapped[str] = mapped_column(String(16))  # engine.domain.permission.Audience, the same as its role's
+    role_id: Mapped[int | None] = mapped_column(ForeignKey("roles.id"))  # none: the audience's built-in role
     tenant_id: Mapped[int | None] = mapped_column(ForeignKey("tenants.id"))
     agent_id: Mapped[int | None] = mapped_column(ForeignKey("agents.id"))
     status: Mapped[str] = mapped_column(String(16), default="active")
