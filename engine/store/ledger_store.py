@@ -34,7 +34,7 @@ CHARGES_SETTLED_MAX = 1000
 class PlatformAccount(IntEnum):
     """The platform's own accounts in ``ledger_entries.account_id``, where a tenant's account is his id."""
 
-    REVENUE = -1  # what tenants' calls earned
+    REVENUE = -1  # what tenants' calls and packages earned
     PAYMENTS = -2  # money that came from tenants: below zero by what they have paid in
     CORRECTIONS = -3  # what was corrected by hand or by rerating
 
@@ -45,6 +45,8 @@ class Kind(StrEnum):
     CORRECTION = "correction"
     REFUND = "refund"
     TRANSFER = "transfer"
+    PACKAGE = "package"  # an order bought one
+    PACKAGE_REFUND = "package_refund"  # an order returned what was unused of one
 
 
 class UnknownTenant(Exception):
