@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Controller, get, patch
@@ -11,25 +11,35 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from admin_api.common.context import Context, GivenContext, GivenScope, found
-from admin_api.common.fields import AgentStatus, Code, Name, Number, apply, canonical, given
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.fields import AgentStatus, Name, Number, RowId, canonical, given
+from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, id_cursor, page
 from admin_api.common.views import AgentView, view_of
 from engine.domain.permission import Permission
+from engine.services.agents import change_agent, create_agent
+from engine.store.department_store import below
 from engine.store.listing import read_one, read_page
-from engine.store.tables import Agent
+from engine.store.scope import TenantScope
+from engine.store.tables import Agent, Department
 
 
 class AgentPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """``live_bindings`` says what becomes of bindings with the old ``phone`` as A: they take the new one, or end."""
+
     name: Name | UnsetType = UNSET
     phone: Number | UnsetType | None = UNSET
     status: AgentStatus | UnsetType = UNSET
+    department_id: RowId | UnsetType | None = UNSET
+    live_bindings: Literal["move", "end"] = "move"
 
 
-async def create_agent(context: Context, tenant_id: int, code: Code, name: Name, phone: str | None) -> AgentView:
-    agent = Agent(tenant_id=tenant_id, code=code, name=name, phone=None if phone is None else canonical(phone, "phone"))
+async def make_agent(
+    context: Context, tenant_id: int, code: str, name: str, phone: str | None, department_id: int | None
+) -> AgentView:
+    number = None if phone is None else canonical(phone, "phone")
     async with context.writing() as session:
-        session.add(agent)
-        await session.flush()
+        agent = await create_agent(
+            session, TenantScope(tenant_id), code=code, name=name, phone=number, department_id=department_id
+        )
         return view_of(agent, AgentView)
 
 
@@ -43,11 +53,23 @@ class AgentController(Controller):
         context: GivenContext,
         audience: GivenScope,
         agent_status: Annotated[AgentStatus | None, QueryParameter(name="status")] = None,
+        tenant_id: QueryId = None,
+        department_id: Annotated[
+            int | None, QueryParameter(ge=1, le=2**63 - 1, description="Of it, and of all below it.")
+        ] = None,
         cursor: Cursor = None,
         limit: Limit = PAGE_DEFAULT,
     ) -> Page[AgentView]:
-        conditions = [] if agent_status is None else [Agent.status == agent_status]
+        conditions = [
+            column == value
+            for column, value in ((Agent.status, agent_status), (Agent.tenant_id, tenant_id))
+            if value is not None
+        ]
         async with context.reading() as session:
+            if department_id is not None:
+                department = await read_one(session, audience, Department, department_id)
+                owner_id = 0 if department is None else department.tenant_id
+                conditions.append(Agent.department_id.in_(below(owner_id, [department_id])))
             rows = await read_page(session, audience, Agent, *conditions, after=id_cursor(cursor), limit=limit)
             return page(rows, limit, partial(view_of, shape=AgentView), lambda row: str(row.id))
 
@@ -61,10 +83,11 @@ class AgentController(Controller):
         self, context: GivenContext, audience: GivenScope, agent_id: Id, data: JSONBody[AgentPatch]
     ) -> AgentView:
         values = given(data)
+        live_bindings = values.pop("live_bindings")
         if values.get("phone") is not None:
             values["phone"] = canonical(values["phone"], "phone")
         async with context.writing() as session:
-            agent = found(await read_one(session, audience, Agent, agent_id), "agent")
-            apply(agent, values)
-            await session.flush()
+            agent = await change_agent(
+                session, audience, agent_id, values, live_bindings=live_bindings, now_ms=context.now_ms()
+            )
             return view_of(agent, AgentView)

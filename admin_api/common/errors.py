@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from traceback import extract_tb
 from typing import Any
 
@@ -12,6 +13,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 from sqlalchemy.exc import IntegrityError
 
+from engine.domain.refusal import NotNow, NotThere, Refusal
 from engine.runtime.control.client import EngineUnavailable
 from engine.services.accounts import OverdraftInUse
 from engine.services.bindings import BindingConflict, BindingNotFound, BindingRefused
@@ -31,12 +33,15 @@ class FieldError(msgspec.Struct):
 
 
 class ProblemDetails(msgspec.Struct, omit_defaults=True):
-    """RFC 9457 §3.1, with the members ``errors`` for fields."""
+    """RFC 9457 §3.1, with members of ours: ``errors`` for fields, ``code`` for machines, and where something is in a
+    wrong state, what is ``allowed`` instead."""
 
     title: str
     status: int
     detail: str = ""
     errors: list[FieldError] = []
+    code: str = ""
+    allowed: list[str] = []
 
 
 class Refused(Exception):
@@ -72,9 +77,16 @@ _TITLES = {
 
 
 def problem(
-    status: int, detail: str = "", errors: list[FieldError] | None = None, headers: dict[str, str] | None = None
+    status: int,
+    detail: str = "",
+    errors: list[FieldError] | None = None,
+    headers: dict[str, str] | None = None,
+    *,
+    code: str = "",
+    allowed: Iterable[str] = (),
 ) -> Response[ProblemDetails]:
-    body = ProblemDetails(title=_TITLES.get(status, "Error"), status=status, detail=detail, errors=errors or [])
+    title = _TITLES.get(status, "Error")
+    body = ProblemDetails(title, status, detail, errors or [], code, list(allowed))
     return Response(body, status_code=status, media_type=PROBLEM_JSON, headers=headers)
 
 
@@ -97,6 +109,13 @@ def _validation(_request: _Asked, error: ValidationException) -> Response[Proble
 
 def _refused(_request: _Asked, error: Refused) -> Response[ProblemDetails]:
     return problem(error.status, error.reason, [FieldError(error.field, error.reason)])
+
+
+def _refusal(_request: _Asked, error: Refusal) -> Response[ProblemDetails]:
+    errors = [FieldError(error.field, error.reason)]
+    if isinstance(error, NotNow):
+        return problem(409, error.reason, errors, code=error.code, allowed=error.allowed)
+    return problem(422, error.reason, errors, code=error.code)
 
 
 def _binding_refused(_request: _Asked, error: BindingRefused) -> Response[ProblemDetails]:
@@ -158,6 +177,8 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     HTTPException: _http,
     ValidationException: _validation,
     Refused: _refused,
+    Refusal: _refusal,
+    NotThere: _not_found,
     BindingRefused: _binding_refused,
     BindingNotFound: _not_found,
     XNumberNotFound: _not_found,

@@ -8,10 +8,10 @@ import msgspec
 from litestar import Request, post
 from litestar.params import JSONBody
 
-from admin_api.common.agents import AgentController, create_agent
+from admin_api.common.agents import AgentController, make_agent
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext
-from admin_api.common.fields import Code, Name, Number
+from admin_api.common.fields import Code, Name, Number, RowId
 from admin_api.common.views import AgentView
 from engine.domain.permission import Permission
 
@@ -20,6 +20,7 @@ class NewOwnAgent(msgspec.Struct, forbid_unknown_fields=True):
     code: Code
     name: Name
     phone: Number | None = None
+    department_id: RowId | None = None
 
 
 class TenantAgentController(AgentController):
@@ -28,4 +29,4 @@ class TenantAgentController(AgentController):
         self, request: Request[Principal, Any, Any], context: GivenContext, data: JSONBody[NewOwnAgent]
     ) -> AgentView:
         tenant_id = request.user.tenant_scope.tenant_id
-        return await create_agent(context, tenant_id, data.code, data.name, data.phone)
+        return await make_agent(context, tenant_id, data.code, data.name, data.phone, data.department_id)

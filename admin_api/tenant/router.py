@@ -9,6 +9,7 @@ from admin_api.common.exports import export
 from admin_api.common.guards import tenant_only, tenant_scope
 from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
+from admin_api.tenant.departments import DepartmentController
 from admin_api.tenant.webhooks import WebhookController
 from admin_api.tenant.x_numbers import TenantXNumberController
 
@@ -18,6 +19,7 @@ tenant_router = Router(
     dependencies={"audience": Provide(tenant_scope)},
     route_handlers=[
         TenantAgentController,
+        DepartmentController,
         list_lines,
         TenantXNumberController,
         BindingController,

@@ -203,6 +203,38 @@ async def unbind(session: AsyncSession, scope: Scope, binding_id: str, now_ms: i
     return binding
 
 
+async def move_a_side(session: AsyncSession, binding: Binding, number: str, now_ms: int) -> bool:
+    """Gives a live binding another A. False where that number is on this X already: then the binding is ended."""
+    x_number = await session.get_one(XNumber, binding.x_number_id)
+    await _end_expired_parties(session, x_number.id, (number,), now_ms)
+    if x_number.number == number or await _side_taken(session, x_number.id, number, number) is not None:
+        await _end(session, binding, now_ms)
+        return False
+    await session.execute(
+        update(BindingParty)
+        .where(BindingParty.binding_id == binding.id, BindingParty.party_number == binding.a_number)
+        .values(party_number=number)
+    )
+    binding.a_number = number
+    await session.flush()
+    return True
+
+
+async def live_bindings_of(session: AsyncSession, agent_id: int, now_ms: int) -> Sequence[Binding]:
+    """An agent's bindings that are in force, the oldest first."""
+    statement = select(Binding).where(
+        Binding.agent_id == agent_id,
+        Binding.ended_at_ms.is_(None),
+        Binding.expires_at_ms.is_(None) | (Binding.expires_at_ms > now_ms),
+    )
+    return (await session.scalars(statement.order_by(Binding.created_at_ms, Binding.id))).all()
+
+
+async def end_bindings(session: AsyncSession, bindings: Sequence[Binding], now_ms: int) -> None:
+    for binding in bindings:
+        await _end(session, binding, now_ms)
+
+
 async def set_expiry(
     session: AsyncSession, scope: Scope, binding_id: str, expires_at_ms: int | None, now_ms: int
 ) -> Binding:

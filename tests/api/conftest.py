@@ -41,6 +41,7 @@ from engine.store.tables import (
     Agent,
     Carrier,
     CarrierRecordFormat,
+    Department,
     Line,
     Rate,
     Reconciliation,
@@ -162,6 +163,9 @@ async def _make_world(database_url: str) -> None:
         session.add(Trunk(carrier_id=1, code="k1", name="Trunk", host="127.0.0.1", source_addresses=["10.0.0.0/8"]))
         for number, (tenant_id, phone) in enumerate(((1, A1), (1, A2), (2, A3)), start=1):
             session.add(Agent(tenant_id=tenant_id, code=f"a{number}", name=f"Agent {number}", phone=phone))
+            await session.flush()
+        for n in (1, 2):
+            session.add(Department(tenant_id=n, path=f"/{n}/", name=f"Department {n}", created_at_ms=NOW_MS))
             await session.flush()
         session.add_all(Line(carrier_id=1, trunk_id=1, rate_id=1, code=f"l{n}", name=f"Line {n}") for n in (1, 2))
         await session.flush()

@@ -51,6 +51,7 @@ TENANT_2 = (
     "key of tenant 2",
     '"tenant_id":2',
     "Line 2",
+    "Department 2",
 )
 OTHER_AGENT = (*TENANT_2, A2, X2, B2, "cdr2", "binding2", "call2", "Agent 2")
 CUSTOMER = (*OTHER_AGENT, B1)
@@ -288,6 +289,32 @@ CASES += [
             {"foreign": _OTHERS, "shows": ("139****9001",), "hides": (*CUSTOMER, "120000")},
         ),
         ("GET", "/cdrs/{cdr_id:str}/recording", "/cdrs/cdr1/recording", {"foreign": _OTHERS, "shows": ("link",)}),
+    )
+]
+CASES += [  # the organisation
+    Case(method, _T + route, _T + (path or route), "tenant1", **case)
+    for method, route, path, case in (
+        ("GET", "/departments", "", {"shows": ("Department 1",), "hides": TENANT_2}),
+        (
+            "POST",
+            "/departments",
+            "",
+            {"body": {"name": "New", "parent_id": 1}, "foreign_body": {"name": "New", "parent_id": 2}, "status": 201},
+        ),
+        ("GET", "/departments/{department_id:int}", "/departments/1", {"foreign": ("tenant2",)}),
+        (
+            "PATCH",
+            "/departments/{department_id:int}",
+            "/departments/1",
+            {"foreign": ("tenant2",), "body": {"name": "N"}, "foreign_body": {"parent_id": 2}},
+        ),
+        (
+            "PUT",
+            "/departments/{department_id:int}/heads",
+            "/departments/1/heads",
+            {"foreign": ("tenant2",), "body": {"agent_ids": [1, 2]}, "foreign_body": {"agent_ids": [1, 3]}},
+        ),
+        ("DELETE", "/departments/{department_id:int}", "/departments/1", {"foreign": ("tenant2",), "status": 204}),
     )
 ]
 PUBLIC = {

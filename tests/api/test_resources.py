@@ -79,7 +79,7 @@ async def test_a_code_is_taken(world: World) -> None:
     assert (answer.status_code, answer.json()["errors"]) == (409, [{"field": "code", "reason": "is taken"}])
     since, _, _ = await _newest(world)
     answer = await _platform(
-        world, "POST", "/agents", json={"tenant_id": 1, "code": "x", "name": "x", "phone": "13800138003"}
+        world, "POST", "/agents", json={"tenant_id": 1, "code": "x", "name": "x", "phone": "13800138002"}
     )
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (409, "phone")
     assert (await _newest(world, since))[1] == []
