@@ -111,7 +111,10 @@ async def run_engine(settings: Settings) -> None:
     # A media worker outlives us. It goes on with the calls that we take up; of the others the recordings end where
     # their CDRs do.
     ended_at = {record.cdr.id: (record.cdr.ended_at_ms or 0) / 1000 for record in recovered.ended}
-    talking = {record.cdr.id for record in recovered.talking}
+    for record in recovered.talking:
+        if record.running is not None and record.running.joined is not None:
+            ended_at[record.cdr.id] = record.running.joined.at_ms / 1000
+    talking = {record.media_call_id for record in recovered.talking}
 
     def media_ends_at(call_id: str) -> float | None:
         return None if call_id in talking else clock.to_monotonic(ended_at.get(call_id, clock.now()))
@@ -146,14 +149,14 @@ async def run_engine(settings: Settings) -> None:
     )
     await follower.start()
     await plane.start()
-    held = [record for record in recovered.talking if plane.holds(record.cdr.id)]
-    lost = [record for record in recovered.talking if not plane.holds(record.cdr.id)]
+    held = [record for record in recovered.talking if plane.holds(record.media_call_id)]
+    lost = [record for record in recovered.talking if not plane.holds(record.media_call_id)]
     for record in lost:  # the media worker has died as well
         end_interrupted(record, recovered.alive_at_ms)
         controller.release(record, clock.now())
     controller.resume(held, clock.now())
     keeper.take(lost)
-    switchboard.keep_left_recordings([record.cdr for record in lost])
+    switchboard.keep_left_recordings([record.cdr for record in lost if record.media_call_id == record.cdr.id])
     talking.clear()
     if recovered.alive_at_ms:
         log.warning(

@@ -163,6 +163,8 @@ class CallExecutor:
         self.media.answer(active, output.leg, output.media)
 
     def _start_recording(self, active: ActiveCall, output: call_events.StartRecording, now: float) -> None:
+        if active.transfer is not None:
+            return  # what its party says is recorded by the first call
         path = f"{self._settings.recordings_folder}/{active.call.cdr.recording_path}"
         self.media.start_recording(active, path, self._to_monotonic(output.at))
 

@@ -86,6 +86,11 @@ class Merger(Transfer):
         self._executor.end_media(call, now)
         call.transfer = self
         call.call.cdr.transferred_from = self.first.call_id
+        if own is not None:
+            self.leaving.append(own)
+        earlier, call.joined = call.joined, None
+        if earlier is not None and earlier.transfer is not None:
+            earlier.transfer.replaced(now)  # it had brought the agent into the second call
         super().join(now)
         self._executor.note(call)
         if own is not None:

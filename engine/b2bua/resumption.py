@@ -6,19 +6,20 @@ asks for more, so that none loses to another what was already its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.call_executor import CallExecutor
 from engine.b2bua.carrier_account import accounts_of
 from engine.b2bua.reception import Reception
-from engine.b2bua.running_call import CallRecord, RunningCall
+from engine.b2bua.running_call import CallRecord, JoinedCall, RunningCall
+from engine.b2bua.transfer import Transfer
 from engine.domain.call import Call, CallPolicy
+from engine.domain.cdr import Cdr
 from engine.domain.directory import Directory
-from engine.domain.events import Leg
+from engine.domain.events import HungUp, Leg
 from engine.domain.facts import TrunkFacts
 from engine.domain.routing import Direction, Parties, Route
-from sip.core.session import Session
 from sip.core.session_snapshot import SessionSnapshot
 from sip.core.user_agent import UserAgent
 
@@ -45,9 +46,32 @@ class Resumption:
 
     def resume(self, records: Iterable[CallRecord], now: float) -> None:
         """Goes on with calls that were talking; each record's CDR is the call's from here on."""
-        resumed = [self._rebuild(record, record.running, now) for record in records if record.running is not None]
-        for active in resumed:
+        running = {record.cdr.id: (record, record.running) for record in records if record.running is not None}
+        joined = {call_id: running.joined for call_id, (_, running) in running.items() if running.joined is not None}
+        trunks = {(each.first_id, each.leg): self._trunk(running[call_id][0].cdr) for call_id, each in joined.items()}
+        resumed = {call_id: self._rebuild(*each, trunks, now) for call_id, each in running.items()}
+        for call_id, each in joined.items():
+            self._join(resumed[each.first_id], resumed[call_id], each, now)
+        for active in resumed.values():
             self._executor.resume(active, now)
+        for active in resumed.values():
+            if active.transfer is None and (active.caller is None or active.callee is None):
+                # Its party had left it to a transfer, which has died with its engine.
+                gone = Leg.CALLER if active.caller is None else Leg.CALLEE
+                self._executor.feed(active, HungUp(gone), now)
+
+    def _join(self, first: ActiveCall, call: ActiveCall, joined: JoinedCall, now: float) -> None:
+        transfer = Transfer(
+            self._user_agent,
+            self._executor,
+            first=first,
+            leg=joined.leg,
+            event="",
+            call=call,
+            new_leg=joined.new_leg,
+        )
+        transfer.rejoin(joined.at_ms)
+        self._bye(joined.leaving, now)
 
     def release(self, record: CallRecord, now: float) -> None:
         """Hangs up both legs of a call that could not be taken up, and has its whole record already.
@@ -62,14 +86,25 @@ class Resumption:
         credit.post(charged_micro, charged_micro)
         used = minutes.hold_again(cdr.minutes_used)
         minutes.post(used, used)
-        for snapshot in (record.running.caller, record.running.callee):
-            self._user_agent.bye(self._user_agent.resume(snapshot, now), now)
+        joined = record.running.joined
+        self._bye((record.running.caller, record.running.callee, *(joined.leaving if joined is not None else ())), now)
 
-    def _rebuild(self, record: CallRecord, running: RunningCall, now: float) -> ActiveCall:
+    def _bye(self, snapshots: Iterable[SessionSnapshot | None], now: float) -> None:
+        for snapshot in snapshots:
+            if snapshot is not None:
+                self._user_agent.bye(self._user_agent.resume(snapshot, now), now)
+
+    def _trunk(self, cdr: Cdr) -> TrunkFacts:
+        return self._directory.trunks.get(cdr.trunk_id or 0) or _removed_trunk(cdr.trunk_id or 0)
+
+    def _rebuild(
+        self, record: CallRecord, running: RunningCall, trunks: Mapping[tuple[str, Leg], TrunkFacts], now: float
+    ) -> ActiveCall:
+        """``trunks`` are those of the legs that a transfer has brought over another one than the call's own."""
         cdr = record.cdr
         assert record.tariff is not None  # a call that talks has both
         assert cdr.tenant_id is not None
-        trunk = self._directory.trunks.get(cdr.trunk_id or 0) or _removed_trunk(cdr.trunk_id or 0)
+        trunk = self._trunk(cdr)
         route = Route(
             parties=Parties(
                 tenant_id=cdr.tenant_id,
@@ -92,19 +127,25 @@ class Resumption:
         )
         agent_leg = Leg.CALLER if cdr.direction is Direction.A_TO_B else Leg.CALLEE
         call = Call.resumed(
-            cdr, tariff=route.tariff, policy=self._policy, agent_leg=agent_leg, granted_seconds=running.granted_seconds
+            cdr,
+            tariff=route.tariff,
+            policy=self._policy,
+            agent_leg=running.warning_leg or agent_leg,
+            granted_seconds=running.granted_seconds,
         )
-        active = ActiveCall(cdr.id, call, route, self._leg(running.caller, trunk, now), running.max_forwards)
-        active.callee = self._leg(running.callee, trunk, now)
-        for session in (active.caller, active.callee):
-            if session is not None:
+        active = ActiveCall(cdr.id, call, route, None, running.max_forwards)
+        active.softphones.update(running.softphones)
+        active.media_needs.update(running.media_needs)
+        for leg, snapshot in ((Leg.CALLER, running.caller), (Leg.CALLEE, running.callee)):
+            if snapshot is not None:
+                has_account = snapshot.outgoing and leg not in active.softphones
+                accounts = accounts_of(trunks.get((cdr.id, leg), trunk)) if has_account else None
+                session = self._user_agent.resume(snapshot, now, accounts)
                 session.owner = active
+                active.put(leg, session)
                 self._leg_made(active.call_id, session.call_id)
         self._reception.rejoin(route)
         return active
-
-    def _leg(self, snapshot: SessionSnapshot, trunk: TrunkFacts, now: float) -> Session:
-        return self._user_agent.resume(snapshot, now, accounts_of(trunk) if snapshot.outgoing else None)
 
 
 def _removed_trunk(trunk_id: int) -> TrunkFacts:

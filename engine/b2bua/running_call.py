@@ -5,27 +5,50 @@ from __future__ import annotations
 import msgspec
 
 from engine.b2bua.active_call import ActiveCall
+from engine.b2bua.media_desk import MediaNeeds
 from engine.domain.call import CallState
 from engine.domain.call_limits import Limit
 from engine.domain.cdr import Cdr
 from engine.domain.charging import Tariff
+from engine.domain.events import Leg
+from sip.core.session import Session, SessionState
 from sip.core.session_snapshot import SessionSnapshot, take_snapshot
+
+
+class JoinedCall(msgspec.Struct, array_like=True, frozen=True):
+    """Where a transfer has taken a call's party: it is ``leg`` of the call ``first_id``, which has its session.
+
+    ``new_leg`` is the party's leg in its own call, whose own media, if it had any, ended ``at_ms``. To the sessions in
+    ``leaving`` a BYE is due.
+    """
+
+    first_id: str
+    leg: Leg
+    new_leg: Leg
+    at_ms: int
+    leaving: tuple[SessionSnapshot, ...]
 
 
 class RunningCall(msgspec.Struct, array_like=True, frozen=True):
     """What a talking call's record does not say. ``granted_seconds`` is at least what was granted: slices that came
-    later are asked for again."""
+    later are asked for again. A leg is None where its party has left for a transfer, both where the call is joined."""
 
     callee_number: str
     callee_agent_id: int | None
     limits: tuple[Limit, ...]
     max_forwards: int
     granted_seconds: int
-    caller: SessionSnapshot
-    callee: SessionSnapshot
+    caller: SessionSnapshot | None
+    callee: SessionSnapshot | None
+    warning_leg: Leg | None = None
+    """None in a record of an engine that did not know: then it is the agent's, by the direction."""
+    softphones: dict[Leg, int] = {}
+    media_needs: dict[Leg, MediaNeeds] = {}
+    joined: JoinedCall | None = None
 
     def __repr__(self) -> str:
-        return f"RunningCall({self.caller.local_tag}, {self.callee.local_tag})"
+        tags = [leg.local_tag for leg in (self.caller, self.callee) if leg is not None]
+        return f"RunningCall({', '.join(tags)})"
 
 
 class CallRecord(msgspec.Struct, array_like=True):
@@ -36,14 +59,21 @@ class CallRecord(msgspec.Struct, array_like=True):
     tariff: Tariff | None = None
     running: RunningCall | None = None
 
+    @property
+    def media_call_id(self) -> str:
+        """The call that has this one's media at the plane."""
+        joined = self.running.joined if self.running is not None else None
+        return joined.first_id if joined is not None else self.cdr.id
+
 
 def record_of(active: ActiveCall) -> CallRecord:
     return CallRecord(active.call.cdr, active.route.tariff, _running(active))
 
 
 def _running(active: ActiveCall) -> RunningCall | None:
-    caller, callee = active.caller, active.callee
-    if active.call.state is not CallState.TALKING or caller is None or callee is None:
+    joined = _joined(active)
+    is_alone = active.caller is None and active.callee is None and joined is None
+    if active.call.state is not CallState.TALKING or is_alone:
         return None
     return RunningCall(
         active.route.callee_number,
@@ -51,6 +81,23 @@ def _running(active: ActiveCall) -> RunningCall | None:
         active.route.limits,
         active.max_forwards,
         active.call.granted_seconds,
-        take_snapshot(caller),
-        take_snapshot(callee),
+        _snapshot(active.caller),
+        _snapshot(active.callee),
+        active.call.warning_leg,
+        # Copies: what is written is as of now, whatever the call does meanwhile.
+        dict(active.softphones),
+        dict(active.media_needs),
+        joined,
     )
+
+
+def _joined(active: ActiveCall) -> JoinedCall | None:
+    transfer = active.transfer
+    if transfer is None or transfer.joined_at_ms is None:
+        return None
+    leaving = tuple(take_snapshot(session) for session in transfer.leaving if session.state < SessionState.ENDED)
+    return JoinedCall(transfer.first.call_id, transfer.leg, transfer.new_leg, transfer.joined_at_ms, leaving)
+
+
+def _snapshot(session: Session | None) -> SessionSnapshot | None:
+    return take_snapshot(session) if session is not None else None

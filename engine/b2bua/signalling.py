@@ -204,6 +204,8 @@ class Signalling:
         else:
             self._executor.feed(active, call_events.HungUp(leg, q850_cause), now)
         self._executor.session_over(active, event.session)
+        if transfer is not None and active.call.state is CallState.TALKING:
+            self._executor.note(active)  # another engine must not take it for a call that both are in
 
     # Requests ---------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from enum import Enum
 from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.call_executor import CallExecutor
 from engine.b2bua.media_desk import NOTHING_KNOWN
-from engine.domain.call import CallState
+from engine.domain.call import CallState, milliseconds
 from engine.domain.cause import CODES, Cause, ReleaseSide
 from engine.domain.events import CallerAnswered, CallEvent, HungUp, Leg, PlatformHangUp
 from sip.core.events import DialogResponse
@@ -56,6 +56,17 @@ class Transfer:
         self._transferor: Session | None = first.session(leg)
         self._progress = Progress.CALLING
         self._has_rung = False
+        self.joined_at_ms: int | None = None
+        self.leaving: list[Session] = []
+        """Once joined: sessions that are out of the call, and may not have ended yet."""
+
+    def rejoin(self, joined_at_ms: int) -> None:
+        """An engine before us has joined the two parties."""
+        self._progress = Progress.JOINED
+        self._transferor = None
+        self.joined_at_ms = joined_at_ms
+        self._call.transfer = self
+        self.first.joined = self._call
 
     def begin(self, now: float) -> None:
         active = self._call
@@ -103,6 +114,9 @@ class Transfer:
     def join(self, now: float) -> None:
         """Both have what the other says: the new callee takes the transferor's place."""
         self._progress = Progress.JOINED
+        self.joined_at_ms = milliseconds(now)
+        if self._transferor is not None:
+            self.leaving.append(self._transferor)
         first, call, session = self.first, self._call, self._call.session(self.new_leg)
         call.put(self.new_leg, None)
         if session is not None:

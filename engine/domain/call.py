@@ -106,13 +106,13 @@ class Call:
         "_renewing",
         "_tariff",
         "_wanted_seconds",
-        "_warning_leg",
         "answered_at",
         "cdr",
         "final_unit",
         "granted_seconds",
         "held_micro",
         "state",
+        "warning_leg",
     )
 
     def __init__(self, cdr: Cdr, *, tariff: Tariff, policy: CallPolicy, agent_leg: Leg, offer: bytes) -> None:
@@ -125,7 +125,7 @@ class Call:
         self._tariff = tariff
         self._wanted_seconds = 0
         self._policy = policy
-        self._warning_leg = agent_leg
+        self.warning_leg = agent_leg
         self._offer = offer
         self._offered_by_callee = not offer
         self._answer = b""
@@ -253,7 +253,7 @@ class Call:
             case TimerKind.CREDIT:
                 return [self._hold_for(self.granted_seconds + self._policy.slice_seconds)]
             case TimerKind.WARNING:
-                return [PlayWarning(self._warning_leg)] if self.final_unit else []
+                return [PlayWarning(self.warning_leg)] if self.final_unit else []
             case TimerKind.CUT if self._renewing and not self._overdue:
                 self._overdue = True
                 return [SetTimer(TimerKind.CUT, now + CREDIT_WAIT_SECONDS)]

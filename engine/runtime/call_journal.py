@@ -98,9 +98,10 @@ def recover(payloads: Iterable[bytes]) -> Recovered:
     talking: list[CallRecord] = []
     interrupted = 0
     for call in calls.values():
+        first = calls.get(call.media_call_id)
         if call.cdr.state is CdrState.ENDED:
             ended.append(call)
-        elif call.running is not None:
+        elif call.running is not None and first is not None and first.running is not None:
             talking.append(call)
         else:
             interrupted += 1

@@ -314,13 +314,16 @@ class EngineHost:
             if record.cdr.cause is Cause.ENGINE_RESTART and record.cdr.id not in earlier:
                 chronicle.ends[record.cdr.id] += 1
                 chronicle.interrupted.append((copy(record.cdr), died_at))
-        talking = {record.cdr.id for record in recovered.talking}
+        for record in recovered.talking:
+            if record.running is not None and record.running.joined is not None:
+                ended_at[record.cdr.id] = record.running.joined.at_ms / 1000
+        talking = {record.media_call_id for record in recovered.talking}
         controller.credit.credit_of(TENANT).leased_micro = self.books.leases_of_the_dead()
         self.media.connect(
             process.media_user(), lambda each: None if each in talking else ended_at.get(each, timeline.now)
         )
-        held = [record for record in recovered.talking if record.cdr.id in self.media.calls]
-        lost = [record for record in recovered.talking if record.cdr.id not in self.media.calls]
+        held = [record for record in recovered.talking if record.media_call_id in self.media.calls]
+        lost = [record for record in recovered.talking if record.media_call_id not in self.media.calls]
         for record in lost:
             end_interrupted(record, recovered.alive_at_ms)
             chronicle.ends[record.cdr.id] += 1

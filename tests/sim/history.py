@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from engine.domain.facts import RateFacts, SipAccountFacts
@@ -15,12 +15,13 @@ from tests.sim.engine import ENGINE, REALM, TIMERS, Death, DeathPoint, EngineCon
 from tests.sim.media_plane import MediaConduct, SimulatedPlane
 from tests.sim.network import Network, Weather
 from tests.sim.node import Node
-from tests.sim.phones import CalleePhone, CallerPhone, Phone
+from tests.sim.phones import TRANSFERS_AFTER, CalleePhone, CallerConduct, CallerPhone, Phone
 from tests.sim.timeline import Timeline
 from tests.sim.vices import OF_CALLEES, OF_CALLERS, draw_vices
 from tests.sim.world import X, a_number, b_number, draw_facts, draw_rate, host, stream, x_number
 
 PAUSE_PERIOD_SECONDS = 10.0
+BUSY_OFFICES = 0.25
 RICH_MICRO = 100_000_000
 """More than all calls of a history can cost."""
 
@@ -63,6 +64,9 @@ def play(seed: int) -> History:
     weather = _draw_weather(random)
     network = Network(timeline, stream(seed, "network"), weather)
     rate, pairs = draw_rate(random), random.randint(1, 6)
+    is_busy_office = stream(seed, "office").random() < BUSY_OFFICES
+    if is_busy_office:
+        pairs = 6
     facts = [*draw_facts(random, rate, pairs), *(_softphone_account(index) for index in range(pairs))]
     pause_seconds = random.choice((0.0, 0.0, 0.5, 3.0, 5.0))
     conduct = _draw_engine_conduct(stream(seed, "engine's conduct"), pause_seconds)
@@ -78,7 +82,7 @@ def play(seed: int) -> History:
     )
     history = History(seed, engine, network, weather, rate, pause_seconds)
     for index in range(pairs):
-        _add_pair(history, stream(seed, f"pair {index}"), timeline, index)
+        _add_pair(history, stream(seed, f"pair {index}"), timeline, index, is_busy_office)
     if random.random() < 0.3:
         _top_up(timeline, engine, random.choice((5.0, 55.0, 90.0)))
     if random.random() < 0.2:
@@ -165,8 +169,11 @@ def _extensions(random: Random) -> tuple[str, ...]:
     return random.choice(((), ("100rel",), ("timer",), ("100rel", "timer")))
 
 
-def _add_pair(history: History, random: Random, timeline: Timeline, index: int) -> None:
-    """Puts a caller and a callee of one binding on the network; in half the pairs it is B who calls A."""
+def _add_pair(history: History, random: Random, timeline: Timeline, index: int, is_busy_office: bool) -> None:
+    """Puts a caller and a callee of one binding on the network; in half the pairs it is B who calls A.
+
+    In a busy office most agents have softphones, and transfer most of their calls.
+    """
     network, engine = history.network, history.engine
 
     def phone_node(name: str, hop: Hop) -> Node:
@@ -183,12 +190,15 @@ def _add_pair(history: History, random: Random, timeline: Timeline, index: int) 
         )
 
     a, b = a_number(index), b_number(index)
-    is_softphone = random.random() < 0.25
+    is_softphone = random.random() < (0.7 if is_busy_office else 0.25)
     caller_number, callee_number = (a, b) if is_softphone or random.random() < 0.5 else (b, a)
     caller_hop = Hop("udp", f"198.18.0.{index + 1}" if is_softphone else host(index), 5070)
     callee_hop = Hop("udp", host(index), 5080)
     callee = CalleePhone(phone_node(f"callee{index}", callee_hop), timeline, random)
-    caller = CallerPhone(phone_node(f"caller{index}", caller_hop), timeline, random, callee.act_together)
+    conduct = CallerConduct.draw(random)
+    if is_busy_office and is_softphone:
+        conduct = replace(conduct, crossing=(random.choice(TRANSFERS_AFTER), "REFER", "OPTIONS"))
+    caller = CallerPhone(phone_node(f"caller{index}", caller_hop), timeline, random, callee.act_together, conduct)
     draw_vices(callee.node, timeline, random, OF_CALLEES)
     draw_vices(caller.node, timeline, random, OF_CALLERS)
     dialled = x_number(index) if random.random() < 0.97 else X
@@ -197,12 +207,13 @@ def _add_pair(history: History, random: Random, timeline: Timeline, index: int) 
     history.forbidden_by_hop[caller_hop] = callee_number
     history.forbidden_by_hop[callee_hop] = caller_number
     history.pairs.append(Pair(caller, [caller, callee]))
-    if random.random() < 0.3:
+    if random.random() < (0.9 if is_busy_office else 0.3):
         engine.softphones[index + 1] = hops = [
             Hop("udp", host(index), 5090 + number) for number in range(random.randint(1, 3))
         ]
         for hop in hops:
-            phone = CalleePhone(phone_node(f"soft{index}x{hop.port}", hop), timeline, random)
+            node, transfers = phone_node(f"soft{index}x{hop.port}", hop), 0.7 if is_busy_office else 0.0
+            phone = CalleePhone(node, timeline, random, transfers=transfers)
             draw_vices(phone.node, timeline, random, OF_CALLEES)
             history.pairs[-1].phones.append(phone)
             history.forbidden_by_hop[hop] = b

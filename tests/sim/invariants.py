@@ -33,6 +33,7 @@ def violations(history: History) -> list[str]:
         *_nothing_is_left(history),
         *_recordings_have_the_talks_length(history),
         *_calls_survive_their_engine(history),
+        *_transferred_calls_go_together(history),
         *_phones_are_told(history),
         *_good_calls_are_not_cut(history),
         *_dead_calls_end(history),
@@ -163,6 +164,8 @@ def _recordings_have_the_talks_length(history: History) -> Iterator[str]:
     by_id = history.engine.books.rows
     for call_id, (start, end) in history.engine.media.recordings.items():
         talk_seconds = by_id[call_id].talk_ms / 1000
+        if by_id[call_id].transferred_from is not None:
+            talk_seconds = min(talk_seconds, end - start)  # what is said after an attended transfer the other one has
         if abs((end - start) - talk_seconds) > RECORDING_TOLERANCE_SECONDS:
             yield f"call {call_id}: {end - start:.3f} s recorded of {talk_seconds:.3f} s talk"
 
@@ -189,6 +192,16 @@ def _calls_survive_their_engine(history: History) -> Iterator[str]:
         given_away_max = PROOF_OF_LIFE_SECONDS + 2 * WRITE_INTERVAL_SECONDS + history.pause_seconds
         if cdr.answered_at_ms is not None and given_away > given_away_max:
             yield f"call {cdr.id} ended {given_away:.1f} s before its engine's death"
+
+
+def _transferred_calls_go_together(history: History) -> Iterator[str]:
+    """A transfer's own record outlives an engine as the call does whose party it has brought."""
+    rows = history.engine.books.rows
+    for cdr in rows.values():
+        if cdr.transferred_from is None or cdr.cause is not Cause.ENGINE_RESTART or cdr.answered_at_ms is None:
+            continue
+        if rows[cdr.transferred_from].cause is not Cause.ENGINE_RESTART:
+            yield f"call {cdr.id} ended with its engine, and the call that it was joined to did not"
 
 
 def _phones_are_told(history: History) -> Iterator[str]:
@@ -255,6 +268,7 @@ def _forks_are_hung_up(history: History) -> Iterator[str]:
 def _dead_calls_end(history: History) -> Iterator[str]:
     """A call without media ends at once, one without ACK after 64*T1: nobody pays for what he cannot hear."""
     media_died_at = history.engine.media.died_at
+    transferred = {cdr.transferred_from for cdr in history.engine.records}
     for index, pair in enumerate(history.pairs):
         never_acknowledges = any(isinstance(vice, NeverAcknowledges) for vice in pair.caller.node.vices)
         is_unheard = never_acknowledges or not pair.caller.was_answered
@@ -266,5 +280,7 @@ def _dead_calls_end(history: History) -> Iterator[str]:
             if media_died_at is not None and answered < media_died_at < ended - reaction_seconds_max:
                 yield f"call {cdr.id} went on {ended - media_died_at:.1f} s after its media's death"
             unheard_max = TIMERS.transaction_seconds + reaction_seconds_max
+            if cdr.id in transferred or cdr.transferred_from is not None:
+                continue  # somebody else has taken the caller's place
             if is_unheard and not history.engine.chronicle.died_at and ended - answered > unheard_max:
                 yield f"call {cdr.id} went on {ended - answered:.1f} s without its caller"

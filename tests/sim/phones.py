@@ -6,7 +6,7 @@ What they do here a user agent may do; what none may do are the vices.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from sip.core import events as sip_events
@@ -24,6 +24,7 @@ SDP = (
 FINAL_FAILURES = (404, 408, 480, 486, 488, 500, 503, 600, 603, 302)
 REFUSALS_IN_DIALOG = (491, 491, 491, 405, 481, 488, 500, 503)
 GLARE_TRIES_MAX = 5
+TRANSFERS_AFTER = (0.0, 0.3, 2.0, 8.0, 30.0)
 GIVES_UP_SECONDS = 300.0
 """However a phone is drawn to behave, nobody listens for ever: this ends calls that both sides would leave open."""
 
@@ -40,6 +41,8 @@ class CalleeConduct:
     hang_up_after: float | None
     """From its answer."""
     answers_without_sdp: bool
+    transfers_after: float | None = None
+    """From its answer; to a colleague, or, where it has two calls, of one to the other."""
 
     @classmethod
     def draw(cls, random: Random) -> CalleeConduct:
@@ -99,6 +102,7 @@ class Phone:
         self.unacknowledged = 0
         self.expired = 0
         self._glares = 0
+        self._sessions: list[Session] = []
         node.put_above(self)
 
     def receive(self, event: sip_events.Event, now: float) -> None:
@@ -146,8 +150,7 @@ class Phone:
                 case "UPDATE":
                     agent.request(session, "UPDATE", now, body=SDP)
                 case "REFER":
-                    colleague = f"<sip:agent{self.random.randrange(6)}@{self.node.hop.host}>"
-                    agent.request(session, what, now, headers=[("Refer-To", colleague)])
+                    agent.request(session, what, now, headers=[("Refer-To", self._refers_to(session))])
                 case "INFO":
                     key = b"Signal=5\r\nDuration=160\r\n"
                     agent.request(session, "INFO", now, body=key, content_type="application/dtmf-relay")
@@ -156,6 +159,14 @@ class Phone:
         except LocalFault:
             pass  # a phone's own user agent would not do it now
         self.node.flush()
+
+    def _refers_to(self, session: Session) -> str:
+        """The party of another call of this phone's, or a colleague."""
+        for other in self._sessions:
+            if other is not session and other.state is SessionState.CONFIRMED:
+                tags = f"to-tag%3D{other.remote_tag}%3Bfrom-tag%3D{other.local_tag}"
+                return f"<sip:x@{self.node.hop.host}?Replaces={other.call_id}%3B{tags}>"
+        return f"<sip:agent{self.random.randrange(6)}@{self.node.hop.host}>"
 
     def _try_again(self, session: Session) -> None:
         """RFC 3261 §14.1: whoever owns the Call-ID waits longer."""
@@ -220,6 +231,7 @@ class CallerPhone(Phone):
 
     def _answered(self, session: Session, now: float) -> None:
         self.was_answered = True
+        self._sessions.append(session)
         conduct, after = self._conduct, self.timeline.after
         answer = b"" if conduct.offers or not conduct.answers_offers else SDP
         self.node.user_agent.acknowledge(session, now, answer)
@@ -240,12 +252,21 @@ class CallerPhone(Phone):
 class CalleePhone(Phone):
     """Stands at the trunk's address for one callee number; several calls to it are its several sessions.
 
-    Without ``conduct`` each call draws its own.
+    Without ``conduct`` each call draws its own; ``transfers`` is the chance that it transfers one.
     """
 
-    def __init__(self, node: Node, timeline: Timeline, random: Random, conduct: CalleeConduct | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        timeline: Timeline,
+        random: Random,
+        conduct: CalleeConduct | None = None,
+        *,
+        transfers: float = 0.0,
+    ) -> None:
         super().__init__(node, timeline, random)
         self._conduct = conduct
+        self._transfers = transfers
         self._answered: Session | None = None
 
     def act_together(self, what: str) -> None:
@@ -256,9 +277,15 @@ class CalleePhone(Phone):
     def receive(self, event: sip_events.Event, now: float) -> None:
         match event:
             case sip_events.IncomingInvite(session=session, request=request):
-                self._ring(session, self._conduct or CalleeConduct.draw(self.random), has_offer=bool(request.body))
+                self._ring(session, self._conduct or self._draw_conduct(), has_offer=bool(request.body))
             case _:
                 super().receive(event, now)
+
+    def _draw_conduct(self) -> CalleeConduct:
+        conduct = CalleeConduct.draw(self.random)
+        if self._transfers and self.random.random() < self._transfers:
+            return replace(conduct, transfers_after=self.random.choice(TRANSFERS_AFTER))
+        return conduct
 
     def _ring(self, session: Session, conduct: CalleeConduct, *, has_offer: bool) -> None:
         agent, timeline = self.node.user_agent, self.timeline
@@ -272,9 +299,12 @@ class CalleePhone(Phone):
 
         def answer() -> None:
             self._answered = session
+            self._sessions.append(session)
             agent.answer(session, timeline.now, b"" if conduct.answers_without_sdp else SDP)
             if conduct.hang_up_after is not None:
                 timeline.after(conduct.hang_up_after, hang_up)
+            if conduct.transfers_after is not None:
+                timeline.after(conduct.transfers_after, lambda: self.act(session, "REFER"))
             timeline.after(GIVES_UP_SECONDS, lambda: self._give_up(session))
             self.node.flush()
 

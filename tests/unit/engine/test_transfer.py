@@ -6,7 +6,7 @@ import pytest
 
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.facts import AgentFacts, BindingFacts, LineFacts, SipAccountFacts, TrunkFacts, XNumberFacts
+from engine.domain.facts import AgentFacts, BindingFacts, Facts, LineFacts, SipAccountFacts, TrunkFacts, XNumberFacts
 from sip.core import events as sip_events
 from sip.core.hop import Hop
 from sip.core.session import Session
@@ -50,7 +50,7 @@ class Office(World):
         )
         self.engine.softphones.update({1: [self.first.node.hop], 2: [self.second.node.hop]})
         accounts = [SipAccountFacts(each, each, f"agent{each}", "sim", "", "", "active") for each in (1, 2, 3)]
-        self.engine.controller.directory.apply(
+        self.learn(
             [
                 *accounts,
                 AgentFacts(2, TENANT, "+8613800000002", "active"),
@@ -61,8 +61,8 @@ class Office(World):
                 BindingFacts("b20", TENANT, 1, 20, a_number(0), SECOND_B, "both", True, None, None),
             ]
         )
-        self.customer = self.b
-        self.customers_session = self.b.node.user_agent.invite(
+        self.customer = SlowPhone("b", self.b.node.hop, self.timeline, self.network)
+        self.customers_session = self.customer.node.user_agent.invite(
             target=f"sip:+861065600000@{ENGINE.host}",
             hop=ENGINE,
             from_=f"<sip:{b_number(0)}@{own_host}>",
@@ -70,7 +70,7 @@ class Office(World):
             now=self.timeline.now,
             body=SDP,
         )
-        self.b.node.flush()
+        self.customer.node.flush()
         self.pass_seconds(2)
 
     def refer(self, target: str, *headers: tuple[str, str]) -> int:
@@ -107,6 +107,17 @@ class Office(World):
         self.first.node.flush()
         self.pass_seconds(2)
         return self.first.responses("REFER")[-1]
+
+    def learn(self, facts: list[Facts]) -> None:
+        """For this engine and those to come."""
+        self.engine.controller.directory.apply(facts)
+        self.engine._facts += facts
+
+    def kill_engine(self, away_seconds: float = 1.0) -> None:
+        """The next engine has taken up the calls when this returns."""
+        self.engine._away = away_seconds
+        self.engine.die()
+        self.pass_seconds(away_seconds + 1)
 
     def hang_up(self, phone: Phone, then_seconds: float = 70) -> None:
         session = self.customers_session if phone is self.customer else phone.session
