@@ -9,8 +9,10 @@ from engine.domain.facts import (
     AccountFacts,
     AgentFacts,
     BindingFacts,
+    CarrierPermissionFacts,
     Facts,
     LineFacts,
+    LinePermissionFacts,
     RateFacts,
     SipAccountFacts,
     TenantFacts,
@@ -23,6 +25,12 @@ from engine.domain.tariffs import UNPRICED, plan_of
 
 SOURCE_CACHE_ENTRIES_MAX = 4096
 """Source addresses whose trunk (or none) is remembered; a flood of others empties the memory, not the machine."""
+
+
+def _permitted(permission: CarrierPermissionFacts | LinePermissionFacts) -> tuple[int, str, int]:
+    if isinstance(permission, LinePermissionFacts):
+        return (permission.tenant_id, "line", permission.line_id)
+    return (permission.tenant_id, "carrier", permission.carrier_id)
 
 
 class Directory:
@@ -39,6 +47,8 @@ class Directory:
         self.x_numbers: dict[int, XNumberFacts] = {}
         self.bindings: dict[str, BindingFacts] = {}
         self.sip_accounts: dict[int, SipAccountFacts] = {}
+        self.permissions: dict[tuple[str, int], CarrierPermissionFacts | LinePermissionFacts] = {}
+        self._permitted: set[tuple[int, str, int]] = set()
         self._x_by_number: dict[str, XNumberFacts] = {}
         self._binding_by_party: dict[tuple[int, str], BindingFacts] = {}
         self._account_by_username: dict[str, SipAccountFacts] = {}
@@ -60,6 +70,14 @@ class Directory:
         if binding is None or (binding.expires_at_ms is not None and binding.expires_at_ms <= now_ms):
             return None
         return binding
+
+    def may_use(self, tenant_id: int, line: LineFacts) -> bool:
+        """Whether the tenant may use the line, by itself or with all of its carrier's."""
+        return (tenant_id, "carrier", line.carrier_id) in self._permitted or (
+            tenant_id,
+            "line",
+            line.id,
+        ) in self._permitted
 
     def sip_account(self, username: str) -> SipAccountFacts | None:
         return self._account_by_username.get(username)
@@ -124,6 +142,8 @@ class Directory:
                     self._take_minutes_bucket(fact)
                 case LineFacts():
                     self.lines[fact.id] = fact
+                case CarrierPermissionFacts() | LinePermissionFacts():
+                    self._take_permission(fact)
                 case XNumberFacts():
                     self._forget_x_number(fact.id)
                     self.x_numbers[fact.id] = fact
@@ -160,6 +180,8 @@ class Directory:
                 self._forget_minutes_bucket(int(entity_id))
             case "lines":
                 self.lines.pop(int(entity_id), None)
+            case "carrier_permissions" | "line_permissions":
+                self._forget_permission(entity, int(entity_id))
             case "x_numbers":
                 self._forget_x_number(int(entity_id))
             case "bindings":
@@ -177,6 +199,17 @@ class Directory:
         old = self.agents.pop(agent_id, None)
         if old is not None and old.phone and self._agent_by_phone.get((old.tenant_id, old.phone)) is old:
             del self._agent_by_phone[(old.tenant_id, old.phone)]
+
+    def _take_permission(self, permission: CarrierPermissionFacts | LinePermissionFacts) -> None:
+        entity = "line_permissions" if isinstance(permission, LinePermissionFacts) else "carrier_permissions"
+        self._forget_permission(entity, permission.id)
+        self.permissions[(entity, permission.id)] = permission
+        self._permitted.add(_permitted(permission))
+
+    def _forget_permission(self, entity: str, permission_id: int) -> None:
+        old = self.permissions.pop((entity, permission_id), None)
+        if old is not None:
+            self._permitted.discard(_permitted(old))
 
     def _forget_x_number(self, x_number_id: int) -> None:
         old = self.x_numbers.pop(x_number_id, None)

@@ -143,6 +143,25 @@ class LineFacts:
     status: str
     calls_max: int = 0
     calls_per_second_max: int = 0
+    carrier_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierPermissionFacts:
+    """The tenant's calls may go over all of the carrier's lines."""
+
+    id: int
+    tenant_id: int
+    carrier_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinePermissionFacts:
+    """The tenant's calls may go over this line."""
+
+    id: int
+    tenant_id: int
+    line_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +200,8 @@ Facts = (
     | RateFacts
     | MinutesBucket
     | LineFacts
+    | CarrierPermissionFacts
+    | LinePermissionFacts
     | XNumberFacts
     | BindingFacts
 )

@@ -155,6 +155,8 @@ def _route_over_line(
     trunk = directory.trunks.get(line.trunk_id) if line is not None else None
     if line is None or line.status != "active" or trunk is None or trunk.status != "active" or plan is None:
         return NoRoute(Cause.TRUNK_FAILURE, parties)
+    if not directory.may_use(tenant.id, line):
+        return NoRoute(Cause.CARRIER_NOT_PERMITTED, parties)
     prices = find_prices(plan, directory.buy_plan(trunk), parties.direction or "", callee, now_ms)
     if isinstance(prices, Cause):
         return NoRoute(prices, parties)

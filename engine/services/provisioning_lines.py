@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from engine.services.bindings import BindingRefused, create_binding
 from engine.services.credentials import sip_ha1
+from engine.services.carriers import permit_carrier
 from engine.services.numbers import XNumberInUse, refuse_bound
 from engine.services.provisioning_file import (
     BindingEntry,
@@ -142,6 +143,7 @@ async def load_x_numbers(loading: Loading, entries: list[tuple[str, XNumberEntry
     numbers = [loading.checked(place, "number", checked_number, entry.number) for place, entry in entries]
     rows = await loading.rows(XNumber, "number", (number for number in numbers if number is not UNSET))
     seen: dict[Any, str] = {}
+    users: set[tuple[int, int]] = set()
     for (place, entry), number in zip(entries, numbers, strict=True):
         line = loading.referred(place, "line", lines, entry.line, entry.line)
         if number is UNSET or loading.twice(place, "number", number, seen) or line is None:
@@ -155,7 +157,11 @@ async def load_x_numbers(loading: Loading, entries: list[tuple[str, XNumberEntry
                 if tenant is None:
                     continue
                 tenant_id = tenant.id
+                users.add((tenant.id, line.carrier_id))
         row = rows.get(number)
+        if row is not None and tenant_id and row.status in ("quarantined", "retired"):
+            loading.problem(place, "tenant", f"cannot have a number that is {row.status}")
+            continue
         if entry.agent:
             agent = loading.referred(place, "agent", agents, (entry.tenant, entry.agent), str(entry.agent))
             if agent is None:
@@ -180,6 +186,9 @@ async def load_x_numbers(loading: Loading, entries: list[tuple[str, XNumberEntry
             "status": entry.status,
         }
         loading.write(XNumber, row, values)
+    # Whom the operator's file gives numbers of a carrier's may use it.
+    for tenant_id, carrier_id in sorted(users):
+        await permit_carrier(loading.session, tenant_id, carrier_id, loading.now_ms)
 
 
 async def load_bindings(loading: Loading, entries: list[tuple[str, BindingEntry]]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, event, func, insert, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, UOWTransaction
 
+from engine.store.number_tables import CarrierPermission, LinePermission
 from engine.store.tables import (
     Account,
     Agent,
@@ -39,6 +40,8 @@ FED_TABLES: tuple[type[Table], ...] = (
     Trunk,
     Rate,
     Line,
+    CarrierPermission,
+    LinePermission,
     XNumber,
     MinutesBucket,
     Binding,

@@ -13,9 +13,11 @@ from engine.domain.facts import (
     AccountFacts,
     AgentFacts,
     BindingFacts,
+    CarrierPermissionFacts,
     Facts,
     GatewayFacts,
     LineFacts,
+    LinePermissionFacts,
     RateFacts,
     SipAccountFacts,
     TenantFacts,
@@ -25,6 +27,7 @@ from engine.domain.facts import (
 )
 from engine.domain.package_minutes import MinutesBucket as MinutesBucketFacts
 from engine.store.change_feed import FED_ENTITIES
+from engine.store.number_tables import CarrierPermission, LinePermission
 from engine.store.rate_store import facts_of
 from engine.store.tables import (
     Account,
@@ -89,6 +92,8 @@ _SOURCES = (
     _Source(Rate, RateFacts),
     _Source(Trunk, TrunkFacts),
     _Source(Line, LineFacts),
+    _Source(CarrierPermission, CarrierPermissionFacts),
+    _Source(LinePermission, LinePermissionFacts),
     _Source(XNumber, XNumberFacts),
     _Source(MinutesBucket, MinutesBucketFacts),
     _Source(Binding, BindingFacts),

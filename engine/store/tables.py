@@ -211,6 +211,11 @@ class Carrier(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(String(200))
+    kind: Mapped[str] = mapped_column(String(24), default="sip_trunk", server_default="sip_trunk")
+    """One of ``engine.carriers.schemas``, which says what ``config`` holds and which secrets there are."""
+    config: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    sealed_secrets: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """By field, each sealed by ``engine.services.secrets``."""
 
 
 class Trunk(Table):
@@ -236,7 +241,8 @@ class Trunk(Table):
     srtp: Mapped[str] = mapped_column(String(8), default="off", server_default="off")  # off | offered | required
     redirects_max: Mapped[int] = mapped_column(default=0, server_default="0")  # 3xx that one call follows
     registration: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """Where we register to the carrier: username, realm, ha1_md5, ha1_sha256, expires_seconds; never the password."""
+    """Where we register to the carrier: username, realm, expires_seconds, and the password's hashes sealed as
+    ``sealed_ha1``; rows of before that have ha1_md5 and ha1_sha256 until ``axbridge rotate-secrets`` seals them."""
     buy_rate_id: Mapped[int | None] = mapped_column(ForeignKey("rates.id"))
     """What the carrier takes for a call over the trunk."""
     status: Mapped[str] = mapped_column(String(16), default="active")
@@ -330,10 +336,17 @@ class Line(Table):
     calls_max: Mapped[int] = mapped_column(default=0, server_default="0")  # 0: no limit
     calls_per_second_max: Mapped[int] = mapped_column(default=0, server_default="0")
     status: Mapped[str] = mapped_column(String(16), default="active")
+    is_custom: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """Made by hand: its numbers are added one by one, and are no carrier's pool."""
+    replacement: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """How its numbers are replaced (``engine.services.number_replacement.LineReplacement``); None: by hand."""
 
 
 class XNumber(Table):
-    """A middle number; allocated to a tenant, and within it to an agent (its owner)."""
+    """A middle number; allocated to a tenant, and within it to a department, and to an agent (its owner).
+
+    Idle is an active one of nobody's, allocated one of a tenant's. One that is quarantined or retired is nobody's.
+    """
 
     __tablename__ = "x_numbers"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -344,7 +357,17 @@ class XNumber(Table):
     unknown_caller_policy: Mapped[str] = mapped_column(String(16), default="refuse")  # refuse | owner
     calls_max: Mapped[int] = mapped_column(default=0, server_default="0")
     calls_per_second_max: Mapped[int] = mapped_column(default=0, server_default="0")
-    status: Mapped[str] = mapped_column(String(16), default="active")
+    status: Mapped[str] = mapped_column(String(16), default="active")  # active | suspended | quarantined | retired
+    pool_id: Mapped[int | None] = mapped_column(ForeignKey("number_pools.id"), index=True)
+    department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"), index=True)
+    quarantined_until_ms: Mapped[int | None]
+    idle_since_ms: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Given out are those first that have been idle longest."""
+    in_use_since_ms: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Since it was given out last; what was called with it before says nothing of it any more."""
+    __table_args__ = (
+        CheckConstraint("status IN ('active', 'suspended') OR tenant_id IS NULL", name="resting_numbers_are_nobodys"),
+    )
 
 
 class Binding(Table):

@@ -7,6 +7,7 @@ from random import Random
 from engine.domain.facts import (
     AgentFacts,
     BindingFacts,
+    CarrierPermissionFacts,
     Facts,
     GatewayFacts,
     LineFacts,
@@ -57,7 +58,8 @@ def draw_facts(random: Random, rate: RateFacts, pairs: int) -> list[Facts]:
     facts: list[Facts] = [
         TenantFacts(TENANT, "sim", "active"),
         rate,
-        LineFacts(1, 1, RATE_ID, True, "active"),
+        LineFacts(1, 1, RATE_ID, True, "active", carrier_id=1),
+        CarrierPermissionFacts(1, TENANT, 1),
         XNumberFacts(1, X, 1, TENANT, None, "refuse", "active"),
         # Every callee stands at a trunk of its own, which is also where the caller of its pair comes from.
         TrunkFacts(
@@ -76,7 +78,7 @@ def draw_facts(random: Random, rate: RateFacts, pairs: int) -> list[Facts]:
         facts += [
             AgentFacts(index + 1, TENANT, a_number(index), "active"),
             _trunk(random, index),
-            LineFacts(line, line, RATE_ID, True, "active"),
+            LineFacts(line, line, RATE_ID, True, "active", carrier_id=1),
             XNumberFacts(line, x_number(index), line, TENANT, None, "refuse", "active"),
             BindingFacts(
                 f"b{index}", TENANT, index + 1, line, a_number(index), b_number(index), "both", True, None, None

@@ -7,6 +7,7 @@ from engine.domain.facts import (
     AccountFacts,
     AgentFacts,
     BindingFacts,
+    CarrierPermissionFacts,
     Facts,
     LineFacts,
     RateFacts,
@@ -31,7 +32,8 @@ WORLD: tuple[Facts, ...] = (
     SipAccountFacts(1, 1, "agent1", "axbridge", "", "", "active"),
     TRUNK,
     RateFacts(1, 120_000, 60, 60, 0),
-    LineFacts(1, 1, 1, True, "active"),
+    LineFacts(1, 1, 1, True, "active", carrier_id=1),
+    CarrierPermissionFacts(1, 1, 1),
     XNumberFacts(1, X, 1, 1, 1, "refuse", "active"),
     BindingFacts("binding-1", 1, 1, 1, A, B, "both", True, None, None),
 )

@@ -7,7 +7,9 @@ from engine.domain.directory import Directory
 from engine.domain.facts import (
     AgentFacts,
     BindingFacts,
+    CarrierPermissionFacts,
     LineFacts,
+    LinePermissionFacts,
     TenantFacts,
     TrunkFacts,
     XNumberFacts,
@@ -69,6 +71,18 @@ def test_the_owner_without_a_binding_is_not_put_through_to_himself() -> None:
     world = directory(XNumberFacts(1, X, 1, 1, 1, "owner", "active"))
     world.remove("bindings", "binding-1")
     assert refused(route(world, A)) is Cause.NO_BINDING
+
+
+def test_a_call_goes_over_a_carrier_that_its_tenant_may_not_use() -> None:
+    world = directory()
+    world.remove("carrier_permissions", "1")
+    assert refused(route(world, A)) is Cause.CARRIER_NOT_PERMITTED
+    world.apply([LinePermissionFacts(1, 2, 1), CarrierPermissionFacts(2, 1, 2)])  # another tenant, another carrier
+    assert refused(route(world, A)) is Cause.CARRIER_NOT_PERMITTED
+    world.apply([LinePermissionFacts(2, 1, 1)])
+    assert isinstance(route(world, A), Route)
+    world.remove("line_permissions", "2")
+    assert refused(route(world, A)) is Cause.CARRIER_NOT_PERMITTED
 
 
 def test_suspended_tenants_gone_agents_and_lines_out_of_service_carry_no_call() -> None:

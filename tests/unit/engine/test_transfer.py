@@ -56,7 +56,7 @@ class Office(World):
                 AgentFacts(2, TENANT, "+8613800000002", "active"),
                 AgentFacts(3, TENANT + 1, "+8613800000003", "active"),
                 TrunkFacts(20, "t", own_host, 5092, (), "e164", 1000, "active"),
-                LineFacts(20, 20, 1, True, "active"),
+                LineFacts(20, 20, 1, True, "active", carrier_id=1),
                 XNumberFacts(20, SECOND_X, 20, TENANT, None, "refuse", "active"),
                 BindingFacts("b20", TENANT, 1, 20, a_number(0), SECOND_B, "both", True, None, None),
             ]
