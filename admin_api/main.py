@@ -21,17 +21,20 @@ from litestar.openapi.spec import Components, SecurityScheme
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.agent.router import agent_router
-from admin_api.common.auth import PUBLIC, TokenAuthentication
+from admin_api.common.auth import PUBLIC, KeyRates, TokenAuthentication, mark_answer
 from admin_api.common.context import Context, Control
 from admin_api.common.errors import EXCEPTION_HANDLERS
+from admin_api.common.guards import refuse_unguarded
 from admin_api.housekeeping import keep_house_for_ever
 from admin_api.platform.router import platform_router
-from admin_api.recordings import serve_recording
+from admin_api.recordings import open_bucket, serve_recording
 from admin_api.session.attempts import LoginAttempts
-from admin_api.session.login import Turnstile, login
+from admin_api.session.login import Turnstile, login, refresh
+from admin_api.session.router import session_router
 from admin_api.tenant.router import tenant_router
 from engine.runtime.control.client import EngineControl
 from engine.runtime.logs import LEVELS, set_up_logs
+from engine.services import second_factor
 from engine.settings import Settings, read_settings
 from engine.store.database import open_database
 from engine.store.secret_file import derived_key, read_secret
@@ -57,15 +60,17 @@ def create_app(
     now_ms: Callable[[], int],
     new_id: Callable[[], str] = lambda: uuid4().hex,
 ) -> Litestar:
-    """The application, on a database that has been migrated. It closes ``database`` at its end."""
+    """The application, on a database that has been migrated. It closes ``database`` at its end. Raises Unguarded."""
     context = Context(
         database=database,
         control=control,
         settings=settings.api,
         recordings_folder=settings.recordings_folder,
+        recordings_bucket=open_bucket(settings.recordings.storage),
         token_key=derived_key(secret, "api token"),
         link_key=derived_key(secret, "recording link"),
         webhook_key=derived_key(secret, KEY_PURPOSE),
+        factor_key=derived_key(secret, second_factor.KEY_PURPOSE),
         now_ms=now_ms,
         new_id=new_id,
     )
@@ -91,8 +96,17 @@ def create_app(
             await asyncio.wait(tasks)
             await database.dispose()
 
-    return Litestar(
-        route_handlers=[login, health, platform_router, tenant_router, agent_router, serve_recording],
+    app = Litestar(
+        route_handlers=[
+            login,
+            refresh,
+            health,
+            session_router,
+            platform_router,
+            tenant_router,
+            agent_router,
+            serve_recording,
+        ],
         dependencies={"context": Provide(lambda: context, sync_to_thread=False)},
         # Everything asks for a token but what says PUBLIC, and the description of the API.
         middleware=[DefineMiddleware(TokenAuthentication, exclude="^/schema", exclude_from_auth_key=PUBLIC)],
@@ -109,9 +123,14 @@ def create_app(
         ),
         request_max_body_size=BODY_OCTETS_MAX,
         lifespan=[lifespan],
-        state=State({"context": context, "attempts": LoginAttempts(), "turnstile": Turnstile()}),
+        before_send=[mark_answer],
+        state=State(
+            {"context": context, "attempts": LoginAttempts(), "turnstile": Turnstile(), "key_rates": KeyRates()}
+        ),
         logging_config=None,
     )
+    refuse_unguarded(app)
+    return app
 
 
 def main(settings: Settings | None = None) -> None:

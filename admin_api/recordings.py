@@ -1,4 +1,7 @@
-"""Recordings by signed link: for a while, one file, for whoever has the link, such as a browser's audio player."""
+"""Recordings by signed link: for a while, one file, for whoever has the link, such as a browser's audio player.
+
+Where it lies, on the disk or in the storage, makes no difference to who listens.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import asyncio
 import hashlib
 import hmac
 import re
-from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
+import structlog
 from litestar import Request, route
 from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
 from litestar.params import FromPath, QueryParameter
@@ -16,12 +19,17 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from admin_api.common.auth import PUBLIC
 from admin_api.common.context import Context, GivenContext
-from engine.store.cdr_store import read_recording
+from engine.archive.bucket import Bucket, StorageFault
+from engine.archive.disk import Disk
+from engine.store.cdr_store import AnyRow, read_recording
 from engine.store.database import reading
+from engine.store.recording_store import Place
 from engine.store.scope import Platform
 
 CHUNK_OCTETS = 256 * 1024
 """Read and sent at once; a recording is about 1.9 MB a minute."""
+
+_log = structlog.get_logger(__name__)
 
 _CDR_ID = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)
 
@@ -48,16 +56,47 @@ def _check_link(context: Context, cdr_id: str, expires: str, signature: str) -> 
         raise PermissionDeniedException("the link has expired")
 
 
-def path_within(folder: Path, path: str) -> Path:
-    """The file ``path`` below ``folder``. NotFoundException for one that is not there, or leads out by .. or a link."""
-    root = folder.resolve()
+def open_bucket(url: str) -> Bucket | None:
+    """The storage that the settings name; None where there is none, or none that can be used: the rest of the API
+    goes on."""
     try:
-        file = (root / path).resolve()
-    except (OSError, ValueError) as error:
+        return Bucket(url) if url else None
+    except StorageFault as error:
+        _log.error("recordings.storage cannot be used", error=str(error))
+        return None
+
+
+def _open(context: Context, recording: AnyRow) -> tuple[IO[bytes], int]:
+    """The file and its size in octets. NotFoundException where it is not, HTTPException 503 where its storage is away.
+
+    A recording may be carried away between the look at its row and the opening: then it is in the other place.
+    """
+    try:
+        if recording.place in (Place.DISK, Place.BOTH):
+            try:
+                return _open_on_disk(context, recording.path)
+            except FileNotFoundError:
+                return _open_in_storage(context, recording.path)
+        return _open_in_storage(context, recording.path)
+    except StorageFault as error:
+        _log.error("the recordings' storage cannot be read", error=str(error))
+        raise HTTPException(status_code=503, detail="the recordings' storage does not answer") from error
+    except OSError as error:  # what cannot be a file's name, too
         raise NotFoundException("there is no such recording") from error
-    if not file.is_relative_to(root) or not file.is_file():
-        raise NotFoundException("there is no such recording")
-    return file
+
+
+def _open_on_disk(context: Context, path: str) -> tuple[IO[bytes], int]:
+    file = Disk(context.recordings_folder).at(path)
+    if not file.is_file():
+        raise FileNotFoundError(path)
+    return file.open("rb"), file.stat().st_size
+
+
+def _open_in_storage(context: Context, path: str) -> tuple[IO[bytes], int]:
+    bucket = context.recordings_bucket
+    if bucket is None:
+        raise FileNotFoundError(path)
+    return bucket.open(path), bucket.size_octets(path)
 
 
 def byte_range(header: str | None, size_octets: int) -> tuple[int, int] | None:
@@ -102,17 +141,23 @@ async def serve_recording(
         recording = await read_recording(connection, Platform(), cdr_id)
     if recording is None:
         raise NotFoundException("there is no such recording")
-    path = await asyncio.to_thread(path_within, context.recordings_folder, recording.path)
-    size_octets = (await asyncio.to_thread(path.stat)).st_size
-    wanted = byte_range(request.headers.get("range"), size_octets)
+    file, size_octets = await asyncio.to_thread(_open, context, recording)
+    try:
+        wanted = byte_range(request.headers.get("range"), size_octets)
+    except HTTPException:
+        file.close()
+        raise
 
     async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await _send_head(send, cdr_id, wanted, size_octets)
-        first, last = wanted or (0, size_octets - 1)
-        if request.method == "HEAD":
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        else:
-            await _send_body(send, path, first, last + 1 - first)
+        try:
+            await _send_head(send, cdr_id, wanted, size_octets)
+            first, last = wanted or (0, size_octets - 1)
+            if request.method == "HEAD":
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await _send_body(send, file, first, last + 1 - first)
+        finally:
+            await asyncio.to_thread(file.close)
 
     return answer
 
@@ -134,16 +179,12 @@ async def _send_head(send: Send, cdr_id: str, wanted: tuple[int, int] | None, si
     await send({"type": "http.response.start", "status": 206 if wanted else 200, "headers": headers})
 
 
-async def _send_body(send: Send, path: Path, first: int, count: int) -> None:
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
-        await asyncio.to_thread(file.seek, first)
-        while count > 0:
-            chunk = await asyncio.to_thread(file.read, min(count, CHUNK_OCTETS))
-            if not chunk:
-                break  # cut short meanwhile; the client sees that octets are missing
-            count -= len(chunk)
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-    finally:
-        file.close()
+async def _send_body(send: Send, file: IO[bytes], first: int, count: int) -> None:
+    await asyncio.to_thread(file.seek, first)
+    while count > 0:
+        chunk = await asyncio.to_thread(file.read, min(count, CHUNK_OCTETS))
+        if not chunk:
+            break  # cut short meanwhile; the client sees that octets are missing
+        count -= len(chunk)
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -13,6 +13,7 @@ from dataclasses import asdict
 
 import structlog
 
+from engine.archive.disk import RoomLimits, free_percent
 from engine.b2bua.admission import Admission
 from engine.b2bua.controller import Controller, ControllerSettings
 from engine.b2bua.dialler import OwnHosts
@@ -34,6 +35,7 @@ from engine.runtime.observation import Observation, metrics_server
 from engine.runtime.operator import Operator
 from engine.runtime.record_keeper import RecordKeeper
 from engine.runtime.registration_keeper import RegistrationKeeper, read_registrations
+from engine.runtime.room_watch import RoomWatch
 from engine.runtime.switchboard import Switchboard
 from engine.settings import Settings
 from engine.store.database import open_database, reading
@@ -168,6 +170,17 @@ async def run_engine(settings: Settings) -> None:
             unreadable=recovered.unreadable,
         )
 
+    room = RoomWatch(
+        lambda: free_percent(settings.recordings_folder),
+        RoomLimits(
+            settings.recordings.alarm_free_percent,
+            settings.recordings.deletion_free_percent,
+            settings.recordings.stop_free_percent,
+        ),
+        controller.recording_room_changed,
+    )
+    await room.look()
+
     def counters() -> dict[str, int]:
         return {
             **asdict(user_agent.counters),
@@ -185,6 +198,7 @@ async def run_engine(settings: Settings) -> None:
             "sip_sessions": len(user_agent.sessions),
             "media_workers": plane.live_workers,
             "records_waiting": keeper.waiting,
+            **room.gauges(),
         },
     )
     scraped = metrics_server(settings, metrics)
@@ -220,6 +234,7 @@ async def run_engine(settings: Settings) -> None:
             **observation.jobs(),
             "trunks": switchboard.watch_trunks(names),
             "names": names.run(),
+            "room": room.run(),
         }.items()
     ]
     gc.collect()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -14,9 +15,11 @@ from litestar.exceptions import NotFoundException
 from litestar.params import SkipValidation
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from engine.archive.bucket import Bucket
 from engine.runtime.control.client import EngineUnavailable
 from engine.runtime.control.protocol import ControlCommand, ControlReply, Reload
 from engine.settings import ApiSettings
+from engine.store.audit import Actor
 from engine.store.database import reading_session, writing_session
 from engine.store.scope import Scope
 
@@ -24,6 +27,10 @@ Row = TypeVar("Row")
 
 RELOAD_SECONDS_MAX = 1.0
 """How long an answer waits for the engine to have the new facts; it polls for them anyway."""
+
+
+ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
+"""Who the request is of: what it writes is in the audit log under his name. Set by the authentication."""
 
 
 class Control(Protocol):
@@ -38,9 +45,11 @@ class Context:
     control: Control
     settings: ApiSettings
     recordings_folder: Path
+    recordings_bucket: Bucket | None
     token_key: bytes = field(repr=False)
     link_key: bytes = field(repr=False)
     webhook_key: bytes = field(repr=False)
+    factor_key: bytes = field(repr=False)
     now_ms: Callable[[], int]
     new_id: Callable[[], str]
 
@@ -50,13 +59,17 @@ class Context:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
         """A transaction; once it is committed, the engine is told, and given a moment to take the facts in."""
-        async with writing_session(self.database, self.now_ms()) as session:
+        async with self.writing_quietly() as session:
             yield session
         try:
             async with asyncio.timeout(RELOAD_SECONDS_MAX):
                 await self.control.ask(Reload())
         except (EngineUnavailable, TimeoutError):
             return  # it will find the change in the feed when it is back
+
+    def writing_quietly(self, actor: Actor | None = None) -> AbstractAsyncContextManager[AsyncSession]:
+        """A transaction of what no engine holds; ``actor`` where the request has no principal yet."""
+        return writing_session(self.database, self.now_ms(), actor or ACTOR.get())
 
 
 # Unchecked, since both come from us; msgspec could not tell the scopes' shapes apart.

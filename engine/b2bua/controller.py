@@ -27,6 +27,7 @@ from engine.b2bua.source_guard import SourceGuard
 from engine.b2bua.trunk_watch import TrunkWatch
 from engine.domain import events as call_events
 from engine.domain.cause import Cause
+from engine.domain.cdr import Unrecorded
 from engine.domain.directory import Directory
 from engine.domain.events import Leg, TimerKind
 from media import plane
@@ -131,6 +132,10 @@ class Controller:
         """Takes what the user agent has to tell."""
         self._signalling.receive(event, now)
 
+    def recording_room_changed(self, has_room: bool) -> None:
+        """Whether new calls are recorded, where they should be; those that are being recorded go on."""
+        self._signalling.has_recording_room = has_room
+
     def receive_media_reply(self, reply: plane.Reply, now: float) -> None:
         awaited = self.media.claim(reply)
         if awaited is None:
@@ -143,6 +148,9 @@ class Controller:
                 active.merger.refused(now)
             elif active.renegotiation is not None and command in (plane.Offer, plane.Answer):
                 self._renegotiator.refused(active, now)
+            elif command is plane.StartRecording and reply.refusal is plane.Refusal.STORAGE:
+                # Known at the answer, and the call goes on: its CDR says so from its next milestone.
+                active.call.cdr.recording_path, active.call.cdr.unrecorded_because = None, Unrecorded.STORAGE
             elif command in (plane.Offer, plane.Answer):
                 self._executor.feed(active, call_events.MediaRefused(_MEDIA_CAUSES[reply.refusal]), now)
         elif active.merger is not None and command in (plane.Offer, plane.Answer):

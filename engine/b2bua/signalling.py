@@ -25,7 +25,7 @@ from engine.b2bua.trunk_watch import TrunkWatch
 from engine.domain import events as call_events
 from engine.domain.call import Call, CallState, milliseconds
 from engine.domain.cause import CODES, Cause, ReleaseSide
-from engine.domain.cdr import Cdr, CdrState
+from engine.domain.cdr import Cdr, CdrState, Unrecorded
 from engine.domain.events import Leg
 from engine.domain.routing import Direction
 from sip.core import events as sip_events
@@ -67,6 +67,7 @@ class Signalling:
         self._counters = counters
         self._new_call_id = new_call_id
         self._leg_made = leg_made
+        self.has_recording_room = True
 
     def receive(self, event: sip_events.Event, now: float) -> None:
         """Takes what the user agent has to tell."""
@@ -95,7 +96,9 @@ class Signalling:
         route = admitted.route
         cdr = Cdr.started(call_id, route.parties, milliseconds(now))
         cdr.trunk_id = route.trunk.id
-        if route.recording:
+        if route.recording and not self.has_recording_room:
+            cdr.unrecorded_because = Unrecorded.DISK_FULL
+        elif route.recording:
             cdr.recording_path = f"{datetime.fromtimestamp(now, UTC):%Y/%m/%d}/{call_id}.wav"
         agent_leg = Leg.CALLER if route.parties.direction is Direction.A_TO_B else Leg.CALLEE
         call = Call(cdr, tariff=route.tariff, policy=self._policy, agent_leg=agent_leg, offer=event.request.body)

@@ -138,11 +138,12 @@ async def read_cdr(connection: AsyncConnection | AsyncSession, scope: Scope, cdr
 
 
 async def read_recording(connection: AsyncConnection | AsyncSession, scope: Scope, cdr_id: str) -> AnyRow | None:
-    """(cdr_id, path, duration_ms, size_octets, sha256, gaps_ms) of a CDR's recording, None outside ``scope``."""
+    """(cdr_id, path, place, duration_ms, size_octets, sha256, gaps_ms) of a CDR's recording, None outside ``scope``."""
     statement = (
         select(
             Recording.cdr_id,
             Recording.path,
+            Recording.place,
             Recording.duration_ms,
             Recording.size_octets,
             Recording.sha256,

@@ -1,11 +1,19 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from litestar.testing import AsyncTestClient
 
+from admin_api.main import create_app
 from admin_api.recordings import CHUNK_OCTETS
+from engine.archive.bucket import Bucket
+from engine.settings import RecordingSettings
+from engine.store.database import open_database
 from engine.store.tables import Recording
 
-from .conftest import World
+from .conftest import FakeControl, World
 
 WAV = bytes(range(256)) * 4
 
@@ -122,3 +130,49 @@ async def test_a_path_leads_out_of_the_folder(world: World, link: str, path: str
 async def test_a_file_is_gone(world: World, link: str) -> None:
     (world.settings.recordings_folder / "2027" / "1.wav").unlink()
     assert (await _get(world, link)).status_code == 404
+
+
+@pytest.fixture
+async def stored(world: World, link: str, tmp_path: Path) -> AsyncIterator[World]:
+    """The same world with a storage, to which cdr1's recording has been carried."""
+    url = (tmp_path / "bucket").as_uri()
+    Bucket(url).put(world.settings.recordings_folder / "2027" / "1.wav", "2027/1.wav")
+    (world.settings.recordings_folder / "2027" / "1.wav").unlink()
+    await world.write(Recording, "cdr1", place="storage")
+    settings = msgspec.structs.replace(world.settings, recordings=RecordingSettings(storage=url))
+    database = open_database(settings.database_url)
+    app = create_app(settings, database, FakeControl(), secret=b"s" * 32, now_ms=lambda: world.now_ms)
+    async with AsyncTestClient(app, raise_server_exceptions=False) as client:
+        world.client, before = client, world.client
+        yield world
+        world.client = before
+
+
+async def test_a_recording_in_the_storage_is_not_heard(stored: World, link: str) -> None:
+    answer = await _get(stored, link)
+    assert (answer.status_code, answer.content) == (200, WAV)
+    answer = await _get(stored, link, "bytes=1000-1009")
+    assert (answer.status_code, answer.content) == (206, WAV[1000:1010])
+    assert answer.headers["content-range"] == "bytes 1000-1009/1024"
+    assert (await _get(stored, link, method="HEAD")).headers["content-length"] == "1024"
+
+
+async def test_a_recording_is_carried_away_while_it_is_asked_for(stored: World, link: str) -> None:
+    await stored.write(Recording, "cdr1", place="disk")
+    assert (await _get(stored, link)).content == WAV
+
+
+async def test_the_storage_is_away(stored: World, link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError("secret-key-in-a-message")
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.open", fail)
+    answer = await _get(stored, link)
+    assert answer.status_code == 503
+    assert "secret" not in answer.text
+
+
+async def test_a_path_leads_out_of_the_storage(stored: World, link: str, tmp_path: Path) -> None:
+    (tmp_path / "secret.key").write_bytes(b"secret")
+    await stored.write(Recording, "cdr1", path="../secret.key")
+    assert (await _get(stored, link)).status_code == 404

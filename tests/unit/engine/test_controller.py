@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from engine.domain.cause import Cause
-from engine.domain.cdr import Cdr, CdrState
+from engine.domain.cdr import Cdr, CdrState, Unrecorded
 from engine.domain.events import CallEvent, CallOutput, KeyPressed, Leg
 from engine.domain.facts import TrunkFacts
 from media import plane
@@ -445,3 +445,16 @@ def test_a_redirection_ends_where_it_may_go_no_further(
     led = Led(redirects_max, steps)
     assert len(led.called) == calls
     assert led.world.ended().cause is cause
+
+
+def test_a_call_fails_for_want_of_room_for_its_recording(world: World) -> None:
+    world.engine.controller.recording_room_changed(False)
+    world.call()
+    assert world.engine.media._started == {}
+    world.engine.controller.recording_room_changed(True)
+    world.engine.controller.hang_up(next(iter(world.engine.controller.calls)), Cause.NORMAL, world.timeline.now)
+    world.engine.node.flush()
+    world.pass_seconds(40)
+    cdr = world.ended()
+    assert (cdr.answered_at_ms is not None, cdr.recording_path) == (True, None)
+    assert cdr.unrecorded_because is Unrecorded.DISK_FULL
