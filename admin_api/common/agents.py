@@ -6,13 +6,14 @@ from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
-from litestar import Controller, get, patch
+from litestar import Controller, delete, get, patch, put
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.fields import AgentStatus, Name, Number, RowId, canonical, given
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, id_cursor, page
+from admin_api.common.suspension import Suspension, SuspensionAnswer, cut_calls
 from admin_api.common.views import AgentView, view_of
 from engine.domain.permission import Permission
 from engine.services.agents import change_agent, create_agent
@@ -90,4 +91,23 @@ class AgentController(Controller):
             agent = await change_agent(
                 session, audience, agent_id, values, live_bindings=live_bindings, now_ms=context.now_ms()
             )
+            return view_of(agent, AgentView)
+
+    @put("/{agent_id:int}/suspension", opt={"permission": Permission.AGENTS_WRITE}, summary="Suspend an agent")
+    async def put_suspension(
+        self, context: GivenContext, audience: GivenScope, agent_id: Id, data: JSONBody[Suspension]
+    ) -> SuspensionAnswer:
+        async with context.writing() as session:
+            agent = await change_agent(session, audience, agent_id, {"status": "suspended"}, now_ms=context.now_ms())
+        return await cut_calls(context, data, agent.tenant_id, agent_id)
+
+    @delete(
+        "/{agent_id:int}/suspension",
+        opt={"permission": Permission.AGENTS_WRITE},
+        status_code=200,
+        summary="Wake a suspended agent",
+    )
+    async def delete_suspension(self, context: GivenContext, audience: GivenScope, agent_id: Id) -> AgentView:
+        async with context.writing() as session:
+            agent = await change_agent(session, audience, agent_id, {"status": "active"}, now_ms=context.now_ms())
             return view_of(agent, AgentView)

@@ -22,6 +22,8 @@ class TenantView(msgspec.Struct):
     code: str
     name: str
     status: str
+    calls_max: int
+    calls_per_second_max: int
     created_at_ms: int
 
 

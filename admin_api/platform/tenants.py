@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
 import msgspec
-from litestar import Controller, get, patch, post
+from litestar import Controller, delete, get, patch, post, put
 from litestar.params import JSONBody
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, Code, Key, Name, Note, PositiveAmountMicro, Status, apply, given
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.suspension import Suspension, SuspensionAnswer, cut_calls
 from admin_api.common.views import AccountView, LedgerEntryView, TenantView, view_of
 from engine.domain.permission import Permission
 from engine.services.accounts import create_tenant, set_overdraft_limit
@@ -26,9 +28,14 @@ class NewTenant(msgspec.Struct, forbid_unknown_fields=True):
     overdraft_limit_micro: AmountMicro = 0
 
 
+CallLimit = Annotated[int, Meta(ge=0, le=1_000_000, description="0: no limit.")]
+
+
 class TenantPatch(msgspec.Struct, forbid_unknown_fields=True):
     name: Name | UnsetType = UNSET
     status: Status | UnsetType = UNSET
+    calls_max: CallLimit | UnsetType = UNSET
+    calls_per_second_max: CallLimit | UnsetType = UNSET
     overdraft_limit_micro: AmountMicro | UnsetType = UNSET
 
 
@@ -83,6 +90,27 @@ class TenantController(Controller):
             await session.flush()
             if limit_micro is not None:
                 await set_overdraft_limit(session, tenant_id, limit_micro, context.now_ms())
+            return view_of(tenant, TenantView)
+
+    @put("/{tenant_id:int}/suspension", opt={"permission": Permission.TENANTS_WRITE}, summary="Suspend a tenant")
+    async def put_suspension(
+        self, context: GivenContext, audience: GivenScope, tenant_id: Id, data: JSONBody[Suspension]
+    ) -> SuspensionAnswer:
+        async with context.writing() as session:
+            found(await read_one(session, audience, Tenant, tenant_id), "tenant").status = "suspended"
+        return await cut_calls(context, data, tenant_id, None)
+
+    @delete(
+        "/{tenant_id:int}/suspension",
+        opt={"permission": Permission.TENANTS_WRITE},
+        status_code=200,
+        summary="Wake a suspended tenant",
+    )
+    async def delete_suspension(self, context: GivenContext, audience: GivenScope, tenant_id: Id) -> TenantView:
+        async with context.writing() as session:
+            tenant = found(await read_one(session, audience, Tenant, tenant_id), "tenant")
+            tenant.status = "active"
+            await session.flush()
             return view_of(tenant, TenantView)
 
     @get("/{tenant_id:int}/account", opt={"permission": Permission.FUNDS_READ}, summary="A tenant's money")

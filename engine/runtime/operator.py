@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 
 from engine.runtime.control.protocol import (
     Calls,
+    CallsCut,
     CallTrace,
     ControlCommand,
     ControlReply,
+    CutCalls,
     Done,
     HandOver,
     HangUp,
@@ -57,6 +59,8 @@ class Operator:
                 return Calls(self._switchboard.live_calls(command.tenant_id))
             case HangUp():
                 return Done(self._switchboard.hang_up(command))
+            case CutCalls():
+                return CallsCut(self._switchboard.cut_calls(command))
             case Reload():
                 await self._reload()
                 return Done()

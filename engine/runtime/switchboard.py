@@ -15,7 +15,7 @@ from engine.domain.facts import AccountFacts, Facts
 from engine.domain.package_minutes import MinutesBucket
 from engine.runtime.call_watch import CallWatch
 from engine.runtime.clock import SteadyClock
-from engine.runtime.control.protocol import HangUp, LiveCall
+from engine.runtime.control.protocol import CutCalls, HangUp, LiveCall
 from engine.runtime.lease_desk import LeaseDesk
 from engine.runtime.minutes_desk import MinutesDesk
 from engine.runtime.record_keeper import RecordKeeper
@@ -208,6 +208,18 @@ class Switchboard:
         found = self.controller.hang_up(command.call_id, Cause.HUNG_UP_BY_PLATFORM, self._clock.now())
         self._flush()
         return found
+
+    def cut_calls(self, command: CutCalls) -> int:
+        """How many calls were ended."""
+        cut = 0
+        for call_id, active in list(self.controller.calls.items()):
+            cdr = active.call.cdr
+            if cdr.ended_at_ms is not None or cdr.tenant_id != command.tenant_id:
+                continue
+            if command.agent_id in (None, cdr.agent_id):
+                cut += self.controller.hang_up(call_id, Cause.HUNG_UP_BY_PLATFORM, self._clock.now())
+        self._flush()
+        return cut
 
     def hang_up_all(self, cause: Cause) -> None:
         for call_id in list(self.controller.calls):

@@ -16,9 +16,11 @@ from admin_api.main import create_app
 from engine.runtime.control.client import EngineUnavailable
 from engine.runtime.control.protocol import (
     Calls,
+    CallsCut,
     CallTrace,
     ControlCommand,
     ControlReply,
+    CutCalls,
     Done,
     HangUp,
     ListCalls,
@@ -145,6 +147,9 @@ class FakeControl:
             owner = {"call1": (1, 1), "call2": (1, 2), "call3": (2, 3)}.get(command.call_id, (0, 0))
             mine = command.tenant_id in (None, owner[0]) and command.agent_id in (None, owner[1])
             return Done(found=mine and owner != (0, 0))
+        if isinstance(command, CutCalls):
+            calls = [(1, 1), (1, 2), (2, 3)]
+            return CallsCut(sum(t == command.tenant_id and command.agent_id in (None, a) for t, a in calls))
         if isinstance(command, ReadTrace):
             return CallTrace(TRACE if command.call_id == "call3" else None, left_out=2)
         if isinstance(command, ReadMetrics):

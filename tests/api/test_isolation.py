@@ -13,6 +13,7 @@ from engine.settings import Settings
 from engine.store.database import open_database
 
 from .conftest import A1, A2, A3, B1, B2, B3, NOW_MS, RECONCILIATION, USERS, X1, X2, X3, X4, FakeControl, World
+from .organisation_cases import ORGANISATION_CASES
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,10 @@ CASES += [
         ("GET", "/cdrs/{cdr_id:str}/recording", "/cdrs/cdr1/recording", {"foreign": ("tenant2",), "shows": ("link",)}),
     )
 ]
+CASES += [
+    Case(method, (prefix := f"/api/{who.rstrip('12')}") + route, prefix + (path or route), who, **case)
+    for who, method, route, path, case in ORGANISATION_CASES
+]
 _OTHERS = ("agent2", "agent3")
 CASES += [
     Case(method, _A + route, _A + (path or route), "agent1", **case)
@@ -289,32 +294,6 @@ CASES += [
             {"foreign": _OTHERS, "shows": ("139****9001",), "hides": (*CUSTOMER, "120000")},
         ),
         ("GET", "/cdrs/{cdr_id:str}/recording", "/cdrs/cdr1/recording", {"foreign": _OTHERS, "shows": ("link",)}),
-    )
-]
-CASES += [  # the organisation
-    Case(method, _T + route, _T + (path or route), "tenant1", **case)
-    for method, route, path, case in (
-        ("GET", "/departments", "", {"shows": ("Department 1",), "hides": TENANT_2}),
-        (
-            "POST",
-            "/departments",
-            "",
-            {"body": {"name": "New", "parent_id": 1}, "foreign_body": {"name": "New", "parent_id": 2}, "status": 201},
-        ),
-        ("GET", "/departments/{department_id:int}", "/departments/1", {"foreign": ("tenant2",)}),
-        (
-            "PATCH",
-            "/departments/{department_id:int}",
-            "/departments/1",
-            {"foreign": ("tenant2",), "body": {"name": "N"}, "foreign_body": {"parent_id": 2}},
-        ),
-        (
-            "PUT",
-            "/departments/{department_id:int}/heads",
-            "/departments/1/heads",
-            {"foreign": ("tenant2",), "body": {"agent_ids": [1, 2]}, "foreign_body": {"agent_ids": [1, 3]}},
-        ),
-        ("DELETE", "/departments/{department_id:int}", "/departments/1", {"foreign": ("tenant2",), "status": 204}),
     )
 ]
 PUBLIC = {

@@ -42,6 +42,13 @@ class HangUp(msgspec.Struct, tag="hang_up"):
     agent_id: int | None = None
 
 
+class CutCalls(msgspec.Struct, tag="cut_calls"):
+    """Ends all calls of a tenant, or of one of its agents."""
+
+    tenant_id: int
+    agent_id: int | None = None
+
+
 class Reload(msgspec.Struct, tag="reload"):
     """Read the change feed now, not at the next tick. Answered when the engine acts on the new facts."""
 
@@ -64,7 +71,7 @@ class ReadMetrics(msgspec.Struct, tag="metrics"):
     pass
 
 
-ControlCommand = ListCalls | HangUp | Reload | HandOver | Health | ReadTrace | ReadMetrics
+ControlCommand = ListCalls | HangUp | CutCalls | Reload | HandOver | Health | ReadTrace | ReadMetrics
 
 
 class Calls(msgspec.Struct, tag="calls"):
@@ -73,6 +80,10 @@ class Calls(msgspec.Struct, tag="calls"):
 
 class Done(msgspec.Struct, tag="done"):
     found: bool = True
+
+
+class CallsCut(msgspec.Struct, tag="calls_cut"):
+    count: int
 
 
 class HealthReport(msgspec.Struct, tag="health"):
@@ -115,4 +126,4 @@ class Failed(msgspec.Struct, tag="failed"):
     reason: str
 
 
-ControlReply = Calls | Done | HealthReport | CallTrace | Metrics | Failed
+ControlReply = Calls | Done | CallsCut | HealthReport | CallTrace | Metrics | Failed

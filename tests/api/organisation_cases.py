@@ -1,0 +1,56 @@
+"""Routes of departments, agents and tenants, for the matrix of ``test_isolation``: (who, method, route, path, case)."""
+
+from typing import Any
+
+from .conftest import A3, X3
+
+TENANT_2 = (A3, X3, "Tenant 2", "Agent 3", '"tenant_id":2', "Department 2")
+
+_FOREIGN: dict[str, Any] = {"foreign": ("tenant2",)}
+_DEPARTMENT, _AGENT = "/departments/{department_id:int}", "/agents/{agent_id:int}"
+_CUT: dict[str, Any] = {"body": {"running_calls": "cut"}}
+
+ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
+    ("tenant1", "GET", "/departments", "", {"shows": ("Department 1",), "hides": TENANT_2}),
+    (
+        "tenant1",
+        "POST",
+        "/departments",
+        "",
+        {"body": {"name": "New", "parent_id": 1}, "foreign_body": {"name": "New", "parent_id": 2}, "status": 201},
+    ),
+    ("tenant1", "GET", _DEPARTMENT, "/departments/1", _FOREIGN),
+    (
+        "tenant1",
+        "PATCH",
+        _DEPARTMENT,
+        "/departments/1",
+        _FOREIGN | {"body": {"name": "N"}, "foreign_body": {"parent_id": 2}},
+    ),
+    (
+        "tenant1",
+        "PUT",
+        f"{_DEPARTMENT}/heads",
+        "/departments/1/heads",
+        _FOREIGN | {"body": {"agent_ids": [1, 2]}, "foreign_body": {"agent_ids": [1, 3]}},
+    ),
+    ("tenant1", "DELETE", _DEPARTMENT, "/departments/1", _FOREIGN | {"status": 204}),
+    (
+        "tenant1",
+        "PUT",
+        f"{_AGENT}/suspension",
+        "/agents/1/suspension",
+        _FOREIGN | _CUT | {"shows": ('"calls_cut":1',)},
+    ),
+    ("tenant1", "DELETE", f"{_AGENT}/suspension", "/agents/1/suspension", _FOREIGN),
+    (
+        "platform",
+        "PUT",
+        "/tenants/{tenant_id:int}/suspension",
+        "/tenants/1/suspension",
+        _CUT | {"shows": ('"calls_cut":2',)},
+    ),
+    ("platform", "DELETE", "/tenants/{tenant_id:int}/suspension", "/tenants/1/suspension", {}),
+    ("platform", "PUT", f"{_AGENT}/suspension", "/agents/3/suspension", {"body": {}}),
+    ("platform", "DELETE", f"{_AGENT}/suspension", "/agents/3/suspension", {}),
+]
