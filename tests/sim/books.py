@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from engine.domain.cdr import Cdr, CdrState
+from tests.sim.minutes import SimulatedMinutes
 from tests.sim.timeline import START, Timeline
 
 
@@ -46,6 +47,7 @@ class SimulatedBooks:
     def __init__(
         self, timeline: Timeline, random: Random, conduct: BooksConduct, balance_micro: int, overdraft_limit_micro: int
     ) -> None:
+        self.minutes = SimulatedMinutes(timeline, random, {})
         self.balance_micro = balance_micro
         self.overdraft_limit_micro = overdraft_limit_micro
         self.paid_in_micro = balance_micro
@@ -112,6 +114,8 @@ class SimulatedBooks:
             earlier = self.rows.get(cdr.id)
             if earlier is not None and earlier.state is CdrState.ENDED and earlier != cdr:
                 self.faults.append(f"call {cdr.id}'s record changed after its end")
+            if cdr.state is CdrState.ENDED and (earlier is None or earlier.state is not CdrState.ENDED):
+                self.minutes.settle(cdr.minutes_used, cdr.id)
             self.rows[cdr.id] = copy(cdr)
             if cdr.state is CdrState.ENDED and cdr.charge_micro and cdr.id not in self.charges:
                 self._settle(cdr)

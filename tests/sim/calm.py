@@ -11,6 +11,7 @@ from tests.sim.books import BooksConduct, SimulatedBooks
 from tests.sim.engine import ENGINE, TIMERS, Death, EngineConduct, EngineHost
 from tests.sim.history import History, Pair
 from tests.sim.media_plane import MediaConduct, SimulatedPlane
+from tests.sim.minutes import SimulatedMinutes
 from tests.sim.network import Network, Weather
 from tests.sim.node import Node
 from tests.sim.phones import CalleeConduct, CalleePhone, CallerConduct, CallerPhone
@@ -34,17 +35,24 @@ def calm_engine(
     deaths: tuple[Death, ...] = (),
     media: MediaConduct | None = None,
     balance_micro: int = CALM_MICRO,
+    rate: RateFacts = RATE,
+    minutes: dict[int, int] | None = None,
 ) -> EngineHost:
-    """An engine that knows the first pair of phones, over ``trunk``; what else is given are its bad days."""
+    """An engine that knows the first pair of phones, over ``trunk``; what else is given are its bad days.
+
+    ``minutes`` are the package seconds that the tenant has bought, by bucket, in the order of use.
+    """
     random = Random(0)
+    books = SimulatedBooks(timeline, random, BooksConduct(), balance_micro, overdraft_limit_micro=0)
+    books.minutes = SimulatedMinutes(timeline, Random(0), minutes or {})
     return EngineHost(
         timeline=timeline,
         network=network,
         random=random,
         conduct=EngineConduct(60, 1000, 1800, lambda now: now, deaths),
-        facts=[*draw_facts(random, RATE, 1), trunk or calm_trunk(0)],
+        facts=[*draw_facts(random, rate, 1), trunk or calm_trunk(0), *books.minutes.facts],
         media=SimulatedPlane(timeline, random, media or MediaConduct()),
-        books=SimulatedBooks(timeline, random, BooksConduct(), balance_micro, overdraft_limit_micro=0),
+        books=books,
     )
 
 
@@ -65,11 +73,19 @@ ANSWERS = CalleeConduct(
 class CalmPair:
     """A calls B, who answers, and both talk until the test says something else."""
 
-    def __init__(self, *, deaths: tuple[Death, ...] = (), media: MediaConduct | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        deaths: tuple[Death, ...] = (),
+        media: MediaConduct | None = None,
+        rate: RateFacts = RATE,
+        minutes: dict[int, int] | None = None,
+    ) -> None:
         random = Random(0)
         self.timeline = Timeline()
         self.network = Network(self.timeline, random, Weather())
-        self.engine = calm_engine(self.timeline, self.network, deaths=deaths, media=media)
+        self._rate = rate
+        self.engine = calm_engine(self.timeline, self.network, deaths=deaths, media=media, rate=rate, minutes=minutes)
         self.callee = CalleePhone(self._node("callee", 5080), self.timeline, random, ANSWERS)
         self.caller = CallerPhone(self._node("caller", 5070), self.timeline, random, self.callee.act_together, TALKS)
         self.caller.refuses = self.callee.refuses = False
@@ -86,7 +102,7 @@ class CalmPair:
 
     def run_out(self) -> History:
         """Lets all happen that is still to happen."""
-        history = History(0, self.engine, self.network, Weather(), RATE, pause_seconds=0.0)
+        history = History(0, self.engine, self.network, Weather(), self._rate, pause_seconds=0.0)
         history.pairs = [Pair(self.caller, [self.caller, self.callee])]
         history.is_at_rest = self.timeline.run()
         return history

@@ -173,6 +173,9 @@ class Process:
         returns, controller.credit.lease_returns = controller.credit.lease_returns, []
         for _, returned_micro in returns:
             host.books.give_back(returned_micro)
+        wishes, controller.minutes.lease_requests = controller.minutes.lease_requests, []
+        for bucket_id, wanted_seconds in wishes:
+            host.books.minutes.request_lease(bucket_id, wanted_seconds, partial(self._minutes_answered, bucket_id))
 
     def media_user(self) -> MediaUser:
         return MediaUser(self._media_replied, self._media_timed_out, self._media_lost)
@@ -193,6 +196,12 @@ class Process:
         if self.node.is_dead:
             return
         self.controller.lease_answered(tenant_id, granted_micro, self._host.timeline.now)
+        self.node.flush()
+
+    def _minutes_answered(self, bucket_id: int, granted_seconds: int | None) -> None:
+        if self.node.is_dead:
+            return
+        self.controller.minutes_answered(bucket_id, granted_seconds, self._host.timeline.now)
         self.node.flush()
 
     def _look_for_legs(self, ended_call_id: str) -> None:
@@ -229,7 +238,7 @@ class EngineHost:
         self._call_numbers = count(1)
         self._lives = count(1)
         self.process = self._new_process()
-        self.process.controller.credit.credit_of(TENANT).leased_micro = books.leases_of_the_dead()
+        self._read_leases(self.process.controller)
         media.connect(self.process.media_user(), lambda call_id: timeline.now)
         for death in conduct.deaths:
             timeline.after(death.after, partial(self._meet, death))
@@ -285,6 +294,7 @@ class EngineHost:
                 self.process.keeper.close()
                 if self.process.keeper.waiting == 0 and not self.books.is_away:
                     self.books.give_back(self.process.controller.credit.credit_of(TENANT).free_micro)
+                    self.books.minutes.give_back(self.process.controller.minutes.free_by_bucket())
                 self.die()
             case DeathPoint.BETWEEN:
                 self.die()
@@ -318,7 +328,7 @@ class EngineHost:
             if record.running is not None and record.running.joined is not None:
                 ended_at[record.cdr.id] = record.running.joined.at_ms / 1000
         talking = {record.media_call_id for record in recovered.talking}
-        controller.credit.credit_of(TENANT).leased_micro = self.books.leases_of_the_dead()
+        self._read_leases(controller)
         self.media.connect(
             process.media_user(), lambda each: None if each in talking else ended_at.get(each, timeline.now)
         )
@@ -335,6 +345,11 @@ class EngineHost:
         chronicle.places_missing += self._places_missing()
         process.keeper.take(lost)
         process.node.flush()
+
+    def _read_leases(self, controller: Controller) -> None:
+        controller.credit.credit_of(TENANT).leased_micro = self.books.leases_of_the_dead()
+        for bucket_id, seconds in self.books.minutes.leases_of_the_dead().items():
+            controller.minutes.minutes_of(bucket_id).leased_seconds = seconds
 
     def _places_missing(self) -> int:
         taken = self.controller._signalling._reception._limits._calls

@@ -13,6 +13,7 @@ from sip.core.hop import Hop
 from tests.sim.books import BooksConduct, Outage, SimulatedBooks
 from tests.sim.engine import ENGINE, REALM, TIMERS, Death, DeathPoint, EngineConduct, EngineHost
 from tests.sim.media_plane import MediaConduct, SimulatedPlane
+from tests.sim.minutes import draw_minutes
 from tests.sim.network import Network, Weather
 from tests.sim.node import Node
 from tests.sim.phones import TRANSFERS_AFTER, CalleePhone, CallerConduct, CallerPhone, Phone
@@ -71,6 +72,9 @@ def play(seed: int) -> History:
     pause_seconds = random.choice((0.0, 0.0, 0.5, 3.0, 5.0))
     conduct = _draw_engine_conduct(stream(seed, "engine's conduct"), pause_seconds)
     media_conduct = _draw_media_conduct(stream(seed, "media's conduct"), conduct.deaths)
+    books = _draw_books(timeline, seed)
+    books.minutes = draw_minutes(timeline, stream(seed, "minutes"))
+    facts += books.minutes.facts
     engine = EngineHost(
         timeline=timeline,
         network=network,
@@ -78,7 +82,7 @@ def play(seed: int) -> History:
         conduct=conduct,
         facts=facts,
         media=SimulatedPlane(timeline, stream(seed, "media"), media_conduct),
-        books=_draw_books(timeline, seed),
+        books=books,
     )
     history = History(seed, engine, network, weather, rate, pause_seconds)
     for index in range(pairs):

@@ -11,6 +11,7 @@ from engine.domain.charging import Rate
 from tests.sim.engine import ENGINE, TIMERS
 from tests.sim.history import RICH_MICRO, History
 from tests.sim.keeper import PROOF_OF_LIFE_SECONDS, WRITE_INTERVAL_SECONDS
+from tests.sim.minutes import minutes_used
 from tests.sim.vices import ForksProvisionals, NeverAcknowledges
 from tests.sim.world import TENANT
 
@@ -29,6 +30,7 @@ def violations(history: History) -> list[str]:
         *_one_cdr_for_each_attempt(history),
         *_money_adds_up(history),
         *_charges_follow_the_rate(history),
+        *_minutes_add_up(history),
         *_numbers_stay_hidden(history),
         *_nothing_is_left(history),
         *_recordings_have_the_talks_length(history),
@@ -108,7 +110,8 @@ def _charges_follow_the_rate(history: History) -> Iterator[str]:
     )
     for cdr in history.engine.records:
         is_free = cdr.transferred_from is not None and cdr.trunk_id is None  # to a colleague's softphone
-        if cdr.charge_micro != (0 if is_free else rate.charge_micro(cdr.talk_ms)):
+        billed_seconds = rate.billed_seconds(cdr.talk_ms)
+        if cdr.charge_micro != (0 if is_free else rate.price_micro(billed_seconds - cdr.package_seconds)):
             yield f"call {cdr.id}: {cdr.charge_micro} charged for {cdr.talk_ms} ms"
         if cdr.answered_at_ms is None and cdr.charge_micro:
             yield f"call {cdr.id} was charged and never answered"
@@ -116,6 +119,28 @@ def _charges_follow_the_rate(history: History) -> Iterator[str]:
         known = [each for each in times if each is not None]
         if known != sorted(known):
             yield f"call {cdr.id}: its times run backwards: {times}"
+
+
+def _minutes_add_up(history: History) -> Iterator[str]:
+    """Invariants 2 and 3 for package minutes: each second is a call's once, and money was asked for the rest alone."""
+    minutes, book = history.engine.books.minutes, history.engine.process.controller.minutes
+    used = minutes_used(history.engine.records)
+    yield from minutes.faults
+    if used != minutes.used_seconds:
+        yield f"the CDRs say {used}, the ledger of minutes {minutes.used_seconds}"
+    for bucket_id, bought_seconds in minutes.bought_seconds.items():
+        leased = book.minutes_of(bucket_id)
+        if leased.held_seconds:
+            yield f"{leased.held_seconds} s of bucket {bucket_id} still held"
+        if leased.leased_seconds != minutes.leased_seconds[bucket_id] - minutes.stranded_seconds[bucket_id]:
+            yield f"the engine thinks that it has leased {leased.leased_seconds} s of bucket {bucket_id}"
+        if bought_seconds != minutes.left_seconds[bucket_id] + minutes.leased_seconds[bucket_id] + used[bucket_id]:
+            yield f"{bought_seconds} s bought, {used[bucket_id]} s used of bucket {bucket_id}"
+    for cdr in history.engine.records:
+        if cdr.package_seconds != sum(seconds for _, seconds in cdr.minutes_used):
+            yield f"call {cdr.id}: its package seconds are of no bucket"
+        if cdr.charge_micro and minutes.never_ran_short:
+            yield f"call {cdr.id} paid {cdr.charge_micro} where there were minutes enough"
 
 
 def _numbers_stay_hidden(history: History) -> Iterator[str]:
