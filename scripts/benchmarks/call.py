@@ -14,10 +14,17 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from tempfile import TemporaryDirectory
 
 from scripts.benchmarks.installation import Installation, free_udp_port, installation
+from sip.transport.tls import client_context, server_context
+from tests.interop.tls_relay import TlsRelay
+from tests.unit.sip.stream_lane import Authority
 
 HERE = Path(__file__).parent
 CALLER_HOST, ENGINE_HOST, CALLEE_HOST = "127.0.0.2", "127.0.0.1", "127.0.0.3"
@@ -25,8 +32,8 @@ PAIRS = 500
 """Bindings that the calls go round on; each has its own A and B on one of ten X numbers."""
 X_NUMBERS = 10
 SOCKET_BUFFER_OCTETS = 4_194_304
-SIPP_MODES = {"udp": "u1", "tcp": "t1"}
-"""SIPp as Debian builds it has no TLS."""
+SIPP_MODES = {"udp": "u1", "tcp": "t1", "tls": "t1"}
+"""SIPp as Debian builds it has no TLS: with "tls" each SIPp speaks TCP to a relay in this process that has it."""
 HELD_CALLS, HELD_RATE, HELD_MS = 1000, 100, 16_000
 
 
@@ -69,9 +76,68 @@ def x_number(index: int) -> str:
     return f"010655{index:05d}"
 
 
-def run_rate(
-    made: Installation, rate: int, seconds: int, callee_port: int, transport: str = "udp"
-) -> dict[str, float | int]:
+@dataclass(frozen=True)
+class Way:
+    """How SIPp reaches the engine and is reached: over TLS by two relays, else directly."""
+
+    transport: str
+    callee_port: int
+    """Where the trunk's calls go."""
+    sipp_callee_port: int
+    remote: str
+    """Where SIPp's calls go."""
+    configuration: str
+    """The engine's."""
+
+    def scenario(self, name: str, folder: Path) -> str:
+        """The scenario's file; for TLS a copy that says TLS and the port where the engine meets the phone."""
+        path = HERE / f"{name}.xml"
+        if self.transport != "tls":
+            return str(path)
+        text = path.read_text().replace("[transport]", "TLS").replace("[local_port]", str(self.callee_port))
+        (folder / path.name).write_text(text)
+        return str(folder / path.name)
+
+
+@contextmanager
+def opened_way(transport: str) -> Iterator[Way]:
+    callee_port, engine_port = free_udp_port(CALLEE_HOST), free_udp_port(ENGINE_HOST)
+    # A gateway is not asked for its health here: SIPp would take the question for one of its calls.
+    others = "[trunks]\nping_seconds = 0\n[calls]\ncalls_max = 20000"
+    sip = f'[sip]\nhost = "{ENGINE_HOST}"\nport = {engine_port}\n'
+    if transport != "tls":
+        yield Way(transport, callee_port, callee_port, f"{ENGINE_HOST}:{engine_port}", sip + others)
+        return
+    tls_port, sipp_callee_port = free_udp_port(ENGINE_HOST), free_udp_port(CALLEE_HOST)
+    with TemporaryDirectory(prefix="axbridge-bench-") as folder:
+        authority = Authority(Path(folder))
+        own = authority.settings(ENGINE_HOST)
+        sip += (
+            f'tls_port = {tls_port}\ntls_certificate_file = "{own.certificate_file}"\n'
+            f'tls_key_file = "{own.key_file}"\ntls_authorities_file = "{own.authorities_file}"\n'
+        )
+        towards_engine = TlsRelay(
+            (CALLER_HOST, 0),
+            (ENGINE_HOST, tls_port),
+            client_context(authority.settings(CALLER_HOST)),
+            towards_server=True,
+            source=(CALLER_HOST, 0),
+        )
+        towards_callee = TlsRelay(
+            (CALLEE_HOST, callee_port),
+            (CALLEE_HOST, sipp_callee_port),
+            server_context(authority.settings(CALLEE_HOST)),
+            towards_server=False,
+        )
+        try:
+            remote = f"{CALLER_HOST}:{towards_engine.address[1]}"
+            yield Way(transport, callee_port, sipp_callee_port, remote, sip + others)
+        finally:
+            towards_engine.close()
+            towards_callee.close()
+
+
+def run_rate(made: Installation, rate: int, seconds: int, way: Way) -> dict[str, float | int]:
     """One level: ``rate`` calls a second for ``seconds``, each held for one second."""
     folder = made.folder / f"rate-{rate}-{time.monotonic_ns()}"
     folder.mkdir()
@@ -80,19 +146,19 @@ def run_rate(
     data.write_text(pairs())
     limit = str(rate * 10 + 100)
     common = ["-buff_size", str(SOCKET_BUFFER_OCTETS), "-nostdin", "-m", str(calls), "-l", limit, "-trace_stat"]
-    common += ["-t", SIPP_MODES[transport]]
+    common += ["-t", SIPP_MODES[way.transport]]
     callee = subprocess.Popen(
-        ["sipp", "-sf", str(HERE / "call_callee.xml"), "-i", CALLEE_HOST, "-p", str(callee_port), *common,
+        ["sipp", "-sf", way.scenario("call_callee", folder),
+         "-i", CALLEE_HOST, "-p", str(way.sipp_callee_port), *common,
          "-timeout", str(seconds + 60)],
         cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     time.sleep(0.5)
     before = {name: made.usage(name) for name in made.process_ids}
     statistics = folder / "caller.csv"
-    engine_port = made.settings.sip.port
     try:
         subprocess.run(
-            ["sipp", f"{ENGINE_HOST}:{engine_port}", "-sf", str(HERE / "call_caller.xml"), "-inf", str(data),
+            ["sipp", way.remote, "-sf", way.scenario("call_caller", folder), "-inf", str(data),
              "-i", CALLER_HOST, "-p", str(free_udp_port(CALLER_HOST)), "-r", str(rate), "-d", "1000", *common,
              "-stf", str(statistics), "-fd", "1", "-trace_rtt", "-rtt_freq", "50", "-timeout", str(seconds + 40)],
             cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds + 60, check=False,
@@ -121,23 +187,24 @@ def run_rate(
     }
 
 
-def held_memory(made: Installation, calls: int, callee_port: int, transport: str = "udp") -> float:
+def held_memory(made: Installation, calls: int, way: Way) -> float:
     """Resident kB of engine and media for each of ``calls`` that are up at once, without RTP."""
     folder = made.folder / "held"
     folder.mkdir()
     data = folder / "pairs.csv"
     data.write_text(pairs())
     common = ["-buff_size", str(SOCKET_BUFFER_OCTETS), "-nostdin", "-m", str(calls), "-l", str(calls + 100)]
-    common += ["-t", SIPP_MODES[transport]]
+    common += ["-t", SIPP_MODES[way.transport]]
     before = sum(made.usage(name).rss_kb for name in made.process_ids)
     callee = subprocess.Popen(
-        ["sipp", "-sf", str(HERE / "call_callee.xml"), "-i", CALLEE_HOST, "-p", str(callee_port), *common,
+        ["sipp", "-sf", way.scenario("call_callee", folder),
+         "-i", CALLEE_HOST, "-p", str(way.sipp_callee_port), *common,
          "-timeout", "60"],
         cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     time.sleep(0.5)
     caller = subprocess.Popen(
-        ["sipp", f"{ENGINE_HOST}:{made.settings.sip.port}", "-sf", str(HERE / "call_caller.xml"), "-inf", str(data),
+        ["sipp", way.remote, "-sf", way.scenario("call_caller", folder), "-inf", str(data),
          "-i", CALLER_HOST, "-p", str(free_udp_port(CALLER_HOST)), "-r", str(HELD_RATE), "-d", str(HELD_MS), *common,
          "-timeout", "60"],
         cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -188,19 +255,18 @@ def main() -> None:
     if shutil.which("sipp") is None:
         sys.exit("scripts/bench call needs SIPp: apt-get install sip-tester")
     rates = [int(text) for text in arguments.rates.split(",")]
-    callee_port, engine_port = free_udp_port(CALLEE_HOST), free_udp_port(ENGINE_HOST)
-    configuration = (
-        f'[sip]\nhost = "{ENGINE_HOST}"\nport = {engine_port}\n[trunks]\nping_seconds = 0\n[calls]\ncalls_max = 20000'
-    )
     levels = []
-    with installation(configuration, world(callee_port, transport=transport)) as made:
-        run_rate(made, 50, 2, callee_port, transport)  # warms caches, which a long-running engine has warm
+    with (
+        opened_way(transport) as way,
+        installation(way.configuration, world(way.callee_port, transport=transport)) as made,
+    ):
+        run_rate(made, 50, 2, way)  # warms caches, which a long-running engine has warm
         for index, rate in enumerate(rates):
             seconds = arguments.seconds * (3 if index == len(rates) - 1 else 1)
-            level = run_rate(made, rate, seconds, callee_port, transport)
+            level = run_rate(made, rate, seconds, way)
             print(level, file=sys.stderr)
             levels.append(level)
-        rss_kb_per_call = round(held_memory(made, HELD_CALLS, callee_port, transport), 1)
+        rss_kb_per_call = round(held_memory(made, HELD_CALLS, way), 1)
         counters = made.status()["counters"]
     print(f"counters: {counters}", file=sys.stderr)
     main_level = next((level for level in levels if level["rate"] == 400), levels[-1])

@@ -17,8 +17,8 @@ import threading
 import time
 from pathlib import Path
 
-from scripts.benchmarks.call import CALLEE_HOST, ENGINE_HOST, run_rate, world
-from scripts.benchmarks.installation import free_udp_port, installation
+from scripts.benchmarks.call import ENGINE_HOST, opened_way, run_rate, world
+from scripts.benchmarks.installation import installation
 
 SOURCES = 200
 """127.0.1.1 to 127.0.1.200: so many that what limits each one of them is not what saves the calls."""
@@ -107,18 +107,16 @@ def main() -> None:
     arguments = parser.parse_args()
     if shutil.which("sipp") is None:
         sys.exit("scripts/bench flood needs SIPp: apt-get install sip-tester")
-    callee_port, engine_port = free_udp_port(CALLEE_HOST), free_udp_port(ENGINE_HOST)
-    # A gateway is not asked for its health here: SIPp would take the question for one of its calls.
-    configuration = f'[sip]\nhost = "{ENGINE_HOST}"\nport = {engine_port}\n[trunks]\nping_seconds = 0'
-    with installation(configuration, world(callee_port)) as made:
-        run_rate(made, arguments.rate, 2, callee_port)  # warms caches, which a long-running engine has warm
-        quiet = run_rate(made, arguments.rate, max(2, arguments.seconds // 4), callee_port)
+    with opened_way("udp") as way, installation(way.configuration, world(way.callee_port)) as made:
+        run_rate(made, arguments.rate, 2, way)  # warms caches, which a long-running engine has warm
+        quiet = run_rate(made, arguments.rate, max(2, arguments.seconds // 4), way)
         print(f"without flood: {quiet}", file=sys.stderr)
         before = made.status()["counters"]
+        engine_port = made.settings.sip.port
         flood = Flood((ENGINE_HOST, engine_port), arguments.flood)
         flood.start()
         began = time.monotonic()
-        level = run_rate(made, arguments.rate, arguments.seconds, callee_port)
+        level = run_rate(made, arguments.rate, arguments.seconds, way)
         flooded_seconds = time.monotonic() - began
         flood.stop()
         after = made.status()["counters"]

@@ -58,6 +58,8 @@ class TlsRelay:
                 near = secure = self._context.wrap_socket(near, server_side=True)
                 far = socket.create_connection(self._leads_to)
             self._sockets += [near, far]
+            for each in (near, far):  # or each answer waits for the other side's delayed ACK
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.versions.append(secure.version() or "")
             threading.Thread(target=_pump, args=(far, near), daemon=True).start()
             _pump(near, far)
