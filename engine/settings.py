@@ -109,7 +109,10 @@ class RecordingSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True,
 class ApiSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Port = 8080
-    token_seconds: Positive = 8 * 3600
+    token_seconds: Positive = 900
+    refresh_seconds: Positive = 30 * 24 * 3600
+    platform_second_factor: bool = False
+    logged_addresses: Literal["full", "masked"] = "full"
     recording_link_seconds: Positive = 600
     webhooks_to_private_addresses: bool = False
 

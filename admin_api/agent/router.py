@@ -6,12 +6,12 @@ from litestar.di import Provide
 from admin_api.agent.me import get_me
 from admin_api.common.bindings import BindingController
 from admin_api.common.calls import CdrController, LiveCallController
-from admin_api.common.guards import agent_only, agent_scope
+from admin_api.common.guards import agent_only, agent_scope, permitted
 from admin_api.common.x_numbers import XNumberController
 
 agent_router = Router(
     "/api/agent",
-    guards=[agent_only],
+    guards=[agent_only, permitted],
     dependencies={"audience": Provide(agent_scope)},
     route_handlers=[get_me, XNumberController, BindingController, LiveCallController, CdrController],
 )

@@ -17,7 +17,7 @@ from admin_api.common.views import BindingView, masked_for, view_of
 from engine.domain.permission import Permission
 from engine.services.bindings import create_binding, set_expiry, unbind
 from engine.store.listing import read_binding, read_bindings
-from engine.store.scope import Platform, Scope
+from engine.store.scope import AgentScope, Scope, TenantScope
 
 
 class NewBinding(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,7 +71,7 @@ class BindingController(Controller):
     async def create_binding(
         self, context: GivenContext, audience: GivenScope, data: JSONBody[NewBinding]
     ) -> BindingView:
-        assert not isinstance(audience, Platform), "no router of the platform has this controller"
+        assert isinstance(audience, TenantScope | AgentScope), "nobody else has the permission"
         binding_id = context.new_id()
         async with context.writing() as session:
             await create_binding(

@@ -5,25 +5,25 @@ from litestar.di import Provide
 
 from admin_api.common.calls import CdrController, LiveCallController
 from admin_api.common.exports import export
-from admin_api.common.guards import platform_only, platform_scope
+from admin_api.common.guards import permitted, platform_only, platform_scope
 from admin_api.platform.agents import PlatformAgentController
 from admin_api.platform.carriers import CarrierController, LineController, RateController, TrunkController
 from admin_api.platform.metrics import read_metrics
 from admin_api.platform.reconciliations import ReconciliationController, get_record_format, put_record_format
 from admin_api.platform.tenants import AccountController, TenantController
 from admin_api.platform.traces import read_trace
-from admin_api.platform.users import UserController
+from admin_api.platform.users import PlatformUserController
 from admin_api.platform.x_numbers import PlatformXNumberController
 
 platform_router = Router(
     "/api/platform",
-    guards=[platform_only],
+    guards=[platform_only, permitted],
     dependencies={"audience": Provide(platform_scope)},
     route_handlers=[
         TenantController,
         AccountController,
         PlatformAgentController,
-        UserController,
+        PlatformUserController,
         CarrierController,
         TrunkController,
         RateController,

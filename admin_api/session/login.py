@@ -1,4 +1,4 @@
-"""POST /api/login: a token for a login and its password."""
+"""POST /api/login: tokens for a login, its password and its second factor; POST /api/refresh: new ones for old."""
 
 from __future__ import annotations
 
@@ -11,12 +11,23 @@ from litestar.exceptions import NotAuthorizedException, TooManyRequestsException
 from litestar.params import JSONBody
 from msgspec import Meta
 
-from admin_api.common.auth import PUBLIC, make_token
-from admin_api.common.context import GivenContext
+from admin_api.common.auth import (
+    PUBLIC,
+    TOKEN_OCTETS_MAX,
+    actor_of,
+    address_of,
+    make_refresh_token,
+    make_token,
+    read_refresh_token,
+)
+from admin_api.common.context import Context, GivenContext
+from admin_api.common.errors import ProblemDetails, problem
 from admin_api.session.attempts import LoginAttempts
+from engine.services import second_factor
 from engine.services.credentials import PASSWORD_LENGTH_MAX, password_matches
+from engine.services.sessions import begin_session, refresh_session
 from engine.store.database import reading
-from engine.store.user_store import user_by_login
+from engine.store.user_store import UserRecord, user_by_id, user_by_login
 
 VERIFIED_AT_ONCE_MAX = 2
 """argon2id takes 64 MiB and a core for each."""
@@ -25,16 +36,30 @@ WAITING_MAX = 50
 
 
 class LoginRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """``code``: of the authenticator app, or a recovery code, where the user has a second factor."""
+
     login: Annotated[str, Meta(min_length=1, max_length=64)]
     password: Annotated[str, Meta(max_length=PASSWORD_LENGTH_MAX)]
+    code: Annotated[str, Meta(max_length=second_factor.CODE_LENGTH_MAX)] = ""
 
     def __repr__(self) -> str:
         return "LoginRequest(…)"
 
 
+class RefreshRequest(msgspec.Struct, forbid_unknown_fields=True):
+    refresh_token: Annotated[str, Meta(max_length=TOKEN_OCTETS_MAX)]
+
+    def __repr__(self) -> str:
+        return "RefreshRequest(…)"
+
+
 class LoginAnswer(msgspec.Struct):
+    """``token`` opens routes until ``expires_at_ms``; ``refresh_token`` is good for one refresh."""
+
     token: str
     expires_at_ms: int
+    refresh_token: str
+    refresh_expires_at_ms: int
     role: str
     tenant_id: int | None
     agent_id: int | None
@@ -58,16 +83,20 @@ class Turnstile:
             self._waiting -= 1
 
 
+_Asked = Request[Any, Any, Any]
+
+
 @post(
-    "/api/login", status_code=200, opt={PUBLIC: True}, summary="A token for a login and its password", tags=["session"]
+    "/api/login", status_code=200, opt={PUBLIC: True}, summary="Tokens for a login and its password", tags=["session"]
 )
 async def login(
-    request: Request[Any, Any, Any], data: JSONBody[LoginRequest], context: GivenContext
-) -> Response[LoginAnswer]:
+    request: _Asked, data: JSONBody[LoginRequest], context: GivenContext
+) -> Response[LoginAnswer] | Response[ProblemDetails]:
     attempts: LoginAttempts = request.app.state.attempts
     turnstile: Turnstile = request.app.state.turnstile
     address = request.client.host if request.client else ""
-    wait_ms = attempts.wait_ms(data.login, address, context.now_ms())
+    now_ms = context.now_ms()
+    wait_ms = attempts.wait_ms(data.login, address, now_ms)
     if wait_ms > 0:
         raise TooManyRequestsException("too many attempts", headers={"Retry-After": str(-(-wait_ms // 1000))})
     async with reading(context.database) as connection:
@@ -75,8 +104,59 @@ async def login(
     # Verified also for nobody, and for who may not: the time and the answer tell them from no one.
     matches = await turnstile.verify(user.password_hash if user else None, data.password)
     if user is None or not matches or not user.may_log_in:
+        attempts.failed(data.login, address, now_ms)
         raise NotAuthorizedException("login or password is wrong, or not in use")
-    attempts.forget(data.login, address)
-    token, expires_at_ms = make_token(context, user)
-    answer = LoginAnswer(token, expires_at_ms, user.role, user.tenant_id, user.agent_id)
+    if user.sealed_second_factor is not None and not data.code:
+        # No failure: whoever has the password is asked for the code next.
+        return problem(401, "a code of the second factor is needed", code="second_factor.needed")
+    async with context.writing_quietly(actor_of(context, request, user)) as session:
+        if user.sealed_second_factor is None or await second_factor.check(
+            session, context.factor_key, user.id, data.code, now_ms
+        ):
+            ends_at_ms = now_ms + context.settings.refresh_seconds * 1000
+            begun = await begin_session(
+                session,
+                user.id,
+                user.credential,
+                session_id=context.new_id(),
+                address=address_of(context, request),
+                now_ms=now_ms,
+                expires_at_ms=ends_at_ms,
+            )
+            answer = _answer(context, user, begun.id, 0, ends_at_ms)
+        else:
+            answer = None
+    if answer is None:
+        attempts.failed(data.login, address, now_ms)
+        return problem(401, "the code is wrong, or was used before", code="second_factor.wrong_code")
+    attempts.succeeded(data.login, address)
     return Response(answer, headers={"Cache-Control": "no-store"})
+
+
+@post(
+    "/api/refresh",
+    status_code=200,
+    opt={PUBLIC: True},
+    summary="New tokens for a refresh token, which is then used up; one that comes again ends its session",
+    tags=["session"],
+)
+async def refresh(request: _Asked, data: JSONBody[RefreshRequest], context: GivenContext) -> Response[LoginAnswer]:
+    user_id, session_id, rotation = read_refresh_token(context, data.refresh_token)
+    async with reading(context.database) as connection:
+        user = await user_by_id(connection, user_id)
+    if user is None or not user.may_log_in:
+        raise NotAuthorizedException("the session is over")
+    # What a refusal changes is kept: it ends a session whose token came twice.
+    async with context.writing_quietly(actor_of(context, request, user)) as session:
+        row = await refresh_session(session, session_id, rotation, user.credential, context.now_ms())
+        mine = row is not None and row.user_id == user.id
+        answer = _answer(context, user, row.id, row.rotation, row.expires_at_ms) if row is not None and mine else None
+    if answer is None:
+        raise NotAuthorizedException("the session is over")
+    return Response(answer, headers={"Cache-Control": "no-store"})
+
+
+def _answer(context: Context, user: UserRecord, session_id: str, rotation: int, ends_at_ms: int) -> LoginAnswer:
+    token, expires_at_ms = make_token(context, user, session_id, ends_at_ms=ends_at_ms)
+    refresh_token = make_refresh_token(context, user.id, session_id, rotation, ends_at_ms)
+    return LoginAnswer(token, expires_at_ms, refresh_token, ends_at_ms, user.role, user.tenant_id, user.agent_id)

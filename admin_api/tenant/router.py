@@ -6,7 +6,7 @@ from litestar.di import Provide
 from admin_api.common.bindings import BindingController
 from admin_api.common.calls import CdrController, LiveCallController
 from admin_api.common.exports import export
-from admin_api.common.guards import tenant_only, tenant_scope
+from admin_api.common.guards import permitted, tenant_only, tenant_scope
 from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
 from admin_api.tenant.departments import DepartmentController
@@ -15,7 +15,7 @@ from admin_api.tenant.x_numbers import TenantXNumberController
 
 tenant_router = Router(
     "/api/tenant",
-    guards=[tenant_only],
+    guards=[tenant_only, permitted],
     dependencies={"audience": Provide(tenant_scope)},
     route_handlers=[
         TenantAgentController,

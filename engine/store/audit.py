@@ -1,7 +1,8 @@
 """The audit log: each change that a person or a key makes through a session leaves an entry, in its transaction.
 
 What is to be nobody's to read stands there as a mark: secrets and hashes as ``SECRET``, numbers as ``138****1234``. A
-column whose name does not tell says so itself: ``mapped_column(..., info={"secret": True})``, or ``"number"``.
+column whose name does not tell says so itself: ``mapped_column(..., info={"secret": True})``, or ``"number"``; one
+that every use changes says ``"audited": False``.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ def _changes(row: Table) -> tuple[dict[str, Any], dict[str, Any]]:
     state = inspect(row)
     for column in state.mapper.column_attrs:
         history = state.attrs[column.key].history
-        if history.has_changes():
+        if history.has_changes() and column.columns[0].info.get("audited", True):
             before[column.key] = history.deleted[0] if history.deleted else None
             after[column.key] = history.added[0] if history.added else None
     return before, after

@@ -9,6 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.store.tables import Table
 
+UNAUDITED = {"audited": False}
+"""Of a column that every use changes."""
+
 
 class Role(Table):
     """Permissions under a name. ``tenant_id`` is None for the platform's, with the built-in roles of every audience."""
@@ -51,7 +54,7 @@ class SecondFactor(Table):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True, autoincrement=False)
     sealed_secret: Mapped[str] = mapped_column(String(200))
     confirmed_at_ms: Mapped[int | None]
-    last_step: Mapped[int] = mapped_column(default=0)
+    last_step: Mapped[int] = mapped_column(default=0, info=UNAUDITED)
 
 
 class RecoveryCode(Table):
@@ -76,7 +79,7 @@ class ApiKey(Table):
     created_by: Mapped[str] = mapped_column(String(64))  # the login
     created_at_ms: Mapped[int]
     expires_at_ms: Mapped[int | None]
-    last_used_at_ms: Mapped[int | None]
+    last_used_at_ms: Mapped[int | None] = mapped_column(info=UNAUDITED)
     revoked_at_ms: Mapped[int | None]
     # A key that is given the id of one that is gone would stand in the audit log for it.
     __table_args__ = ({"sqlite_autoincrement": True},)

@@ -32,6 +32,7 @@ from engine.runtime.control.protocol import (
 )
 from engine.services import credentials
 from engine.services.bindings import create_binding
+from engine.services.sessions import begin_session
 from engine.settings import Settings, StoreSettings
 from engine.store.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
 from engine.store.database import open_database, reading, writing, writing_session
@@ -273,9 +274,20 @@ class World:
             database = open_database(self.settings.database_url)
             async with reading(database) as connection:
                 user = await user_by_login(connection, who)
-            await database.dispose()
             assert user is not None
-            self.tokens[who] = make_token(self.context, user)[0]
+            session_id, ends_at_ms = f"{len(self.tokens)}of{who}", NOW_MS + 10**9
+            async with writing_session(database, self.now_ms) as session:
+                await begin_session(
+                    session,
+                    user.id,
+                    user.credential,
+                    session_id=session_id,
+                    address="127.0.0.1",
+                    now_ms=self.now_ms,
+                    expires_at_ms=ends_at_ms,
+                )
+            await database.dispose()
+            self.tokens[who] = make_token(self.context, user, session_id, ends_at_ms=ends_at_ms)[0]
         return self.tokens[who]
 
     async def write(self, table: Any, key: Any, **values: Any) -> None:

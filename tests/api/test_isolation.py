@@ -82,6 +82,7 @@ CASES = [
     _platform("GET", "/users", shows=("tenant1", "agent3")),
     _platform("POST", "/users", body={"login": "u", "password": "12345678", "role": "platform_admin"}, status=201),
     _platform("PATCH", "/users/{user_id:int}", path=f"{_P}/users/2", body={"status": "suspended"}),
+    _platform("DELETE", "/users/{user_id:int}/second-factor", path=f"{_P}/users/2/second-factor", status=409),
     _platform("GET", "/carriers", shows=("Carrier",)),
     _platform("POST", "/carriers", body={"code": "c2", "name": "N"}, status=201),
     _platform("PATCH", "/carriers/{carrier_id:int}", path=f"{_P}/carriers/1", body={"name": "N"}),
@@ -296,8 +297,20 @@ CASES += [
         ("GET", "/cdrs/{cdr_id:str}/recording", "/cdrs/cdr1/recording", {"foreign": _OTHERS, "shows": ("link",)}),
     )
 ]
+EVERYBODYS = {  # one's own, whoever one is: tests/api/test_sessions.py
+    ("GET", "/api/me"),
+    ("POST", "/api/me/logout"),
+    ("GET", "/api/me/sessions"),
+    ("DELETE", "/api/me/sessions"),
+    ("DELETE", "/api/me/sessions/{session_id:str}"),
+    ("POST", "/api/me/password"),
+    ("POST", "/api/me/second-factor"),
+    ("POST", "/api/me/second-factor/confirmation"),
+    ("POST", "/api/me/second-factor/removal"),
+}
 PUBLIC = {
     ("POST", "/api/login"),
+    ("POST", "/api/refresh"),
     ("GET", "/health"),
     ("GET", "/schema"),
     ("GET", "/schema/openapi.json"),
@@ -323,7 +336,7 @@ def _routes() -> set[tuple[str, str]]:
 
 
 def test_a_route_is_in_no_case() -> None:
-    assert {(case.method, case.route) for case in CASES} | PUBLIC == _routes()
+    assert {(case.method, case.route) for case in CASES} | EVERYBODYS | PUBLIC == _routes()
     assert len({(case.method, case.route) for case in CASES}) == len(CASES)
 
 

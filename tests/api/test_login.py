@@ -4,7 +4,7 @@ from typing import Any
 import jwt
 import pytest
 
-from admin_api.session.attempts import ATTEMPTS_MAX, WINDOW_MS
+from admin_api.session.attempts import OF_PAIR, QUIET_MS
 from admin_api.session.login import WAITING_MAX
 from engine.services import credentials
 from engine.store.tables import Agent, Tenant, User
@@ -22,10 +22,12 @@ async def _login(world: World, login: str, password: str = PASSWORD) -> Any:
 async def test_a_login_opens_nothing(world: World, who: str) -> None:
     answer = await _login(world, who)
     assert answer.status_code == 200
-    token = answer.json().pop("token")
+    token, refresh_token = answer.json()["token"], answer.json()["refresh_token"]
     assert answer.json() == {
         "token": token,
+        "refresh_token": refresh_token,
         "expires_at_ms": NOW_MS + world.settings.api.token_seconds * 1000,
+        "refresh_expires_at_ms": NOW_MS + world.settings.api.refresh_seconds * 1000,
         "role": USERS[who][0],
         "tenant_id": USERS[who][1],
         "agent_id": USERS[who][2],
@@ -108,6 +110,11 @@ async def test_a_forged_token_is_taken(world: World) -> None:
         jwt.encode(claims | {"sub": "x"}, key, algorithm="HS256"),
         jwt.encode(claims | {"exp": "9999999999"}, key, algorithm="HS256"),
         jwt.encode({name: value for name, value in claims.items() if name != "exp"}, key, algorithm="HS256"),
+        jwt.encode({name: value for name, value in claims.items() if name != "sid"}, key, algorithm="HS256"),
+        jwt.encode(claims | {"sid": 1}, key, algorithm="HS256"),
+        jwt.encode(claims | {"sid": "another"}, key, algorithm="HS256"),
+        jwt.encode(claims | {"kind": "refresh"}, key, algorithm="HS256"),
+        jwt.encode(claims | {"acting_for": 1}, key, algorithm="HS256"),
         "",
         "x",
         "." * 5000,
@@ -121,13 +128,15 @@ async def test_a_forged_token_is_taken(world: World) -> None:
 
 
 async def test_a_password_is_tried_without_end(world: World) -> None:
-    for _ in range(ATTEMPTS_MAX):
+    for _ in range(OF_PAIR.free_failures):
         assert (await _login(world, "tenant1", "wrong")).status_code == 401
-    answer = await _login(world, "tenant1")
-    assert answer.status_code == 429
-    assert answer.headers["retry-after"] == str(WINDOW_MS // 1000)
+    for seconds in (1, 2, 4, 8):
+        answer = await _login(world, "tenant1")
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, str(seconds)), "right or wrong, not heard"
+        world.now_ms += seconds * 1000
+        assert (await _login(world, "tenant1", "wrong")).status_code == 401
     assert (await _login(world, "tenant2")).status_code == 200
-    world.now_ms += WINDOW_MS
+    world.now_ms += QUIET_MS
     assert (await _login(world, "tenant1")).status_code == 200
 
 

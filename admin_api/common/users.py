@@ -1,0 +1,121 @@
+"""Who may log in: the platform's and a tenant's routes differ in whom they may make."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import msgspec
+from litestar import Controller, Request, delete, get, patch
+from litestar.params import JSONBody
+from msgspec import UNSET, UnsetType
+
+from admin_api.common.auth import Principal
+from admin_api.common.context import Context, GivenContext, GivenScope
+from admin_api.common.fields import Code, Password, RowId, Status
+from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.views import view_of
+from engine.domain.permission import Audience, Permission
+from engine.services.credentials import hash_password
+from engine.services.identity import Maker, NewUserFacts, change_user, create_user, reset_second_factor
+from engine.store.listing import read_page
+from engine.store.scope import Platform, Scope, TenantScope
+from engine.store.tables import User
+
+
+class UserView(msgspec.Struct):
+    """Without a ``role_id`` it is the built-in role of ``role``."""
+
+    id: int
+    login: str
+    role: str
+    role_id: int | None
+    tenant_id: int | None
+    agent_id: int | None
+    status: str
+
+
+class UserPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """A new password ends his sessions, and so does a suspension."""
+
+    password: Password | UnsetType = UNSET
+    status: Status | UnsetType = UNSET
+    role_id: RowId | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        return "UserPatch(…)"
+
+
+_Asked = Request[Principal, Any, Any]
+
+
+def maker_of(scope: Scope) -> Maker:
+    assert isinstance(scope, Platform | TenantScope), "nobody else has the permission"
+    return scope
+
+
+async def make_user(
+    request: _Asked,
+    context: Context,
+    scope: Scope,
+    *,
+    login: Code,
+    password: Password,
+    role: Audience,
+    role_id: int | None,
+    tenant_id: int | None,
+    agent_id: int | None,
+) -> UserView:
+    password_hash = await asyncio.to_thread(hash_password, password)
+    new = NewUserFacts(login, password_hash, role, role_id, tenant_id, agent_id)
+    async with context.writing_quietly() as session:
+        return view_of(await create_user(session, maker_of(scope), request.user.permissions, new), UserView)
+
+
+class UserController(Controller):
+    path = "/users"
+    tags = ("users",)
+
+    @get("/", opt={"permission": Permission.USERS_READ}, summary="Users")
+    async def list_users(
+        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
+    ) -> Page[UserView]:
+        async with context.reading() as session:
+            rows = await read_page(session, audience, User, after=id_cursor(cursor), limit=limit)
+            return page(rows, limit, partial(view_of, shape=UserView), lambda row: str(row.id))
+
+    @patch(
+        "/{user_id:int}",
+        opt={"permission": Permission.USERS_WRITE},
+        summary="Change a user's password or role, suspend or wake him",
+    )
+    async def patch_user(
+        self, request: _Asked, context: GivenContext, audience: GivenScope, user_id: Id, data: JSONBody[UserPatch]
+    ) -> UserView:
+        password_hash = None
+        if data.password is not UNSET:
+            password_hash = await asyncio.to_thread(hash_password, data.password)
+        async with context.writing_quietly() as session:
+            user = await change_user(
+                session,
+                maker_of(audience),
+                request.user.permissions,
+                user_id,
+                now_ms=context.now_ms(),
+                password_hash=password_hash,
+                status=None if data.status is UNSET else data.status,
+                role_id=None if data.role_id is UNSET else data.role_id,
+            )
+            return view_of(user, UserView)
+
+    @delete(
+        "/{user_id:int}/second-factor",
+        opt={"permission": Permission.USERS_WRITE},
+        summary="Take away the second factor of one who has lost it",
+    )
+    async def delete_second_factor(
+        self, request: _Asked, context: GivenContext, audience: GivenScope, user_id: Id
+    ) -> None:
+        async with context.writing_quietly() as session:
+            await reset_second_factor(session, maker_of(audience), request.user.permissions, user_id)
