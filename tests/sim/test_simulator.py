@@ -40,7 +40,7 @@ def test_a_seed_replays_to_the_byte_in_another_process() -> None:
 
 
 def test_histories_are_not_all_of_a_kind() -> None:
-    histories = [play(seed) for seed in range(300)]
+    histories = [play(seed) for seed in range(600)]
     causes = {cdr.cause for history in histories for cdr in history.engine.records}
     needed = {
         Cause.NORMAL,
