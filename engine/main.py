@@ -48,7 +48,7 @@ from sip.core.digest import ALGORITHMS, DigestAuthenticator
 from sip.core.registrar import Registrar, RegistrarSettings
 from sip.core.user_agent import UserAgent
 from sip.endpoint import Endpoint
-from sip.transport.resolver import DnsLookup, Resolver
+from sip.transport.resolver import Resolver, SystemLookup
 
 REGISTRAR_SWEEP_SECONDS = 60.0
 KEEP_ALIVE_TICK_SECONDS = 0.1
@@ -81,7 +81,7 @@ async def run_engine(settings: Settings) -> None:
 
     listeners = open_listeners(settings)
     user_agent = UserAgent(settings=user_agent_settings(settings, listeners), new_token=new_token)
-    names = Resolver(DnsLookup(), listeners.served, random=random.random, clock=time.monotonic)
+    names = Resolver(SystemLookup(), listeners.served, random=random.random, clock=time.monotonic)
     controller = make_controller(settings, user_agent, clock, GatewayLocator(names))
     registered = read_registrations(settings.registrations_folder, clock.now())
     controller.registration.restore(registered)

@@ -15,7 +15,8 @@ import pytest
 from sip.core.hop import Hop
 from sip.core.location import Kind, Naptr, Query, Record, Srv
 from sip.core.uri import parse_uri
-from sip.transport.resolver import Answer, DnsLookup, LookupFailed, Resolver, ResolverSettings
+from sip.transport.dns_lookup import DnsLookup
+from sip.transport.resolver import Answer, LookupFailed, Resolver, ResolverSettings
 
 URI = parse_uri("sip:h.example:5070")
 SERVED = frozenset([("udp", False)])
