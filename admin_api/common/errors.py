@@ -112,7 +112,7 @@ def _refused(_request: _Asked, error: Refused) -> Response[ProblemDetails]:
 
 
 def _refusal(_request: _Asked, error: Refusal) -> Response[ProblemDetails]:
-    errors = [FieldError(error.field, error.reason)]
+    errors = [FieldError(field, reason) for field, reason in ((error.field, error.reason), *error.more)]
     if isinstance(error, NotNow):
         return problem(409, error.reason, errors, code=error.code, allowed=error.allowed)
     return problem(422, error.reason, errors, code=error.code)

@@ -10,6 +10,7 @@ from admin_api.common.guards import permitted, tenant_only, tenant_scope
 from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
 from admin_api.tenant.departments import DepartmentController
+from admin_api.tenant.offboarding import OffboardingController
 from admin_api.tenant.webhooks import WebhookController
 from admin_api.tenant.x_numbers import TenantXNumberController
 
@@ -20,6 +21,7 @@ tenant_router = Router(
     route_handlers=[
         TenantAgentController,
         DepartmentController,
+        OffboardingController,
         list_lines,
         TenantXNumberController,
         BindingController,

@@ -13,6 +13,8 @@ class Refusal(Exception):
         self.code = code
         self.field = field
         self.reason = reason
+        self.more: tuple[tuple[str, str], ...] = ()
+        """Further fields and reasons."""
 
 
 class NotNow(Refusal):

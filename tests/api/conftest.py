@@ -59,6 +59,8 @@ from engine.store.user_store import user_by_login
 from engine.store.webhook_store import Event, EventKind, tell
 from tests.postgresql import Cluster
 
+from .organisation_cases import make_organisation
+
 NOW_MS = 1_800_000_000_000
 PASSWORD = "a password for tests"
 RECONCILIATION = "0" * 64
@@ -212,6 +214,7 @@ async def _make_world(database_url: str) -> None:
         session.add(compared)
         await session.flush()
         session.add(ReconciliationDifference(reconciliation_id=RECONCILIATION, position=1, kind="doubled", content={}))
+        make_organisation(session, NOW_MS)
         for tenant_id in (1, 2):
             await recharge(session, tenant_id, 5000, f"key of tenant {tenant_id}", NOW_MS)
     async with writing(database) as connection:

@@ -2,12 +2,17 @@
 
 from typing import Any
 
-from .conftest import A3, X3
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.store.offboarding_tables import Offboarding
+
+A3, X3 = "+8613800138003", "+861088880003"  # as in conftest, which imports us
 
 TENANT_2 = (A3, X3, "Tenant 2", "Agent 3", '"tenant_id":2', "Department 2")
 
 _FOREIGN: dict[str, Any] = {"foreign": ("tenant2",)}
 _DEPARTMENT, _AGENT = "/departments/{department_id:int}", "/agents/{agent_id:int}"
+_OFFBOARDING = "/offboardings/{offboarding_id:str}"
 _CUT: dict[str, Any] = {"body": {"running_calls": "cut"}}
 
 ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
@@ -53,4 +58,31 @@ ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("platform", "DELETE", "/tenants/{tenant_id:int}/suspension", "/tenants/1/suspension", {}),
     ("platform", "PUT", f"{_AGENT}/suspension", "/agents/3/suspension", {"body": {}}),
     ("platform", "DELETE", f"{_AGENT}/suspension", "/agents/3/suspension", {}),
+    (
+        "tenant1",
+        "POST",
+        f"{_AGENT}/offboarding-preview",
+        "/agents/1/offboarding-preview",
+        _FOREIGN | {"body": {"successor_id": 2}, "foreign_body": {"successor_id": 3}, "shows": ("token",)},
+    ),
+    (
+        "tenant1",
+        "POST",
+        f"{_AGENT}/offboarding",
+        "/agents/1/offboarding",
+        _FOREIGN
+        | {"body": {"token": "", "successor_id": 2}, "foreign_body": {"token": "", "successor_id": 3}}
+        | {"status": 409},
+    ),
+    ("tenant1", "GET", "/offboardings", "", {"shows": ("offboarding1",), "hides": ("offboarding2",)}),
+    ("tenant1", "GET", _OFFBOARDING, "/offboardings/offboarding1", _FOREIGN),
+    ("tenant1", "POST", f"{_OFFBOARDING}/undo", "/offboardings/offboarding1/undo", _FOREIGN),
 ]
+
+
+def make_organisation(session: AsyncSession, now_ms: int) -> None:
+    """An offboarding of either tenant, of which nothing is left to be seen."""
+    for tenant_id, agent_id in ((1, 1), (2, 3)):
+        row = Offboarding(id=f"offboarding{tenant_id}", tenant_id=tenant_id, agent_id=agent_id, moves=[])
+        row.applied_at_ms = now_ms
+        session.add(row)
