@@ -7,11 +7,20 @@ from admin_api.agent.me import get_me
 from admin_api.common.bindings import BindingController
 from admin_api.common.calls import CdrController, LiveCallController
 from admin_api.common.guards import agent_only, agent_scope, permitted
+from admin_api.common.orders import OrderController, PackageReadController
 from admin_api.common.x_numbers import XNumberController
 
 agent_router = Router(
     "/api/agent",
     guards=[agent_only, permitted],
     dependencies={"audience": Provide(agent_scope)},
-    route_handlers=[get_me, XNumberController, BindingController, LiveCallController, CdrController],
+    route_handlers=[
+        get_me,
+        XNumberController,
+        BindingController,
+        LiveCallController,
+        CdrController,
+        PackageReadController,
+        OrderController,
+    ],
 )

@@ -9,6 +9,7 @@ from admin_api.common.guards import permitted, platform_only, platform_scope
 from admin_api.platform.agents import PlatformAgentController
 from admin_api.platform.carriers import CarrierController, LineController, RateController, TrunkController
 from admin_api.platform.metrics import read_metrics
+from admin_api.platform.orders import PlatformOrderController, PlatformPackageController
 from admin_api.platform.reconciliations import ReconciliationController, get_record_format, put_record_format
 from admin_api.platform.tenants import AccountController, TenantController
 from admin_api.platform.traces import read_trace
@@ -35,6 +36,8 @@ platform_router = Router(
         ReconciliationController,
         get_record_format,
         put_record_format,
+        PlatformPackageController,
+        PlatformOrderController,
         read_trace,
         read_metrics,
     ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from types import MappingProxyType
 
+from engine.domain.refusal import NotNow
+
 
 class OrderKind(StrEnum):
     PURCHASE = "purchase"
@@ -49,14 +51,11 @@ OPEN_STATES = frozenset(state for state, _ in TRANSITIONS)
 """From which something can still happen."""
 
 
-class WrongState(Exception):
+class WrongState(NotNow):
     """The action is not for an order in this state; ``allowed`` are those that are."""
 
     def __init__(self, state: OrderState, action: OrderAction) -> None:
-        super().__init__(f"an order that is {state} cannot {action}")
-        self.state = state
-        self.action = action
-        self.allowed = allowed_in(state)
+        super().__init__("wrong_state", "state", f"an order that is {state} cannot {action}", allowed_in(state))
 
 
 def next_state(state: OrderState, action: OrderAction) -> OrderState:

@@ -59,6 +59,8 @@ from engine.store.user_store import user_by_login
 from engine.store.webhook_store import Event, EventKind, tell
 from tests.postgresql import Cluster
 
+from .money_cases import make_money_world
+
 from .organisation_cases import make_organisation
 
 NOW_MS = 1_800_000_000_000
@@ -217,6 +219,7 @@ async def _make_world(database_url: str) -> None:
         make_organisation(session, NOW_MS)
         for tenant_id in (1, 2):
             await recharge(session, tenant_id, 5000, f"key of tenant {tenant_id}", NOW_MS)
+        await make_money_world(session, NOW_MS)
     async with writing(database) as connection:
         await write_cdrs(connection, [cdr(1, 1, 1), cdr(2, 1, 2), cdr(3, 2, 3)])
         recordings = [

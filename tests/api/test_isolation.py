@@ -13,6 +13,7 @@ from engine.settings import Settings
 from engine.store.database import open_database
 
 from .conftest import A1, A2, A3, B1, B2, B3, NOW_MS, RECONCILIATION, USERS, X1, X2, X3, X4, FakeControl, World
+from .money_cases import MONEY_CASES
 from .organisation_cases import ORGANISATION_CASES
 
 
@@ -308,6 +309,10 @@ EVERYBODYS = {  # one's own, whoever one is: tests/api/test_sessions.py
     ("POST", "/api/me/second-factor/confirmation"),
     ("POST", "/api/me/second-factor/removal"),
 }
+CASES += [
+    Case(method, (prefix := f"/api/{who.rstrip('12')}") + route, prefix + (path or route), who, **case)
+    for who, method, route, path, case in MONEY_CASES
+]
 PUBLIC = {
     ("POST", "/api/login"),
     ("POST", "/api/refresh"),

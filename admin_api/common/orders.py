@@ -1,0 +1,274 @@
+"""Packages and orders: what every audience's routes share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Controller, Request, get, post
+from litestar.params import FromQuery, JSONBody, QueryParameter
+from sqlalchemy import ColumnElement, select
+
+from admin_api.common.auth import Principal
+from admin_api.common.context import GivenContext, GivenScope, found
+from admin_api.common.fields import Key, Note, RowId
+from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, id_cursor, page
+from admin_api.common.views import view_of
+from engine.domain.order import OrderAction, OrderKind, OrderState, allowed_in
+from engine.domain.permission import Permission
+from engine.services.orders import Wanted, act, create_order
+from engine.store.listing import PAGE_ROWS_MAX
+from engine.store.order_store import read_history, read_order, read_orders, read_package, read_packages
+from engine.store.order_tables import Order, Package, PackageVersion
+from engine.store.scope import AgentScope, TenantScope, within
+from engine.store.tables import MinutesBucket
+
+Sort = Annotated[Literal["id", "-id"], QueryParameter(description="Oldest or newest first.")]
+
+
+class PackageView(msgspec.Struct):
+    """``period_count`` of ``period_unit`` by the calendar in ``zone``; ``line_ids`` empty: on all lines."""
+
+    id: int
+    code: str
+    name: str
+    tenant_id: int | None
+    on_sale: bool
+    renewals_approved: bool
+    version: int
+    minutes: int
+    price_micro: int
+    period_unit: str
+    period_count: int
+    zone: str
+    line_ids: list[int]
+
+
+class OrderView(msgspec.Struct):
+    """``allowed`` is what can be done with it now; ``amount_micro`` of a return is what was paid back."""
+
+    id: int
+    tenant_id: int
+    agent_id: int | None
+    kind: str
+    state: str
+    allowed: list[str]
+    key: str
+    package_id: int
+    package_version: int
+    bucket_id: int | None
+    to_agent_id: int | None
+    first_order_id: int | None
+    period_number: int
+    auto_renew: bool
+    amount_micro: int
+    refunded_seconds: int | None
+    note: str
+    created_at_ms: int
+    decide_by_ms: int
+
+
+class OrderEventView(msgspec.Struct):
+    state: str
+    at_ms: int
+    by: str
+    note: str
+
+
+class MinutesView(msgspec.Struct):
+    """``seconds_left`` is what no engine has leased for calls."""
+
+    id: int
+    tenant_id: int
+    agent_id: int | None
+    line_ids: list[int]
+    cause_id: str
+    seconds_bought: int
+    seconds_left: int
+    starts_at_ms: int
+    expires_at_ms: int
+
+
+class NewOrder(msgspec.Struct, forbid_unknown_fields=True):
+    """``key`` is the caller's name for it: sent again, it is not ordered again.
+
+    A purchase names a package, everything else the minutes (``bucket_id``) that it is about. ``agent_id`` is for whom,
+    null for all the tenant's agents; an agent buys for himself. A transfer goes to ``to_agent_id``, null is to all.
+    """
+
+    kind: OrderKind
+    key: Key
+    package_id: RowId | None = None
+    bucket_id: RowId | None = None
+    agent_id: RowId | None = None
+    to_agent_id: RowId | None = None
+    auto_renew: bool = False
+    note: Note = ""
+    draft: bool = False
+
+
+class Decision(msgspec.Struct, forbid_unknown_fields=True):
+    note: Note = ""
+
+
+def package_view(row: tuple[Package, PackageVersion]) -> PackageView:
+    package, terms = row
+    return PackageView(
+        id=package.id,
+        code=package.code,
+        name=package.name,
+        tenant_id=package.tenant_id,
+        on_sale=package.on_sale,
+        renewals_approved=package.renewals_approved,
+        version=terms.version,
+        minutes=terms.minutes,
+        price_micro=terms.price_micro,
+        period_unit=terms.period_unit,
+        period_count=terms.period_count,
+        zone=terms.zone,
+        line_ids=terms.line_ids,
+    )
+
+
+def order_view(order: Order) -> OrderView:
+    values = {name: getattr(order, name) for name in OrderView.__struct_fields__ if name != "allowed"}
+    return OrderView(**values, allowed=[*allowed_in(OrderState(order.state))])
+
+
+class PackageReadController(Controller):
+    path = "/packages"
+    tags = ("packages",)
+
+    @get("/", opt={"permission": Permission.PACKAGES_READ}, summary="Packages")
+    async def list_packages(
+        self,
+        context: GivenContext,
+        audience: GivenScope,
+        on_sale: FromQuery[bool | None] = None,
+        cursor: Cursor = None,
+        limit: Limit = PAGE_DEFAULT,
+    ) -> Page[PackageView]:
+        conditions: list[ColumnElement[bool]] = [] if on_sale is None else [Package.on_sale == on_sale]
+        async with context.reading() as session:
+            rows = await read_packages(session, audience, *conditions, after=id_cursor(cursor), limit=limit)
+        return page(rows, limit, package_view, lambda row: str(row[0].id))
+
+    @get("/{package_id:int}", opt={"permission": Permission.PACKAGES_READ}, summary="One package")
+    async def get_package(self, context: GivenContext, audience: GivenScope, package_id: Id) -> PackageView:
+        async with context.reading() as session:
+            return package_view(found(await read_package(session, audience, package_id), "package"))
+
+
+class OrderReadController(Controller):
+    path = "/orders"
+    tags = ("orders",)
+
+    @get("/", opt={"permission": Permission.ORDERS_READ}, summary="Orders")
+    async def list_orders(
+        self,
+        context: GivenContext,
+        audience: GivenScope,
+        order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
+        kind: FromQuery[OrderKind | None] = None,
+        tenant_id: QueryId = None,
+        agent_id: QueryId = None,
+        package_id: QueryId = None,
+        sort: Sort = "-id",
+        cursor: Cursor = None,
+        limit: Limit = PAGE_DEFAULT,
+    ) -> Page[OrderView]:
+        equal: dict[Any, Any] = {Order.state: order_state, Order.kind: kind, Order.tenant_id: tenant_id}
+        equal |= {Order.agent_id: agent_id, Order.package_id: package_id}
+        conditions = [column == value for column, value in equal.items() if value is not None]
+        async with context.reading() as session:
+            rows = await read_orders(
+                session, audience, *conditions, cursor=id_cursor(cursor), oldest_first=sort == "id", limit=limit
+            )
+        return page(rows, limit, order_view, lambda row: str(row.id))
+
+    @get("/{order_id:int}", opt={"permission": Permission.ORDERS_READ}, summary="One order")
+    async def get_order(self, context: GivenContext, audience: GivenScope, order_id: Id) -> OrderView:
+        async with context.reading() as session:
+            return order_view(found(await read_order(session, audience, order_id), "order"))
+
+    @get("/{order_id:int}/history", opt={"permission": Permission.ORDERS_READ}, summary="What became of an order")
+    async def get_history(self, context: GivenContext, audience: GivenScope, order_id: Id) -> Page[OrderEventView]:
+        async with context.reading() as session:
+            found(await read_order(session, audience, order_id), "order")
+            return Page([view_of(row, OrderEventView) for row in await read_history(session, order_id)])
+
+    @get("/minutes", opt={"permission": Permission.ORDERS_READ}, summary="Package minutes that were bought")
+    async def list_minutes(
+        self,
+        context: GivenContext,
+        audience: GivenScope,
+        tenant_id: QueryId = None,
+        agent_id: QueryId = None,
+        live: Annotated[bool | None, QueryParameter(description="In force now, or not.")] = None,
+        cursor: Cursor = None,
+        limit: Limit = PAGE_DEFAULT,
+    ) -> Page[MinutesView]:
+        equal: dict[Any, Any] = {MinutesBucket.tenant_id: tenant_id, MinutesBucket.agent_id: agent_id}
+        conditions: list[Any] = [column == value for column, value in equal.items() if value is not None]
+        if live is not None:
+            now_ms = context.now_ms()
+            in_force = (MinutesBucket.starts_at_ms <= now_ms) & (MinutesBucket.expires_at_ms > now_ms)
+            conditions.append(in_force if live else ~in_force)
+        if (after := id_cursor(cursor)) is not None:
+            conditions.append(MinutesBucket.id > after)
+        mine = within(audience, tenant=MinutesBucket.tenant_id, agent=MinutesBucket.agent_id)
+        statement = select(MinutesBucket).where(mine, *conditions).order_by(MinutesBucket.id)
+        async with context.reading() as session:
+            rows = (await session.scalars(statement.limit(min(limit, PAGE_ROWS_MAX)))).all()
+        return page(rows, limit, lambda row: view_of(row, MinutesView), lambda row: str(row.id))
+
+
+class OrderController(OrderReadController):
+    """For those who order: tenants, and agents for themselves."""
+
+    @post("/", opt={"permission": Permission.ORDERS_WRITE}, summary="Order: buy, return, transfer or renew")
+    async def create_order(
+        self,
+        request: Request[Principal, Any, Any],
+        context: GivenContext,
+        audience: GivenScope,
+        data: JSONBody[NewOrder],
+    ) -> OrderView:
+        values = {name: getattr(data, name) for name in data.__struct_fields__ if name != "draft"}
+        assert isinstance(audience, TenantScope | AgentScope), "the routers of these alone have it"
+        async with context.writing() as session:
+            order = await create_order(
+                session, audience, Wanted(**values), request.user.login, context.now_ms(), draft=data.draft
+            )
+            return order_view(order)
+
+    @post(
+        "/{order_id:int}/submit",
+        status_code=200,
+        opt={"permission": Permission.ORDERS_WRITE},
+        summary="Submit a draft for approval",
+    )
+    async def submit_order(
+        self, request: Request[Principal, Any, Any], context: GivenContext, audience: GivenScope, order_id: Id
+    ) -> OrderView:
+        return await decide(context, audience, order_id, OrderAction.SUBMIT, request.user.login)
+
+    @post(
+        "/{order_id:int}/cancel",
+        status_code=200,
+        opt={"permission": Permission.ORDERS_WRITE},
+        summary="Cancel an order that is not decided yet",
+    )
+    async def cancel_order(
+        self, request: Request[Principal, Any, Any], context: GivenContext, audience: GivenScope, order_id: Id
+    ) -> OrderView:
+        return await decide(context, audience, order_id, OrderAction.CANCEL, request.user.login)
+
+
+async def decide(
+    context: GivenContext, audience: GivenScope, order_id: int, action: OrderAction, by: str, note: str = ""
+) -> OrderView:
+    async with context.writing() as session:
+        order = found(await read_order(session, audience, order_id), "order")
+        await act(session, order, action, by, context.now_ms(), note)
+        return order_view(order)

@@ -1,0 +1,123 @@
+"""The money's part of the world, and of the matrix of routes and audiences."""
+
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.domain.order import OrderAction, OrderKind
+from engine.services.orders import Wanted, act, create_order
+from engine.services.packages import Terms, create_package
+from engine.store.scope import AgentScope, TenantScope
+
+FREE_OF_CHARGE = Terms(minutes=10, price_micro=0)
+
+
+async def make_money_world(session: AsyncSession, now_ms: int) -> None:
+    """Packages 1 (all), 2 (tenant 1) and 3 (tenant 2); agents 1, 2, 3 have bought package 1, in minutes 1, 2, 3.
+
+    Order 4 of agent 1 waits for approval, order 5 of his is a draft, order 6 of tenant 2 waits.
+    """
+    for code, tenant_id in (("all", None), ("one", 1), ("two", 2)):
+        await create_package(
+            session, code=code, name=f"Package {code}", terms=FREE_OF_CHARGE, tenant_id=tenant_id, now_ms=now_ms
+        )
+    for tenant_id, agent_id in ((1, 1), (1, 2), (2, 3)):
+        wanted = Wanted(OrderKind.PURCHASE, f"order of agent {agent_id}", package_id=1)
+        order = await create_order(session, AgentScope(tenant_id, agent_id), wanted, "w", now_ms)
+        await act(session, order, OrderAction.APPROVE, "w", now_ms)
+    for key, draft in (("waits", False), ("draft", True)):
+        wanted = Wanted(OrderKind.PURCHASE, key, package_id=1)
+        await create_order(session, AgentScope(1, 1), wanted, "w", now_ms, draft=draft)
+    await create_order(session, TenantScope(2), Wanted(OrderKind.PURCHASE, "waits", package_id=3), "w", now_ms)
+
+
+_PACKAGE = {"code": "p9", "name": "N", "minutes": 1, "price_micro": 1}
+_BUY = {"kind": "purchase", "key": "k", "package_id": 1}
+_OTHERS = ("agent2", "agent3")
+_T2 = ("Package two", "order of agent 3", '"tenant_id":2')
+_A2 = (*_T2, "order of agent 2")
+
+MONEY_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
+    ("platform", "GET", "/packages", "", {"shows": ("Package one", "Package two")}),
+    ("platform", "POST", "/packages", "", {"body": _PACKAGE, "status": 201}),
+    ("platform", "GET", "/packages/{package_id:int}", "/packages/3", {"shows": ("Package two",)}),
+    (
+        "platform",
+        "PATCH",
+        "/packages/{package_id:int}",
+        "/packages/3",
+        {"body": {"minutes": 7}, "shows": ('"version":2',)},
+    ),
+    ("platform", "GET", "/packages/{package_id:int}/versions", "/packages/3/versions", {"shows": ('"version":1',)}),
+    ("platform", "GET", "/orders", "", {"shows": ("order of agent 1", "order of agent 3")}),
+    ("platform", "GET", "/orders/{order_id:int}", "/orders/3", {"shows": ("order of agent 3",)}),
+    ("platform", "GET", "/orders/{order_id:int}/history", "/orders/3/history", {"shows": ("fulfilled",)}),
+    ("platform", "GET", "/orders/minutes", "", {"shows": ("order:1", "order:3")}),
+    ("platform", "POST", "/orders/{order_id:int}/approve", "/orders/4/approve", {"body": {}, "shows": ("fulfilled",)}),
+    ("platform", "POST", "/orders/{order_id:int}/reject", "/orders/4/reject", {"body": {}, "shows": ("rejected",)}),
+    ("tenant1", "GET", "/packages", "", {"shows": ("Package all", "Package one"), "hides": _T2}),
+    (
+        "tenant1",
+        "GET",
+        "/packages/{package_id:int}",
+        "/packages/2",
+        {"foreign": ("tenant2",), "shows": ("Package one",)},
+    ),
+    ("tenant1", "GET", "/orders", "", {"shows": ("order of agent 1", "order of agent 2"), "hides": _T2}),
+    (
+        "tenant1",
+        "POST",
+        "/orders",
+        "",
+        {
+            "body": _BUY | {"agent_id": 2},
+            "foreign_body": _BUY | {"agent_id": 3, "key": "f"},
+            "status": 201,
+            "shows": ("submitted",),
+        },
+    ),
+    (
+        "tenant1",
+        "GET",
+        "/orders/{order_id:int}",
+        "/orders/1",
+        {"foreign": ("tenant2",), "shows": ("order of agent 1",)},
+    ),
+    (
+        "tenant1",
+        "GET",
+        "/orders/{order_id:int}/history",
+        "/orders/1/history",
+        {"foreign": ("tenant2",), "shows": ("fulfilled",)},
+    ),
+    ("tenant1", "GET", "/orders/minutes", "", {"shows": ("order:1", "order:2"), "hides": ("order:3", *_T2)}),
+    ("tenant1", "POST", "/orders/{order_id:int}/submit", "/orders/5/submit", {"foreign": ("tenant2",)}),
+    ("tenant1", "POST", "/orders/{order_id:int}/cancel", "/orders/4/cancel", {"foreign": ("tenant2",)}),
+    ("agent1", "GET", "/packages", "", {"shows": ("Package all", "Package one"), "hides": _T2}),
+    ("agent1", "GET", "/packages/{package_id:int}", "/packages/2", {"foreign": ("agent3",), "shows": ("Package one",)}),
+    ("agent1", "GET", "/orders", "", {"shows": ("order of agent 1",), "hides": _A2}),
+    (
+        "agent1",
+        "POST",
+        "/orders",
+        "",
+        {
+            "body": _BUY | {"key": "mine", "agent_id": 2},  # he buys for himself, whatever he says
+            "foreign_body": {"kind": "return", "key": "f", "bucket_id": 2},
+            "status": 201,
+            "shows": ('"agent_id":1',),
+        },
+    ),
+    ("agent1", "GET", "/orders/{order_id:int}", "/orders/1", {"foreign": _OTHERS, "shows": ("order of agent 1",)}),
+    (
+        "agent1",
+        "GET",
+        "/orders/{order_id:int}/history",
+        "/orders/1/history",
+        {"foreign": _OTHERS, "shows": ("fulfilled",)},
+    ),
+    ("agent1", "GET", "/orders/minutes", "", {"shows": ("order:1",), "hides": ("order:2", "order:3")}),
+    ("agent1", "POST", "/orders/{order_id:int}/submit", "/orders/5/submit", {"foreign": _OTHERS}),
+    ("agent1", "POST", "/orders/{order_id:int}/cancel", "/orders/4/cancel", {"foreign": _OTHERS}),
+]
+"""Who, method, route, path (empty: the route), and what else a ``Case`` holds; below the audience's own prefix."""
