@@ -66,6 +66,7 @@ def create_app(
         control=control,
         settings=settings.api,
         recordings_folder=settings.recordings_folder,
+        retention_days=settings.recordings.retention_days,
         recordings_bucket=open_bucket(settings.recordings.storage),
         token_key=derived_key(secret, "api token"),
         link_key=derived_key(secret, "recording link"),

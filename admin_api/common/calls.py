@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, get, post
+from litestar.exceptions import HTTPException
 from litestar.params import FromQuery, PathParameter, QueryParameter
 
 from admin_api.common.context import GivenContext, GivenScope, found
@@ -21,6 +22,7 @@ from engine.domain.cdr import CdrState
 from engine.domain.permission import Permission
 from engine.runtime.control.protocol import Calls, Done, Failed, HangUp, ListCalls
 from engine.store.cdr_store import CdrFilter, read_cdr, read_cdrs, read_recording
+from engine.store.retention_store import read_deletion
 from engine.store.scope import AgentScope, DepartmentScope, Platform, Scope, agents_below, tenant_of
 
 CallId = Annotated[str, PathParameter(max_length=32, pattern=r"^[A-Za-z0-9._-]+\Z")]
@@ -38,7 +40,9 @@ class RecordingLink(msgspec.Struct):
 
 
 def _cdr_view(scope: Scope, row: Any) -> CdrView:
-    return masked_for(scope, view_of(row, CdrView))
+    view = masked_for(scope, view_of(row, CdrView))
+    view.recorded = row.recording_path is not None
+    return view
 
 
 class CdrController(Controller):
@@ -84,7 +88,10 @@ class CdrController(Controller):
     @get("/{cdr_id:str}/recording", opt={"permission": Permission.CALLS_READ}, summary="A link to a call's recording")
     async def get_recording(self, context: GivenContext, audience: GivenScope, cdr_id: CallId) -> RecordingLink:
         async with context.reading() as session:
-            recording = found(await read_recording(session, audience, cdr_id), "recording")
+            recording = await read_recording(session, audience, cdr_id)
+            if recording is None and (gone := await read_deletion(session, audience, cdr_id)) is not None:
+                raise HTTPException(status_code=410, detail=f"the recording has been deleted: {gone.reason}")
+        recording = found(recording, "recording")
         link, expires_at_ms = recording_link(context, cdr_id)
         return RecordingLink(
             link,

@@ -46,6 +46,8 @@ class Context:
     settings: ApiSettings
     recordings_folder: Path
     recordings_bucket: Bucket | None
+    retention_days: int
+    """Of tenants for whom nothing is set; 0: for ever."""
     token_key: bytes = field(repr=False)
     link_key: bytes = field(repr=False)
     webhook_key: bytes = field(repr=False)

@@ -160,6 +160,10 @@ class CdrView(msgspec.Struct):
     cause: str | None
     sip_status: int | None
     q850_cause: int | None
+    unrecorded_because: str | None
+    """Why there is no recording of a call that should have one."""
+    recorded: bool = False
+    """A recording was made; it may have been deleted since."""
 
 
 class LiveCallView(msgspec.Struct):

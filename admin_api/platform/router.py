@@ -6,8 +6,10 @@ from litestar.di import Provide
 from admin_api.common.calls import CdrController, LiveCallController
 from admin_api.common.exports import export
 from admin_api.common.guards import permitted, platform_only, platform_scope
+from admin_api.common.kept_recordings import LegalHoldController, list_deletions
 from admin_api.platform.agents import PlatformAgentController
 from admin_api.platform.carriers import CarrierController, LineController, RateController, TrunkController
+from admin_api.platform.kept_recordings import delete_recording, get_retention, put_retention
 from admin_api.platform.metrics import read_metrics
 from admin_api.platform.orders import PlatformOrderController, PlatformPackageController
 from admin_api.platform.reconciliations import ReconciliationController, get_record_format, put_record_format
@@ -33,6 +35,11 @@ platform_router = Router(
         LiveCallController,
         CdrController,
         export,
+        LegalHoldController,
+        list_deletions,
+        get_retention,
+        put_retention,
+        delete_recording,
         ReconciliationController,
         get_record_format,
         put_record_format,

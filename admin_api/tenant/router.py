@@ -7,10 +7,15 @@ from admin_api.common.bindings import BindingController
 from admin_api.common.calls import CdrController, LiveCallController
 from admin_api.common.exports import export
 from admin_api.common.guards import permitted, tenant_only, tenant_scope
+<<<<<<< HEAD
 from admin_api.common.orders import OrderController, PackageReadController
+=======
+from admin_api.common.kept_recordings import LegalHoldController, list_deletions
+>>>>>>> f0e0731 (wip)
 from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
 from admin_api.tenant.departments import DepartmentController
+from admin_api.tenant.kept_recordings import get_own_retention, put_own_retention
 from admin_api.tenant.offboarding import OffboardingController
 from admin_api.tenant.webhooks import WebhookController
 from admin_api.tenant.x_numbers import TenantXNumberController
@@ -31,6 +36,10 @@ tenant_router = Router(
         LiveCallController,
         CdrController,
         export,
+        LegalHoldController,
+        list_deletions,
+        get_own_retention,
+        put_own_retention,
         WebhookController,
         PackageReadController,
         OrderController,

@@ -53,6 +53,9 @@ class Permission(StrEnum):
     RATES_WRITE = "rates.write"
     RECONCILIATIONS_READ = "reconciliations.read"
     RECONCILIATIONS_WRITE = "reconciliations.write"
+    RECORDINGS_DELETE = "recordings.delete"  # before their time
+    RECORDINGS_KEEP = "recordings.keep"  # retention and legal holds
+    RECORDINGS_READ = "recordings.read"  # what is kept how long, and what is gone; to listen is CALLS_READ
     ROLES_READ = "roles.read"
     ROLES_WRITE = "roles.write"
     TENANTS_JUMP = "tenants.jump"
@@ -103,6 +106,9 @@ HOLDERS: dict[Permission, frozenset[Audience]] = {
     Permission.RATES_WRITE: _PLATFORM,
     Permission.RECONCILIATIONS_READ: _PLATFORM,
     Permission.RECONCILIATIONS_WRITE: _PLATFORM,
+    Permission.RECORDINGS_DELETE: _PLATFORM,
+    Permission.RECORDINGS_KEEP: _BACK_OFFICE,
+    Permission.RECORDINGS_READ: _BACK_OFFICE,
     Permission.ROLES_READ: _BACK_OFFICE,
     Permission.ROLES_WRITE: _BACK_OFFICE,
     Permission.TENANTS_JUMP: _PLATFORM,

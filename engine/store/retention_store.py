@@ -22,6 +22,8 @@ from engine.store.tables import LegalHold, Recording, RecordingDeletion, Recordi
 
 DAY_MS = 24 * 3600 * 1000
 FOR_EVER = 0
+HOLDS_PER_TENANT_MAX = 10_000
+"""Each look for expired recordings asks of them."""
 
 
 class DeletionReason(StrEnum):
@@ -163,6 +165,16 @@ async def read_deletions(
     statement = statement.order_by(table.decided_at_ms.desc(), table.cdr_id.desc()).limit(limit)
     rows: Sequence[AnyRow] = (await connection.execute(statement)).all()
     return rows
+
+
+async def read_deletion(connection: Connection, scope: Scope, cdr_id: str) -> AnyRow | None:
+    """Why a CDR's recording is no more; None where it is not deleted, or not in ``scope``."""
+    table = RecordingDeletion
+    statement: Any = select(table.reason, table.rule, table.decided_at_ms).where(
+        table.cdr_id == cdr_id, within(scope, tenant=table.tenant_id, agent=table.agent_id)
+    )
+    row: AnyRow | None = (await connection.execute(statement)).one_or_none()
+    return row
 
 
 async def read_holds(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 from litestar.testing import AsyncTestClient
+from sqlalchemy import insert, update
 
 from admin_api.common.auth import make_token
 from admin_api.common.context import Context
@@ -45,10 +46,13 @@ from engine.store.tables import (
     Carrier,
     CarrierRecordFormat,
     Department,
+    LegalHold,
     Line,
     Rate,
     Reconciliation,
     ReconciliationDifference,
+    Recording,
+    RecordingDeletion,
     Tenant,
     Trunk,
     User,
@@ -227,6 +231,22 @@ async def _make_world(database_url: str) -> None:
             for n in (1, 2, 3)
         ]
         await write_recordings(connection, [recording | {"gaps_ms": []} for recording in recordings])
+        for tenant_id in (1, 2):
+            row = {"cdr_id": f"gone{tenant_id}", "path": "", "engine_id": "", "place": "disk", "tenant_id": tenant_id}
+            row |= {"agent_id": tenant_id, "duration_ms": 1, "size_octets": 1, "sha256": "", "reason": "retention"}
+            row |= {"rule": f"rule of tenant {tenant_id}", "decided_by": "", "decided_at_ms": NOW_MS}
+            await connection.execute(insert(RecordingDeletion).values(**row))
+            hold = {"tenant_id": tenant_id, "agent_id": None, "reason": f"hold of tenant {tenant_id}"}
+            hold |= {
+                "cdr_id": f"held{tenant_id}",
+                "by_platform": False,
+                "placed_by": f"tenant{tenant_id}",
+                "placed_at_ms": NOW_MS,
+            }
+            await connection.execute(insert(LegalHold).values(**hold))
+        await connection.execute(
+            update(Recording).where(Recording.cdr_id == "cdr3").values(tenant_id=2, agent_id=3, started_at_ms=NOW_MS)
+        )
         events = [Event(EventKind.CDR_ENDED, tenant, f"cdr{n}", NOW_MS) for n, tenant in ((1, 1), (2, 1), (3, 2))]
         await tell(connection, events, NOW_MS)
     await database.dispose()

@@ -250,6 +250,64 @@ CASES += [
     Case(method, (prefix := f"/api/{who.rstrip('12')}") + route, prefix + (path or route), who, **case)
     for who, method, route, path, case in ORGANISATION_CASES
 ]
+_DAYS = {"days": 400}
+CASES += [
+    _platform("GET", "/legal-holds", shows=("hold of tenant 1", "hold of tenant 2")),
+    _platform("POST", "/legal-holds", body={"reason": "court", "agent_id": 3}, status=201, shows=('"tenant_id":2',)),
+    _platform(
+        "POST",
+        "/legal-holds/{hold_id:int}/release",
+        path=f"{_P}/legal-holds/2/release",
+        body={"reason": "over"},
+        shows=("over",),
+    ),
+    _platform("GET", "/recording-deletions", shows=("gone1", "gone2")),
+    _platform(
+        "GET",
+        "/tenants/{tenant_id:int}/recording-retention",
+        path=f"{_P}/tenants/1/recording-retention",
+        shows=('"platform_days":null',),
+    ),
+    _platform(
+        "PUT",
+        "/tenants/{tenant_id:int}/recording-retention",
+        path=f"{_P}/tenants/1/recording-retention",
+        body=_DAYS,
+        shows=('"days":400',),
+    ),
+    _platform(
+        "POST",
+        "/cdrs/{cdr_id:str}/recording/deletion",
+        path=f"{_P}/cdrs/cdr3/recording/deletion",
+        body={"reason": "asked for"},
+        status=202,
+    ),
+]
+CASES += [
+    Case(method, _T + route, _T + (path or route), "tenant1", **case)
+    for method, route, path, case in (
+        ("GET", "/legal-holds", "", {"shows": ("hold of tenant 1",), "hides": (*TENANT_2, "hold of tenant 2")}),
+        (
+            "POST",
+            "/legal-holds",
+            "",
+            {
+                "body": {"reason": "court", "agent_id": 1},
+                "foreign_body": {"reason": "court", "agent_id": 3},
+                "status": 201,
+            },
+        ),
+        (
+            "POST",
+            "/legal-holds/{hold_id:int}/release",
+            "/legal-holds/1/release",
+            {"foreign": ("tenant2",), "body": {"reason": "over"}, "shows": ("over",)},
+        ),
+        ("GET", "/recording-deletions", "", {"shows": ("gone1",), "hides": (*TENANT_2, "gone2", "rule of tenant 2")}),
+        ("GET", "/recording-retention", "", {"shows": ('"tenant_days":null',)}),
+        ("PUT", "/recording-retention", "", {"body": {"days": 0}, "shows": ('"tenant_days":0',)}),
+    )
+]
 _OTHERS = ("agent2", "agent3")
 CASES += [
     Case(method, _A + route, _A + (path or route), "agent1", **case)
