@@ -7,11 +7,8 @@ from admin_api.common.bindings import BindingController
 from admin_api.common.calls import CdrController, LiveCallController
 from admin_api.common.exports import export
 from admin_api.common.guards import permitted, tenant_only, tenant_scope
-<<<<<<< HEAD
-from admin_api.common.orders import OrderController, PackageReadController
-=======
 from admin_api.common.kept_recordings import LegalHoldController, list_deletions
->>>>>>> f0e0731 (wip)
+from admin_api.common.orders import OrderController, PackageReadController
 from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
 from admin_api.tenant.departments import DepartmentController
