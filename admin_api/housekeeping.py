@@ -9,9 +9,18 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.domain.refusal import Refusal
 from engine.services.bindings import EXPIRED_ENDED_MAX, end_expired
+from engine.services.orders import (
+    approve_renewal,
+    due_renewals,
+    expire_orders,
+    fulfil_waiting,
+    renew,
+    waiting_orders,
+)
 from engine.store.change_feed import PRUNED_ROWS_MAX, prune_changes
-from engine.store.database import writing, writing_session
+from engine.store.database import reading_session, writing, writing_session
 from engine.store.webhook_store import PRUNED_ROWS_MAX as DELIVERIES_PRUNED_MAX
 from engine.store.webhook_store import prune_deliveries
 
@@ -52,6 +61,41 @@ async def keep_outbox(database: AsyncEngine, now_ms: int) -> int:
     return pruned
 
 
+async def keep_orders(database: AsyncEngine, now_ms: int) -> int:
+    """Ends orders that nobody decided, carries out what waited for calls, and renews packages; how many in all.
+
+    Each order is a transaction of its own: one that money is missing for keeps none of the others waiting.
+    """
+    done, after_id = 0, 0
+    async with writing_session(database, now_ms) as session:
+        done += await expire_orders(session, now_ms)
+    for _ in range(ROUNDS_MAX):
+        async with reading_session(database) as session:
+            waiting = await waiting_orders(session, after_id)
+        for order_id in waiting:
+            async with writing_session(database, now_ms) as session:
+                done += await fulfil_waiting(session, order_id, now_ms)
+        if not waiting:
+            break
+        after_id = waiting[-1]
+    after_id = 0
+    for _ in range(ROUNDS_MAX):
+        async with reading_session(database) as session:
+            due = await due_renewals(session, now_ms, after_id)
+        for first_id in due:
+            async with writing_session(database, now_ms) as session:
+                order_id = (await renew(session, first_id, now_ms)).id
+            try:
+                async with writing_session(database, now_ms) as session:
+                    done += await approve_renewal(session, order_id, now_ms)
+            except Refusal as refusal:
+                _log.warning("renewal not approved by itself", order_id=order_id, code=refusal.code)
+        if not due:
+            break
+        after_id = due[-1]
+    return done
+
+
 async def keep_house_for_ever(database: AsyncEngine, now_ms: Callable[[], int]) -> None:
     """Every INTERVAL_SECONDS until it is cancelled; a database that does not answer is asked again."""
     while True:
@@ -59,8 +103,10 @@ async def keep_house_for_ever(database: AsyncEngine, now_ms: Callable[[], int]) 
         try:
             ended, pruned = await keep_house(database, now_ms())
             deliveries = await keep_outbox(database, now_ms())
+            orders = await keep_orders(database, now_ms())
         except (SQLAlchemyError, OSError) as error:
             _log.error("housekeeping failed, will be tried again", error=type(error).__name__)
         else:
-            if ended or pruned or deliveries:
-                _log.info("housekeeping", bindings_ended=ended, changes_pruned=pruned, deliveries_pruned=deliveries)
+            if ended or pruned or deliveries or orders:
+                counts = {"bindings_ended": ended, "changes_pruned": pruned, "deliveries_pruned": deliveries}
+                _log.info("housekeeping", **counts, orders=orders)

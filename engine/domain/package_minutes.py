@@ -55,6 +55,8 @@ class LeasedMinutes:
     asked: bool = False
     dry: bool = False
     """The database had no more when last asked, and the bucket has not changed since."""
+    ended: bool = False
+    """No call begins with it any more: what comes free goes back, so that it can be paid back."""
 
     @property
     def free_seconds(self) -> int:
@@ -86,6 +88,8 @@ class MinutesBook(Generic[Waiter]):
         self._waiting: deque[_Wish[Waiter]] = deque()
         self.lease_requests: list[tuple[int, int]] = []
         """(bucket's id, seconds): to be asked of the database, then answered by ``lease_answered``."""
+        self.lease_returns: list[tuple[int, int]] = []
+        """(bucket's id, seconds): no longer ours, to be given back to the database."""
 
     def hold(self, buckets: tuple[int, ...], wanted_seconds: int, waiter: Waiter) -> Parts | None:
         """What was held, less than wanted only where the buckets have no more; None: ``lease_answered`` will say."""
@@ -109,6 +113,7 @@ class MinutesBook(Generic[Waiter]):
         used_of = dict(used)
         for bucket_id, seconds in held:
             self._of(bucket_id).post(seconds, used_of.get(bucket_id, 0))
+            self._give_back(bucket_id)
 
     def lease_answered(self, bucket_id: int, granted_seconds: int | None) -> Iterator[tuple[Waiter, Parts]]:
         """Takes a lease in and yields (waiter, held) for each whose wait is over, in the order in which they asked.
@@ -127,9 +132,13 @@ class MinutesBook(Generic[Waiter]):
                 yield wish.waiter, self._take(wish.buckets, wish.wanted_seconds)
         if granted_seconds is None:
             leased.dry = False
+        self._give_back(bucket_id)
 
-    def bucket_changed(self, bucket_id: int) -> None:
-        self._of(bucket_id).dry = False
+    def bucket_changed(self, bucket_id: int, *, ended: bool = False) -> None:
+        """``ended``: it has expired, or was returned; the calls that hold some of it go on with that."""
+        leased = self._of(bucket_id)
+        leased.dry, leased.ended = False, ended
+        self._give_back(bucket_id)
 
     def minutes_of(self, bucket_id: int) -> LeasedMinutes:
         return self._of(bucket_id)
@@ -157,6 +166,12 @@ class MinutesBook(Generic[Waiter]):
         for bucket_id, seconds in parts:
             self._of(bucket_id).held_seconds += seconds
         return parts
+
+    def _give_back(self, bucket_id: int) -> None:
+        leased = self._of(bucket_id)
+        if leased.ended and leased.free_seconds:
+            self.lease_returns.append((bucket_id, leased.free_seconds))
+            leased.leased_seconds = leased.held_seconds
 
     def _of(self, bucket_id: int) -> LeasedMinutes:
         leased = self._buckets.get(bucket_id)

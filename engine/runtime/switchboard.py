@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from engine.b2bua.controller import Controller
+from engine.domain.call import milliseconds
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr
 from engine.domain.facts import AccountFacts, Facts
@@ -96,6 +97,9 @@ class Switchboard:
         if controller.minutes.lease_requests and self._minutes_desk is not None:
             wishes, controller.minutes.lease_requests = controller.minutes.lease_requests, []
             self._minutes_desk.request(wishes)
+        if controller.minutes.lease_returns and self._minutes_desk is not None:
+            unused, controller.minutes.lease_returns = controller.minutes.lease_returns, []
+            self._minutes_desk.return_unused(unused)
         if controller.credit.lease_requests and self._lease_desk is not None:
             requests, controller.credit.lease_requests = controller.credit.lease_requests, []
             self._lease_desk.request(requests)
@@ -173,6 +177,8 @@ class Switchboard:
 
     def apply(self, facts: Iterable[Facts]) -> None:
         facts = list(facts)
+        # Not at the first reading: calls of an earlier engine have yet to take up what they hold of its leases.
+        known = self.controller.directory.minutes_buckets.keys() & {f.id for f in facts if isinstance(f, MinutesBucket)}
         self.controller.directory.apply(facts)
         now = self._clock.now()
         for fact in facts:
@@ -180,7 +186,8 @@ class Switchboard:
                 self.controller.credit.account_told(fact)
                 self.controller.account_changed(fact.tenant_id, now)
             elif isinstance(fact, MinutesBucket):
-                self.controller.minutes.bucket_changed(fact.id)
+                ended = fact.id in known and fact.expires_at_ms <= milliseconds(now)
+                self.controller.minutes.bucket_changed(fact.id, ended=ended)
         self._flush()
 
     def remove(self, entity: str, entity_id: str) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.domain.order import OrderKind, OrderState
 from engine.domain.package import Period, PeriodUnit, refund_micro
 from engine.domain.refusal import NotNow, Refusal
+from engine.store.change_feed import record_change
 from engine.store.lease_store import FREE, lock_accounts
 from engine.store.ledger_store import Kind, PlatformAccount, post
 from engine.store.minutes_store import buy_minutes
@@ -133,6 +134,8 @@ async def _take_back(session: AsyncSession, order: Order, now_ms: int) -> bool:
         order.refunded_seconds = 0
     leased = select(func.coalesce(func.sum(MinutesLease.seconds), 0)).where(MinutesLease.bucket_id == bucket.id)
     if await session.scalar(leased):
+        # An engine that was started meanwhile, or whose clock is behind, hears of it again.
+        await record_change(await session.connection(), MinutesBucket.__tablename__, bucket.id, now_ms)
         return False
     bought_by = await session.scalar(select(Order).where(Order.bucket_id == bucket.id, Order.kind.in_(_BUYING)))
     assert bought_by is not None, "only what an order bought can be returned"

@@ -135,3 +135,16 @@ def test_a_call_that_outlives_its_engine_holds_its_minutes_again() -> None:
     assert book.hold_again(((1, 40),)) == ((1, 40),)
     assert book.hold_again(((1, 40),)) == ((1, 10),), "never more than is leased"
     assert book.minutes_of(1).free_seconds == 0
+
+
+def test_a_returned_bucket_stays_with_an_idle_engine() -> None:
+    book: MinutesBook[str] = MinutesBook(lease_seconds=600)
+    assert book.hold((1,), 60, "call") is None
+    assert list(book.lease_answered(1, 600)) == [("call", ((1, 60),))]
+    book.bucket_changed(1)
+    assert book.lease_returns == []
+    book.bucket_changed(1, ended=True)
+    assert book.lease_returns == [(1, 540)], "what a call holds is kept from nobody"
+    book.post(((1, 60),), ((1, 20),))
+    assert book.lease_returns == [(1, 540), (1, 40)]
+    assert (book.minutes_of(1).leased_seconds, book.minutes_of(1).held_seconds) == (0, 0)
