@@ -156,6 +156,7 @@ async def run_engine(settings: Settings) -> None:
     for record in lost:  # the media worker has died as well
         end_interrupted(record, recovered.alive_at_ms)
         controller.release(record, clock.now())
+    controller.abandon(recovered.ended)
     controller.resume(held, clock.now())
     keeper.take(lost)
     switchboard.keep_left_recordings([record.cdr for record in lost if record.media_call_id == record.cdr.id])

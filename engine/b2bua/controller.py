@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.admission import Admission
 from engine.b2bua.call_executor import CallExecutor, credit_event
 from engine.b2bua.call_timers import CallTimers
@@ -32,6 +33,7 @@ from engine.domain.directory import Directory
 from engine.domain.events import Leg, TimerKind
 from media import plane
 from sip.core import events as sip_events
+from sip.core.session import Session
 from sip.core.user_agent import UserAgent
 
 __all__ = ["Controller", "ControllerSettings"]
@@ -68,7 +70,7 @@ class Controller:
             dialler,
             self._timers,
             settings.gateway_silence_seconds,
-            dialled=lambda active, session: self.leg_made(active.call_id, session.call_id),
+            dialled=self._dialled,
         )
         self.trunk_watch = TrunkWatch(
             user_agent=user_agent,
@@ -198,6 +200,15 @@ class Controller:
     def resume(self, records: Iterable[CallRecord], now: float) -> None:
         """Goes on with the talking calls of an engine that is gone; the plane holds them, and ``credit`` the leases."""
         self._resumption.resume(records, now)
+
+    def abandon(self, records: Iterable[CallRecord]) -> None:
+        """Calls that were being set up when their engine died: who answers one now is hung up."""
+        for record in records:
+            self._resumption.abandon(record)
+
+    def _dialled(self, active: ActiveCall, session: Session) -> None:
+        self.leg_made(active.call_id, session.call_id)
+        self._executor.note(active)  # who answers an engine that has died meanwhile is known by this
 
     def release(self, record: CallRecord, now: float) -> None:
         """Hangs up both legs of a call of an engine that is gone; its record is complete."""

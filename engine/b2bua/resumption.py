@@ -23,6 +23,9 @@ from engine.domain.routing import Direction, Parties, Route
 from sip.core.session_snapshot import SessionSnapshot
 from sip.core.user_agent import UserAgent
 
+ANSWERED_LATELY_SECONDS = 32.0
+"""64*T1 (RFC 3261 §13.3.1.4): later than that no caller waits for the answer any more."""
+
 
 class Resumption:
     """``leg_made`` is told each SIP dialog of a call, the caller's first."""
@@ -72,6 +75,10 @@ class Resumption:
         )
         transfer.rejoin(joined.at_ms)
         self._bye(joined.leaving, now)
+
+    def abandon(self, record: CallRecord) -> None:
+        """Nobody is there any more for those who were being called."""
+        self._user_agent.abandon(record.dialled)
 
     def release(self, record: CallRecord, now: float) -> None:
         """Hangs up both legs of a call that could not be taken up, and has its whole record already.
@@ -143,6 +150,8 @@ class Resumption:
                 session = self._user_agent.resume(snapshot, now, accounts)
                 session.owner = active
                 active.put(leg, session)
+                if now - (call.answered_at or 0.0) < ANSWERED_LATELY_SECONDS:
+                    self._user_agent.answer_again(snapshot)
                 self._leg_made(active.call_id, session.call_id)
         self._reception.rejoin(route)
         return active

@@ -14,6 +14,8 @@ from engine.domain.events import Leg
 from sip.core.session import Session, SessionState
 from sip.core.session_snapshot import SessionSnapshot, take_snapshot
 
+BEING_SET_UP = frozenset({CallState.DIALLING, CallState.RINGING, CallState.CONNECTING, CallState.CONFIRMING})
+
 
 class JoinedCall(msgspec.Struct, array_like=True, frozen=True):
     """Where a transfer has taken a call's party: it is ``leg`` of the call ``first_id``, which has its session.
@@ -58,6 +60,8 @@ class CallRecord(msgspec.Struct, array_like=True):
     cdr: Cdr
     tariff: Tariff | None = None
     running: RunningCall | None = None
+    dialled: tuple[str, ...] = ()
+    """Our tags towards those who are called and may still answer."""
 
     @property
     def media_call_id(self) -> str:
@@ -67,7 +71,14 @@ class CallRecord(msgspec.Struct, array_like=True):
 
 
 def record_of(active: ActiveCall) -> CallRecord:
-    return CallRecord(active.call.cdr, active.route.tariff, _running(active))
+    return CallRecord(active.call.cdr, active.route.tariff, _running(active), _dialled(active))
+
+
+def _dialled(active: ActiveCall) -> tuple[str, ...]:
+    if active.call.state not in BEING_SET_UP:
+        return ()
+    sessions = active.forks or ([active.callee] if active.callee is not None else [])
+    return tuple(session.local_tag for session in sessions)
 
 
 def _running(active: ActiveCall) -> RunningCall | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sip.core.dialog import Dialog
 from sip.core.hop import Hop
 from sip.core.session import Session, SessionState
+from sip.core.transactions.states import State
 
 CSEQ_LEAP = 1000
 """A resumed session's requests are numbered so far ahead: some were sent after the snapshot was taken. RFC 3261
@@ -37,6 +38,9 @@ class SessionSnapshot:
     allows_update: bool
     interval_seconds: int
     is_refresher: bool
+    answer: bytes = b""
+    """Our 200 with all its lines, where its ACK has not come; to `answer_hop`."""
+    answer_hop: Hop | None = None
 
     def __repr__(self) -> str:
         return f"SessionSnapshot({self.local_tag})"
@@ -60,7 +64,8 @@ class SessionSnapshot:
 
 def take_snapshot(session: Session) -> SessionSnapshot:
     """Of a leg whose dialog both ends know: one that is answered, or about to be with `local_sdp`."""
-    dialog, timer = session.dialog, session.timer
+    dialog, timer, server = session.dialog, session.timer, session.server
+    waits = server is not None and server.state is State.ACCEPTED
     return SessionSnapshot(
         dialog.call_id,
         dialog.local,
@@ -81,4 +86,6 @@ def take_snapshot(session: Session) -> SessionSnapshot:
         session.allows_update,
         timer.interval if timer is not None else 0,
         timer is not None and timer.is_refresher,
+        server.data if server is not None and waits else b"",
+        server.hop if server is not None and waits else None,
     )

@@ -23,6 +23,10 @@ class UserAgentBase:
         self.datagrams: list[tuple[bytes, Hop]] = []
         self.counters = Counters()
         self.sessions: dict[str, Session] = {}  # by our tag; at most settings.sessions_max
+        # Incoming ones of an earlier process, by "call-id from-tag": our 200 may be all that their callers lack.
+        self._taken_up: dict[str, Session] = {}
+        # Our tags in calls that an earlier process was making: as many as it left behind.
+        self._abandoned: set[str] = set()
         self._new_token = new_token
         self._layer = TransactionLayer(settings.timers, settings.transactions_max, self.datagrams)
         self._udp_only: dict[tuple[str, int], float] = {}  # peers that refused TCP, until when
@@ -107,6 +111,8 @@ class UserAgentBase:
             session.reliability.finish()
             session.reliability = None
         self.sessions.pop(session.dialog.local_tag, None)
+        if self._taken_up and not session.outgoing:
+            self._taken_up.pop(f"{session.dialog.call_id} {session.dialog.remote_tag}", None)
         server = session.server
         if server is not None:
             server.user = None

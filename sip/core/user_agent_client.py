@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sip.core.dialog import Dialog
 from sip.core.events import (
     DialogResponse,
@@ -31,6 +33,7 @@ class UserAgentClient(UserAgentRequester):
         transaction = self._layer.find_client(response)
         if transaction is None:
             self.counters.unmatched_responses += 1
+            self._answered_to_earlier(response, source, now)
             return
         status = response.status
         # Taken before the step, which on a reliable transport ends the transaction with its final response.
@@ -226,19 +229,39 @@ class UserAgentClient(UserAgentRequester):
         else:
             self._end_fork(transaction, response, source, now)
 
-    def _end_fork(self, transaction: ClientInviteTransaction, response: Response, source: Hop, now: float) -> None:
-        """A 2xx of another fork (§13.2.2.4): a call nobody wants, acknowledged and ended on our own account.
+    def abandon(self, local_tags: Iterable[str]) -> None:
+        """Calls that an earlier process of ours was making: who answers one is acknowledged, and hung up."""
+        self._abandoned.update(local_tags)
 
-        Stateless but for the BYE's transaction: a copy of this 2xx does the same again, and its BYE gets 481.
-        """
+    def _answered_to_earlier(self, response: Response, source: Hop, now: float) -> None:
+        """A 2xx for an INVITE that we have not sent, or that is long forgotten. Strangers get nothing."""
+        if response.cseq_method != "INVITE" or not 200 <= response.status < 300:
+            return
+        tag = response.from_tag
+        session = self.sessions.get(tag)
+        if session is None:
+            if tag in self._abandoned:
+                self._end_answered(response.call_id, response.headers.first["from"], tag, response, source, now)
+            return
+        is_its = (session.call_id, session.remote_tag) == (response.call_id, response.to_tag)
+        if is_its and session.outgoing and session.state >= SessionState.CONFIRMED and session.client is None:
+            hop = self._hop_of(session)
+            self.datagrams.append((self._acknowledgement(session.dialog, response.cseq_number, hop, b"", ()), hop))
+
+    def _end_fork(self, transaction: ClientInviteTransaction, response: Response, source: Hop, now: float) -> None:
+        """A 2xx of another fork (§13.2.2.4): a call nobody wants, acknowledged and ended on our own account."""
         self.counters.forked_answers += 1
         origin = transaction.origin
-        tag = origin.from_.rpartition("=")[2]
-        dialog = Dialog(origin.call_id, origin.from_, tag, origin.to, origin.uri_text)
+        self._end_answered(origin.call_id, origin.from_, origin.from_.rpartition("=")[2], response, source, now)
+
+    def _end_answered(self, call_id: str, from_: str, tag: str, response: Response, source: Hop, now: float) -> None:
+        """Stateless but for the BYE's transaction: a copy of this 2xx does the same again, and its BYE gets 481."""
+        to = response.headers.first["to"]
+        dialog = Dialog(call_id, from_, tag, to, response.to.uri_text)
         dialog.learn_from_response(response)
         hop = self._next_hop(dialog, source)
-        self.datagrams.append((self._acknowledgement(dialog, origin.cseq_number, hop, b"", ()), hop))
-        dialog.local_cseq = origin.cseq_number
+        self.datagrams.append((self._acknowledgement(dialog, response.cseq_number, hop, b"", ()), hop))
+        dialog.local_cseq = response.cseq_number
         unwanted = Session(dialog, hop, outgoing=True, contact_user="")
         unwanted.state = SessionState.ENDED  # in no table, so that nothing is told of it
         self._send_in_dialog(unwanted, "BYE", "", "", b"", now, user=unwanted)

@@ -116,6 +116,8 @@ class UserAgentRefresher(UserAgentSender):
         session = snapshot.session()
         session.authorization = Authorization(accounts) if accounts is not None else None
         self.sessions[session.local_tag] = session
+        if not session.outgoing:
+            self._taken_up[f"{session.call_id} {session.remote_tag}"] = session
         if snapshot.interval_seconds and self._has_timers:
             self._set_timer(session, snapshot.interval_seconds, now, is_refresher=snapshot.is_refresher)
             if session.timer is not None and session.timer.refresh is not None:
@@ -123,6 +125,12 @@ class UserAgentRefresher(UserAgentSender):
                 due = now + 1 + len(self.sessions) / RESUMED_REFRESHES_PER_SECOND
                 session.timer.refresh = self._session_timers.set(due, session, is_expiry=False)
         return session
+
+    def answer_again(self, snapshot: SessionSnapshot) -> None:
+        """Sends an earlier process's 200 once more, if its ACK had not come: maybe it never left. The caller has had
+        its 100, so that no copy of its INVITE would ask for it."""
+        if snapshot.answer and snapshot.answer_hop is not None:
+            self.datagrams.append((snapshot.answer, snapshot.answer_hop))
 
     def _set_timer(self, session: Session, interval: int, now: float, *, is_refresher: bool) -> None:
         session.stop_timer()

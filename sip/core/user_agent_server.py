@@ -120,6 +120,8 @@ class UserAgentServer(UserAgentResponder):
             self.counters.refused_overload += 1
             self._refuse(request, source, 503, None, f"Retry-After: {self.settings.retry_after_seconds}\r\n")
             return
+        if is_invite and self._answers_again(request, source, key, now):
+            return
         timer_offer = self._read_timer_offer(request) if is_invite else None
         if self._is_too_small(timer_offer):
             self._refuse_interval(request, source)
@@ -167,6 +169,20 @@ class UserAgentServer(UserAgentResponder):
             self.events.append(IncomingRequest(transaction, request, source))
         transaction.merge_key = merge_key
         layer.merge_keys[merge_key] = transaction
+
+    def _answers_again(self, request: Request, source: Hop, key: str, now: float) -> bool:
+        """True for a copy of the INVITE of a call that an earlier process answered: the caller has not heard that."""
+        session = self._taken_up.get(f"{request.call_id} {request.from_tag}")
+        if session is None or session.server is not None or session.state is not SessionState.CONFIRMED:
+            return False
+        if request.cseq_number != session.dialog.remote_cseq:
+            return False
+        via_value, hop = request.via.answered_from(source)
+        head, local = self._head_of(request, via_value), session.dialog.local
+        transaction = self._start_server_invite(session, request, key, hop, head, local, local, now)
+        transaction.timer_offer = self._read_timer_offer(request)
+        self.respond(transaction, 200, now, session.local_sdp)
+        return True
 
     def _refuse_interval(self, request: Request, source: Hop) -> None:
         self.counters.refused += 1

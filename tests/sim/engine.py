@@ -341,6 +341,7 @@ class EngineHost:
             controller.release(record, timeline.now)
             process.charged_micro += record.cdr.charge_micro
         chronicle.resumed += [Resumed(record.cdr.id, milliseconds(timeline.now)) for record in held]
+        controller.abandon(recovered.ended)
         controller.resume(held, timeline.now)
         chronicle.places_missing += self._places_missing()
         process.keeper.take(lost)
