@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from media.codec.wav import FRAME_OCTETS, HEADER_OCTETS, SAMPLE_RATE
+from media.codec.wav import FRAME_OCTETS, HEADER_OCTETS, SAMPLE_RATE, header
 from media.plane import RecordingFinished, Side
 
 READ_OCTETS: Final = 1024 * 1024
@@ -27,6 +27,7 @@ def measure_left_recording(folder: Path, path: str, call_id: str, talk_ms: int) 
     sha256 = hashlib.sha256()
     size_octets = 0
     try:
+        _mend_header(folder / path)
         with (folder / path).open("rb") as file:
             while piece := file.read(READ_OCTETS):
                 sha256.update(piece)
@@ -41,6 +42,21 @@ def measure_left_recording(folder: Path, path: str, call_id: str, talk_ms: int) 
         stretches.append((duration_ms, talk_ms))
     gaps = [(side, start, end) for start, end in stretches[-GAPS_MAX:] for side in Side]
     return RecordingFinished(call_id, path, duration_ms, size_octets, sha256.hexdigest(), gaps)
+
+
+def _mend_header(path: Path) -> None:
+    """A power cut may keep the header and lose samples, or the other way round: the header says what is there.
+
+    Raises OSError.
+    """
+    with path.open("r+b") as file:
+        frames = (os.fstat(file.fileno()).st_size - HEADER_OCTETS) // FRAME_OCTETS
+        if frames < 0:
+            return
+        wanted = header(frames * FRAME_OCTETS)
+        if file.read(HEADER_OCTETS) != wanted:
+            os.ftruncate(file.fileno(), HEADER_OCTETS + frames * FRAME_OCTETS)
+            os.pwrite(file.fileno(), wanted, 0)
 
 
 def _ms(octets: int) -> int:

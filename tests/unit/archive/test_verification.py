@@ -6,6 +6,7 @@ import pytest
 
 from engine.archive.manifest import MalformedManifest, decode
 from engine.archive.verification import Finding, verify_by_manifests
+from media.codec import wav
 
 from .conftest import FOLDER, Archive
 
@@ -56,13 +57,14 @@ async def test_a_deleted_recording_is_missed(archive: Archive) -> None:
 
 async def test_a_power_cut_takes_the_end_of_a_recording(archive: Archive) -> None:
     octets = await archive.record("c1")
-    (archive.disk.folder / FOLDER / "c1.wav").write_bytes(octets[: 44 + 4 * 4000])
+    (archive.disk.folder / FOLDER / "c1.wav").write_bytes(octets[: 44 + 4 * 4000 + 3])
     await archive.round(archive.librarian())
     row = await archive.row("c1")
     assert (row.duration_ms, row.size_octets) == (500, 44 + 16_000)
     assert ["caller", 500, 1000] in row.gaps_ms
     assert ["callee", 500, 1000] in row.gaps_ms
     assert archive.disk.measure(row.path) == (row.sha256, row.size_octets)
+    assert archive.disk.read(row.path)[:44] == wav.header(16_000), "and what is left plays"
 
 
 async def test_a_recordings_row_never_came(archive: Archive) -> None:
