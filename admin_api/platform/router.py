@@ -7,6 +7,7 @@ from admin_api.common.calls import CdrController, LiveCallController
 from admin_api.common.exports import export
 from admin_api.common.guards import permitted, platform_only, platform_scope
 from admin_api.common.kept_recordings import LegalHoldController, list_deletions
+from admin_api.common.performance import PerformanceController
 from admin_api.platform.agents import PlatformAgentController
 from admin_api.platform.carriers import CarrierController, LineController, RateController, TrunkController
 from admin_api.platform.kept_recordings import delete_recording, get_retention, put_retention
@@ -26,6 +27,7 @@ platform_router = Router(
         TenantController,
         AccountController,
         PlatformAgentController,
+        PerformanceController,
         PlatformUserController,
         CarrierController,
         TrunkController,

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, delete, get, patch, post, put
-from litestar.params import JSONBody
+from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, Code, Key, Name, Note, PositiveAmountMicro, Status, apply, given
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.performance import Zone, zone_of
 from admin_api.common.suspension import Suspension, SuspensionAnswer, cut_calls
 from admin_api.common.views import AccountView, LedgerEntryView, TenantView, view_of
+from engine.domain.month import ZONE, day_start_ms
 from engine.domain.permission import Permission
 from engine.services.accounts import create_tenant, set_overdraft_limit
 from engine.store.ledger_store import read_ledger, recharge
 from engine.store.listing import read_one, read_page
+from engine.store.performance_store import accounts_of, tenants_since
 from engine.store.tables import Account, Tenant
 
 
@@ -53,17 +56,57 @@ class RechargeAnswer(msgspec.Struct):
     balance_micro: int
 
 
+class TenantRow(msgspec.Struct):
+    """``calls_today`` and ``answered_today`` count since midnight in ``zone``, running calls among them."""
+
+    id: int
+    code: str
+    name: str
+    status: str
+    calls_max: int
+    calls_per_second_max: int
+    created_at_ms: int
+    balance_micro: int
+    overdraft_limit_micro: int
+    calls_today: int
+    answered_today: int
+
+
+def _row(tenant: Tenant, account: Account | None, today: Any) -> TenantRow:
+    shown = msgspec.structs.asdict(view_of(tenant, TenantView))
+    return TenantRow(
+        **shown,
+        balance_micro=0 if account is None else account.balance_micro,
+        overdraft_limit_micro=0 if account is None else account.overdraft_limit_micro,
+        calls_today=0 if today is None else today.calls,
+        answered_today=0 if today is None else today.answered,
+    )
+
+
 class TenantController(Controller):
     path = "/tenants"
     tags = ("tenants",)
 
     @get("/", opt={"permission": Permission.TENANTS_READ}, summary="Tenants")
     async def list_tenants(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-    ) -> Page[TenantView]:
+        self,
+        context: GivenContext,
+        audience: GivenScope,
+        tenant_status: Annotated[Status | None, QueryParameter(name="status")] = None,
+        zone: Zone = ZONE,
+        cursor: Cursor = None,
+        limit: Limit = PAGE_DEFAULT,
+    ) -> Page[TenantRow]:
+        conditions = [] if tenant_status is None else [Tenant.status == tenant_status]
+        today_ms = day_start_ms(context.now_ms(), zone_of(zone))
         async with context.reading() as session:
-            rows = await read_page(session, audience, Tenant, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, partial(view_of, shape=TenantView), lambda row: str(row.id))
+            rows = await read_page(session, audience, Tenant, *conditions, after=id_cursor(cursor), limit=limit)
+            ids = [row.id for row in rows]
+            accounts = {row.tenant_id: row for row in await accounts_of(session, ids)}
+            today = await tenants_since(session, ids, today_ms)
+        return page(
+            rows, limit, lambda row: _row(row, accounts.get(row.id), today.get(row.id)), lambda row: str(row.id)
+        )
 
     @post("/", opt={"permission": Permission.TENANTS_WRITE}, summary="Make a tenant, with an account at ¥0")
     async def create_tenant(self, context: GivenContext, data: JSONBody[NewTenant]) -> TenantView:

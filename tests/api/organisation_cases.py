@@ -13,6 +13,7 @@ TENANT_2 = (A3, X3, "Tenant 2", "Agent 3", '"tenant_id":2', "Department 2")
 _FOREIGN: dict[str, Any] = {"foreign": ("tenant2",)}
 _DEPARTMENT, _AGENT = "/departments/{department_id:int}", "/agents/{agent_id:int}"
 _OFFBOARDING = "/offboardings/{offboarding_id:str}"
+_EVER = "?from_ms=0&to_ms=9000000000000"
 _CUT: dict[str, Any] = {"body": {"running_calls": "cut"}}
 
 ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
@@ -74,6 +75,18 @@ ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
         | {"body": {"token": "", "successor_id": 2}, "foreign_body": {"token": "", "successor_id": 3}}
         | {"status": 409},
     ),
+    (
+        "tenant1",
+        "GET",
+        "/agents/performance",
+        "/agents/performance?month=2027-01",
+        {"shows": ("Agent 1", "Agent 2"), "hides": TENANT_2},
+    ),
+    ("platform", "GET", "/agents/performance", "/agents/performance?month=2027-01", {"shows": ("Agent 3",)}),
+    ("tenant1", "GET", f"{_AGENT}/performance", "/agents/1/performance", _FOREIGN),
+    ("platform", "GET", f"{_AGENT}/performance", "/agents/3/performance", {}),
+    ("tenant1", "GET", f"{_AGENT}/number-usage", f"/agents/1/number-usage{_EVER}", _FOREIGN | {"hides": TENANT_2}),
+    ("platform", "GET", f"{_AGENT}/number-usage", f"/agents/3/number-usage{_EVER}", {"shows": (X3,)}),
     ("tenant1", "GET", "/offboardings", "", {"shows": ("offboarding1",), "hides": ("offboarding2",)}),
     ("tenant1", "GET", _OFFBOARDING, "/offboardings/offboarding1", _FOREIGN),
     ("tenant1", "POST", f"{_OFFBOARDING}/undo", "/offboardings/offboarding1/undo", _FOREIGN),

@@ -1,0 +1,90 @@
+"""How agents, their numbers and tenants did: figures from ended CDRs, each answer one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, case, cast, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.store.cdr_store import AnyRow
+from engine.store.listing import owned
+from engine.store.scope import Scope, within
+from engine.store.tables import Account, Agent, Cdr
+
+
+def _sum(value: Any) -> ColumnElement[int]:
+    # PostgreSQL's sum of bigints is a numeric.
+    return cast(func.coalesce(func.sum(value), 0), BigInteger)
+
+
+def _figures() -> tuple[ColumnElement[Any], ...]:
+    """calls, answered, talk_ms, charge_micro. What was never answered has no talk: its difference is NULL."""
+    return (
+        func.count(Cdr.id).label("calls"),
+        func.count(Cdr.answered_at_ms).label("answered"),
+        _sum(Cdr.ended_at_ms - Cdr.answered_at_ms).label("talk_ms"),
+        _sum(Cdr.charge_micro).label("charge_micro"),
+    )
+
+
+def _ended(from_ms: int, to_ms: int) -> ColumnElement[bool]:
+    return (Cdr.state == "ended") & (Cdr.started_at_ms >= from_ms) & (Cdr.started_at_ms < to_ms)
+
+
+async def number_usage(
+    session: AsyncSession, scope: Scope, agent_id: int, from_ms: int, to_ms: int, *, after: str | None, limit: int
+) -> Sequence[AnyRow]:
+    """x_number with its figures, of an agent's calls in a period, by X number; those after ``after``."""
+    statement = select(Cdr.x_number, *_figures()).where(
+        within(scope, tenant=Cdr.tenant_id, agent=Cdr.agent_id),
+        Cdr.agent_id == agent_id,
+        _ended(from_ms, to_ms),
+        Cdr.x_number > (after or ""),
+    )
+    return (await session.execute(statement.group_by(Cdr.x_number).order_by(Cdr.x_number).limit(limit))).all()
+
+
+async def performance(
+    session: AsyncSession,
+    scope: Scope,
+    *conditions: ColumnElement[bool],
+    from_ms: int,
+    to_ms: int,
+    after: int | None,
+    limit: int,
+) -> Sequence[AnyRow]:
+    """agent_id, code, name and figures of each agent, of who made no call too, by id; those after ``after``."""
+    calls = (Cdr.agent_id == Agent.id) & (Cdr.tenant_id == Agent.tenant_id) & _ended(from_ms, to_ms)
+    statement = (
+        select(Agent.id.label("agent_id"), Agent.code, Agent.name, *_figures())
+        .outerjoin(Cdr, calls)
+        .where(owned(scope, Agent), Agent.id > (after or 0), *conditions)
+        .group_by(Agent.id, Agent.code, Agent.name)
+        .order_by(Agent.id)
+    )
+    return (await session.execute(statement.limit(limit))).all()
+
+
+async def months(session: AsyncSession, scope: Scope, agent_id: int, starts_ms: Sequence[int]) -> dict[int, AnyRow]:
+    """An agent's figures by month: the month's place in ``starts_ms``, whose last is the last month's end."""
+    place = case(*((Cdr.started_at_ms < end, place) for place, end in enumerate(starts_ms[1:]))).label("place")
+    statement = select(place, *_figures()).where(
+        within(scope, tenant=Cdr.tenant_id, agent=Cdr.agent_id),
+        Cdr.agent_id == agent_id,
+        _ended(starts_ms[0], starts_ms[-1]),
+    )
+    return {row.place: row for row in await session.execute(statement.group_by("place"))}
+
+
+async def accounts_of(session: AsyncSession, tenant_ids: Collection[int]) -> Sequence[Account]:
+    return (await session.scalars(select(Account).where(Account.tenant_id.in_(tenant_ids)))).all()
+
+
+async def tenants_since(session: AsyncSession, tenant_ids: Collection[int], from_ms: int) -> dict[int, AnyRow]:
+    """calls and answered of each tenant since ``from_ms``, running ones among them."""
+    statement = select(
+        Cdr.tenant_id, func.count(Cdr.id).label("calls"), func.count(Cdr.answered_at_ms).label("answered")
+    ).where(Cdr.tenant_id.in_(tenant_ids), Cdr.started_at_ms >= from_ms)
+    return {row.tenant_id: row for row in await session.execute(statement.group_by(Cdr.tenant_id))}
