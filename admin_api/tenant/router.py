@@ -9,6 +9,7 @@ from admin_api.common.exports import export
 from admin_api.common.guards import permitted, tenant_only, tenant_scope
 from admin_api.common.kept_recordings import LegalHoldController, list_deletions
 from admin_api.common.orders import OrderController, PackageReadController
+from admin_api.common.performance import PerformanceController
 from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
 from admin_api.tenant.departments import DepartmentController
@@ -24,6 +25,7 @@ tenant_router = Router(
     route_handlers=[
         TenantAgentController,
         DepartmentController,
+        PerformanceController,
         OffboardingController,
         list_lines,
         TenantXNumberController,

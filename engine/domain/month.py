@@ -10,7 +10,7 @@ ZONE = "Asia/Shanghai"
 
 
 def month_starts_ms(year: int, month: int, months: int, zone: ZoneInfo) -> list[int]:
-    """The starts of ``months`` months that begin with this one, and the end of the last. ValueError beyond year 9999."""
+    """The starts of ``months`` months from this one on, and the end of the last. ValueError beyond the year 9999."""
     first = year * 12 + month - 1
     return [_ms(datetime(n // 12, n % 12 + 1, 1, tzinfo=zone)) for n in range(first, first + months + 1)]
 
