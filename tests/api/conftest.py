@@ -64,7 +64,6 @@ from engine.store.webhook_store import Event, EventKind, tell
 from tests.postgresql import Cluster
 
 from .money_cases import make_money_world
-
 from .organisation_cases import make_organisation
 
 NOW_MS = 1_800_000_000_000
