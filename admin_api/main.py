@@ -26,6 +26,7 @@ from admin_api.common.context import Context, Control
 from admin_api.common.errors import EXCEPTION_HANDLERS
 from admin_api.common.guards import refuse_unguarded
 from admin_api.housekeeping import keep_house_for_ever
+from admin_api.number_keeping import keep_numbers_for_ever
 from admin_api.platform.router import platform_router
 from admin_api.recordings import open_bucket, serve_recording
 from admin_api.session.attempts import LoginAttempts
@@ -87,6 +88,7 @@ def create_app(
         )
         tasks = [
             asyncio.create_task(keep_house_for_ever(database, now_ms)),
+            asyncio.create_task(keep_numbers_for_ever(database, now_ms)),
             asyncio.create_task(deliverer.run()),
         ]
         try:

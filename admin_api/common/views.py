@@ -59,6 +59,12 @@ class CarrierView(msgspec.Struct):
     name: str
 
 
+class TenantPermissionView(msgspec.Struct):
+    id: int
+    tenant_id: int
+    granted_at_ms: int
+
+
 class TrunkView(msgspec.Struct):
     id: int
     carrier_id: int
@@ -99,6 +105,8 @@ class LineView(msgspec.Struct):
     name: str
     recording: bool
     status: str
+    is_custom: bool
+    replacement: dict[str, Any] | None
 
 
 class TenantLineView(msgspec.Struct):
@@ -116,9 +124,14 @@ class XNumberView(msgspec.Struct):
     number: str
     line_id: int
     tenant_id: int | None
+    department_id: int | None
     agent_id: int | None
     unknown_caller_policy: str
     status: str
+    state: str
+    """idle | allocated | quarantined | retired"""
+    pool_id: int | None
+    quarantined_until_ms: int | None
 
 
 class BindingView(msgspec.Struct):

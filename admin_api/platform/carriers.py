@@ -1,4 +1,4 @@
-"""Carriers and what calls go over: trunks, rates and lines."""
+"""Carriers, their trunks, and rates."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from litestar import Controller, get, patch, post
+from litestar import Controller, delete, get, patch, post, put
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import Context, GivenContext, GivenScope, found
-from admin_api.common.errors import Refused
 from admin_api.common.fields import (
     AmountMicro,
     Code,
@@ -26,8 +25,9 @@ from admin_api.common.fields import (
     given,
 )
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
-from admin_api.common.views import CarrierView, LineView, RateView, TrunkView, View, view_of
+from admin_api.common.views import CarrierView, RateView, TenantPermissionView, TrunkView, View, view_of
 from engine.domain.permission import Permission
+from engine.services.carriers import forbid_carrier, permit_carrier
 from engine.services.provisioning_file import (
     GATEWAYS_MAX,
     DialPrefix,
@@ -42,8 +42,9 @@ from engine.services.provisioning_file import (
     checked_source_address,
 )
 from engine.store.listing import read_one, read_page
+from engine.store.number_tables import CarrierPermission
 from engine.store.scope import Scope
-from engine.store.tables import Carrier, Line, Rate, Table, Trunk
+from engine.store.tables import Carrier, Rate, Table, Trunk
 
 SourceAddresses = Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=100)]
 Host = Annotated[str, Meta(max_length=64)]
@@ -62,12 +63,10 @@ async def _list(
         return page(rows, limit, partial(view_of, shape=shape), lambda row: str(row.id))
 
 
-async def _create(context: Context, scope: Scope, row: Table, shape: type[View]) -> View:
+async def _create(context: Context, row: Table, shape: type[View]) -> View:
     async with context.writing() as session:
         session.add(row)
         await session.flush()
-        if isinstance(row, Line):
-            await _check_line(session, scope, row)
         return view_of(row, shape)
 
 
@@ -78,15 +77,7 @@ async def _patch(
         row = found(await read_one(session, scope, table, row_id), table.__tablename__.removesuffix("s"))
         apply(row, values)
         await session.flush()
-        if isinstance(row, Line):
-            await _check_line(session, scope, row)
         return view_of(row, shape)
-
-
-async def _check_line(session: Any, scope: Scope, line: Line) -> None:
-    trunk = await read_one(session, scope, Trunk, line.trunk_id)
-    if trunk is None or trunk.carrier_id != line.carrier_id:
-        raise Refused("trunk_id", "is no trunk of the line's carrier")
 
 
 class NewCarrier(msgspec.Struct, forbid_unknown_fields=True):
@@ -112,13 +103,51 @@ class CarrierController(Controller):
     async def create_carrier(
         self, context: GivenContext, audience: GivenScope, data: JSONBody[NewCarrier]
     ) -> CarrierView:
-        return await _create(context, audience, Carrier(**given(data)), CarrierView)
+        return await _create(context, Carrier(**given(data)), CarrierView)
 
     @patch("/{carrier_id:int}", opt={"permission": Permission.CARRIERS_WRITE}, summary="Change a carrier")
     async def patch_carrier(
         self, context: GivenContext, audience: GivenScope, carrier_id: Id, data: JSONBody[CarrierPatch]
     ) -> CarrierView:
         return await _patch(context, audience, Carrier, carrier_id, given(data), CarrierView)
+
+    @get(
+        "/{carrier_id:int}/tenants",
+        opt={"permission": Permission.CARRIERS_READ},
+        summary="Who may use all of a carrier's lines",
+    )
+    async def list_permitted(
+        self,
+        context: GivenContext,
+        audience: GivenScope,
+        carrier_id: Id,
+        cursor: Cursor = None,
+        limit: Limit = PAGE_DEFAULT,
+    ) -> Page[TenantPermissionView]:
+        async with context.reading() as session:
+            found(await read_one(session, audience, Carrier, carrier_id), "carrier")
+            table, condition = CarrierPermission, CarrierPermission.carrier_id == carrier_id
+            rows = await read_page(session, audience, table, condition, after=id_cursor(cursor), limit=limit)
+            return page(rows, limit, partial(view_of, shape=TenantPermissionView), lambda row: str(row.id))
+
+    @put(
+        "/{carrier_id:int}/tenants/{tenant_id:int}",
+        opt={"permission": Permission.CARRIERS_WRITE},
+        summary="Let a tenant use a carrier",
+        status_code=204,
+    )
+    async def permit(self, context: GivenContext, carrier_id: Id, tenant_id: Id) -> None:
+        async with context.writing() as session:
+            await permit_carrier(session, tenant_id, carrier_id, context.now_ms())
+
+    @delete(
+        "/{carrier_id:int}/tenants/{tenant_id:int}",
+        opt={"permission": Permission.CARRIERS_WRITE},
+        summary="Let a tenant use a carrier no more, but for lines that he may use by themselves",
+    )
+    async def forbid(self, context: GivenContext, carrier_id: Id, tenant_id: Id) -> None:
+        async with context.writing() as session:
+            await forbid_carrier(session, tenant_id, carrier_id)
 
 
 class NewTrunk(msgspec.Struct, forbid_unknown_fields=True):
@@ -191,7 +220,7 @@ class TrunkController(Controller):
 
     @post("/", opt={"permission": Permission.CARRIERS_WRITE}, summary="Make a trunk to a carrier")
     async def create_trunk(self, context: GivenContext, audience: GivenScope, data: JSONBody[NewTrunk]) -> TrunkView:
-        return await _create(context, audience, Trunk(**_trunk_values(data)), TrunkView)
+        return await _create(context, Trunk(**_trunk_values(data)), TrunkView)
 
     @patch("/{trunk_id:int}", opt={"permission": Permission.CARRIERS_WRITE}, summary="Change or suspend a trunk")
     async def patch_trunk(
@@ -231,48 +260,10 @@ class RateController(Controller):
 
     @post("/", opt={"permission": Permission.RATES_WRITE}, summary="Make a rate")
     async def create_rate(self, context: GivenContext, audience: GivenScope, data: JSONBody[NewRate]) -> RateView:
-        return await _create(context, audience, Rate(**given(data)), RateView)
+        return await _create(context, Rate(**given(data)), RateView)
 
     @patch("/{rate_id:int}", opt={"permission": Permission.RATES_WRITE}, summary="Change a rate")
     async def patch_rate(
         self, context: GivenContext, audience: GivenScope, rate_id: Id, data: JSONBody[RatePatch]
     ) -> RateView:
         return await _patch(context, audience, Rate, rate_id, given(data), RateView)
-
-
-class NewLine(msgspec.Struct, forbid_unknown_fields=True):
-    carrier_id: RowId
-    trunk_id: RowId
-    rate_id: RowId
-    code: Code
-    name: Name
-    recording: bool = True
-
-
-class LinePatch(msgspec.Struct, forbid_unknown_fields=True):
-    trunk_id: RowId | UnsetType = UNSET
-    rate_id: RowId | UnsetType = UNSET
-    name: Name | UnsetType = UNSET
-    recording: bool | UnsetType = UNSET
-    status: Status | UnsetType = UNSET
-
-
-class LineController(Controller):
-    path = "/lines"
-    tags = ("lines",)
-
-    @get("/", opt={"permission": Permission.LINES_READ}, summary="Lines")
-    async def list_lines(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-    ) -> Page[LineView]:
-        return await _list(context, audience, Line, LineView, cursor, limit)
-
-    @post("/", opt={"permission": Permission.LINES_WRITE}, summary="Make a line")
-    async def create_line(self, context: GivenContext, audience: GivenScope, data: JSONBody[NewLine]) -> LineView:
-        return await _create(context, audience, Line(**given(data)), LineView)
-
-    @patch("/{line_id:int}", opt={"permission": Permission.LINES_WRITE}, summary="Change or suspend a line")
-    async def patch_line(
-        self, context: GivenContext, audience: GivenScope, line_id: Id, data: JSONBody[LinePatch]
-    ) -> LineView:
-        return await _patch(context, audience, Line, line_id, given(data), LineView)

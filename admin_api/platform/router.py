@@ -9,9 +9,11 @@ from admin_api.common.guards import permitted, platform_only, platform_scope
 from admin_api.common.kept_recordings import LegalHoldController, list_deletions
 from admin_api.common.performance import PerformanceController
 from admin_api.platform.agents import PlatformAgentController
-from admin_api.platform.carriers import CarrierController, LineController, RateController, TrunkController
+from admin_api.platform.carriers import CarrierController, RateController, TrunkController
+from admin_api.platform.lines import LineController
 from admin_api.platform.kept_recordings import delete_recording, get_retention, put_retention
 from admin_api.platform.metrics import read_metrics
+from admin_api.platform.number_pools import NumberPoolController
 from admin_api.platform.orders import PlatformOrderController, PlatformPackageController
 from admin_api.platform.reconciliations import ReconciliationController, get_record_format, put_record_format
 from admin_api.platform.tenants import AccountController, TenantController
@@ -33,6 +35,7 @@ platform_router = Router(
         TrunkController,
         RateController,
         LineController,
+        NumberPoolController,
         PlatformXNumberController,
         LiveCallController,
         CdrController,

@@ -149,11 +149,7 @@ class Directory:
                     self.x_numbers[fact.id] = fact
                     self._x_by_number[fact.number] = fact
                 case BindingFacts():
-                    self._forget_binding(fact.id)
-                    if fact.ended_at_ms is None:
-                        self.bindings[fact.id] = fact
-                        self._binding_by_party[(fact.x_number_id, fact.a_number)] = fact
-                        self._binding_by_party[(fact.x_number_id, fact.b_number)] = fact
+                    self._take_binding(fact)
                 case SipAccountFacts():
                     self._forget_sip_account(fact.id)
                     self.sip_accounts[fact.id] = fact
@@ -215,6 +211,13 @@ class Directory:
         old = self.x_numbers.pop(x_number_id, None)
         if old is not None and self._x_by_number.get(old.number) is old:
             del self._x_by_number[old.number]
+
+    def _take_binding(self, binding: BindingFacts) -> None:
+        self._forget_binding(binding.id)
+        if binding.ended_at_ms is None:
+            self.bindings[binding.id] = binding
+            self._binding_by_party[(binding.x_number_id, binding.a_number)] = binding
+            self._binding_by_party[(binding.x_number_id, binding.b_number)] = binding
 
     def _forget_binding(self, binding_id: str) -> None:
         old = self.bindings.pop(binding_id, None)

@@ -9,8 +9,8 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy import select
 
 from engine.services.bindings import BindingRefused, create_binding
-from engine.services.credentials import sip_ha1
 from engine.services.carriers import permit_carrier
+from engine.services.credentials import sip_ha1
 from engine.services.numbers import XNumberInUse, refuse_bound
 from engine.services.provisioning_file import (
     BindingEntry,

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, false, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.store.cdr_store import AnyRow
+from engine.store.number_tables import CarrierPermission, LinePermission, NumberPool
 from engine.store.scope import AgentScope, DepartmentScope, IdColumn, Platform, Scope, TenantScope, within
 from engine.store.tables import (
     Account,
@@ -41,7 +42,15 @@ _OWNERS: dict[type[Table], tuple[IdColumn, IdColumn | None]] = {
 }
 """The columns that say whose a row is: tenant's and agent's."""
 
-_PLATFORM_ONLY: tuple[type[Table], ...] = (Carrier, Trunk, Rate, SipAccount)
+_PLATFORM_ONLY: tuple[type[Table], ...] = (
+    Carrier,
+    Trunk,
+    Rate,
+    SipAccount,
+    NumberPool,
+    CarrierPermission,
+    LinePermission,
+)
 
 
 def owned(scope: Scope, table: type[Table]) -> ColumnElement[bool]:

@@ -39,6 +39,7 @@ from engine.store.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
 from engine.store.database import open_database, reading, writing, writing_session
 from engine.store.ledger_store import recharge
 from engine.store.migrations import upgrade
+from engine.store.number_tables import CarrierPermission, LinePermission, NumberPool
 from engine.store.scope import TenantScope
 from engine.store.tables import (
     Account,
@@ -70,9 +71,9 @@ NOW_MS = 1_800_000_000_000
 PASSWORD = "a password for tests"
 RECONCILIATION = "0" * 64
 
-# Tenant 1's and tenant 2's agents, X numbers and customers; nobody's X number.
+# Tenant 1's and tenant 2's agents, X numbers and customers; nobody's X number, and a retired one.
 A1, A2, A3 = "+8613800138001", "+8613800138002", "+8613800138003"
-X1, X2, X3, X4 = "+861088880001", "+861088880002", "+861088880003", "+861088880004"
+X1, X2, X3, X4, X5 = "+861088880001", "+861088880002", "+861088880003", "+861088880004", "+861088880005"
 B1, B2, B3 = "+8613900139001", "+8613900139002", "+8613900139003"
 
 USERS = {
@@ -180,6 +181,7 @@ async def _make_world(database_url: str) -> None:
         for n in (1, 2):
             session.add(Department(tenant_id=n, path=f"/{n}/", name=f"Department {n}", created_at_ms=NOW_MS))
             await session.flush()
+        session.add_all(CarrierPermission(tenant_id=n, carrier_id=1, granted_at_ms=NOW_MS) for n in (1, 2))
         session.add_all(Line(carrier_id=1, trunk_id=1, rate_id=1, code=f"l{n}", name=f"Line {n}") for n in (1, 2))
         await session.flush()
         for number, line_id, tenant_id, agent_id in (
@@ -190,6 +192,10 @@ async def _make_world(database_url: str) -> None:
         ):
             session.add(XNumber(number=number, line_id=line_id, tenant_id=tenant_id, agent_id=agent_id))
             await session.flush()
+        session.add(XNumber(number=X5, line_id=2, status="retired"))
+        session.add(LinePermission(tenant_id=2, line_id=2, granted_at_ms=NOW_MS))
+        session.add(NumberPool(line_id=1, code="p1", name="Pool 1", created_at_ms=NOW_MS))
+        await session.flush()
         for number, (tenant_id, x, b) in enumerate(((1, X1, B1), (1, X2, B2), (2, X3, B3)), start=1):
             await create_binding(
                 session,

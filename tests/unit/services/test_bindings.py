@@ -15,7 +15,9 @@ from engine.services.bindings import (
     set_expiry,
     unbind,
 )
-from engine.services.numbers import XNumberInUse, XNumberNotFound, allocate_to_agent, allocate_to_tenant
+from engine.services.carriers import permit_carrier
+from engine.services.number_allocation import allocate_to_agent, allocate_to_tenant
+from engine.services.numbers import XNumberInUse, XNumberNotFound
 from engine.store.database import reading, reading_session, writing_session
 from engine.store.directory_reader import read_changes
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope
@@ -232,6 +234,7 @@ async def test_a_bound_number_goes_to_another_tenant(stock: AsyncEngine) -> None
             await allocate_to_tenant(session, Platform(), 1, 2, NOW_MS)
     await _unbind(stock, binding.id)
     async with writing_session(stock, NOW_MS) as session:
+        await permit_carrier(session, 2, 1, NOW_MS)
         x_number = await allocate_to_tenant(session, Platform(), 1, 2, NOW_MS)
         assert (x_number.tenant_id, x_number.agent_id) == (2, None)
 
@@ -239,7 +242,7 @@ async def test_a_bound_number_goes_to_another_tenant(stock: AsyncEngine) -> None
 async def test_a_tenant_allocates_what_is_not_its_own(stock: AsyncEngine) -> None:
     async with writing_session(stock, NOW_MS) as session:
         with pytest.raises(XNumberNotFound):
-            await allocate_to_agent(session, TenantScope(1), 3, 1)
+            await allocate_to_agent(session, TenantScope(1), 3, 1, NOW_MS)
         with pytest.raises(Exception, match="agent_id"):
-            await allocate_to_agent(session, TenantScope(1), 1, 2)
-        assert (await allocate_to_agent(session, TenantScope(1), 2, 3)).agent_id == 3
+            await allocate_to_agent(session, TenantScope(1), 1, 2, NOW_MS)
+        assert (await allocate_to_agent(session, TenantScope(1), 2, 3, NOW_MS)).agent_id == 3

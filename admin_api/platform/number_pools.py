@@ -1,0 +1,79 @@
+"""Number pools: parts of a line's numbers, as the carrier knows them by its pool key."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, get, patch, post
+from litestar.params import JSONBody
+from msgspec import UNSET, Meta, UnsetType
+
+from admin_api.common.context import GivenContext, GivenScope, found
+from admin_api.common.fields import Code, Name, RowId, apply, given
+from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, id_cursor, page
+from admin_api.common.views import view_of
+from engine.domain.permission import Permission
+from engine.store.listing import read_one, read_page
+from engine.store.number_tables import NumberPool
+
+PoolKey = Annotated[str, Meta(pattern=r"^[\x21-\x7e]*\Z", max_length=64)]
+
+
+class NumberPoolView(msgspec.Struct):
+    id: int
+    line_id: int
+    code: str
+    name: str
+    pool_key: str
+    created_at_ms: int
+
+
+class NewNumberPool(msgspec.Struct, forbid_unknown_fields=True):
+    line_id: RowId
+    code: Code
+    name: Name
+    pool_key: PoolKey = ""
+
+
+class NumberPoolPatch(msgspec.Struct, forbid_unknown_fields=True):
+    name: Name | UnsetType = UNSET
+    pool_key: PoolKey | UnsetType = UNSET
+
+
+class NumberPoolController(Controller):
+    path = "/number-pools"
+    tags = ("numbers",)
+
+    @get("/", opt={"permission": Permission.NUMBERS_READ}, summary="Number pools")
+    async def list_pools(
+        self,
+        context: GivenContext,
+        audience: GivenScope,
+        line_id: QueryId = None,
+        cursor: Cursor = None,
+        limit: Limit = PAGE_DEFAULT,
+    ) -> Page[NumberPoolView]:
+        conditions = [] if line_id is None else [NumberPool.line_id == line_id]
+        async with context.reading() as session:
+            rows = await read_page(session, audience, NumberPool, *conditions, after=id_cursor(cursor), limit=limit)
+            return page(rows, limit, partial(view_of, shape=NumberPoolView), lambda row: str(row.id))
+
+    @post("/", opt={"permission": Permission.NUMBERS_WRITE}, summary="Make a number pool")
+    async def create_pool(self, context: GivenContext, data: JSONBody[NewNumberPool]) -> NumberPoolView:
+        row = NumberPool(**given(data), created_at_ms=context.now_ms())
+        async with context.writing_quietly() as session:
+            session.add(row)
+            await session.flush()
+            return view_of(row, NumberPoolView)
+
+    @patch("/{pool_id:int}", opt={"permission": Permission.NUMBERS_WRITE}, summary="Change a number pool")
+    async def patch_pool(
+        self, context: GivenContext, audience: GivenScope, pool_id: Id, data: JSONBody[NumberPoolPatch]
+    ) -> NumberPoolView:
+        async with context.writing_quietly() as session:
+            row = found(await read_one(session, audience, NumberPool, pool_id), "number pool")
+            apply(row, given(data))
+            await session.flush()
+            return view_of(row, NumberPoolView)
