@@ -35,7 +35,7 @@ def test_many_calls_at_once_are_charged_one_by_one(make_lane: MakeLane) -> None:
     }
     query = (
         "SELECT duration_ms - (ended_at_ms - answered_at_ms) AS off_ms FROM cdrs JOIN recordings ON cdr_id = cdrs.id"
-        " WHERE tenant_id = ?"
+        " WHERE cdrs.tenant_id = ?"
     )
     wait_for("all recordings", lambda: len(lane.site.rows(query, lane.tenant_id)) == CALLS)
     assert max(abs(row["off_ms"]) for row in lane.site.rows(query, lane.tenant_id)) <= 20

@@ -168,13 +168,16 @@ def test_engine_killed_among_many_calls(own_site: Site, own_lane: Lane) -> None:
     trying = {message.header("Call-ID") for message in caller.received("SIP/2.0 100")}
     over = {message.header("Call-ID") for message in caller.received("SIP/2.0 200") if "BYE" in message.header("CSeq")}
     own_site.start_engine()
+    for call in own_site.live_calls(own_lane.tenant_id).calls:  # it goes on with those who talked, whose phones are gone
+        own_site.ask(HangUp(call.id))
     rows = own_lane.cdrs()
     wait_for("every record is closed", lambda: all(row["state"] == "ended" for row in own_lane.cdrs()))
     assert len(rows) == len({row["id"] for row in rows})
     # One more may have come in whose 100 SIPp had not read.
     assert len(trying) <= len(rows) <= len(trying) + 3
     causes = [row["cause"] for row in own_lane.cdrs()]
-    assert set(causes) == {"normal", "engine_restart"}
+    assert "normal" in causes
+    assert set(causes) <= {"normal", "engine_restart", "hung_up_by_platform"}
     assert len(over) <= causes.count("normal") <= len(over) + 3
     entries = [each for each in own_site.ledger(own_lane.tenant_id) if each["kind"] == "call_charge"]
     charged = {row["id"]: -row["charge_micro"] for row in own_lane.cdrs() if row["charge_micro"]}
