@@ -177,7 +177,7 @@ def test_engine_killed_among_many_calls(own_site: Site, own_lane: Lane) -> None:
     assert len(trying) <= len(rows) <= len(trying) + 3
     causes = [row["cause"] for row in own_lane.cdrs()]
     assert "normal" in causes
-    assert set(causes) <= {"normal", "engine_restart", "hung_up_by_platform"}
+    assert set(causes) <= {"normal", "engine_restart", "hung_up_by_platform", "media_timeout"}
     assert len(over) <= causes.count("normal") <= len(over) + 3
     entries = [each for each in own_site.ledger(own_lane.tenant_id) if each["kind"] == "call_charge"]
     charged = {row["id"]: -row["charge_micro"] for row in own_lane.cdrs() if row["charge_micro"]}
