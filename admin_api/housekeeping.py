@@ -19,6 +19,8 @@ from engine.services.orders import (
     renew,
     waiting_orders,
 )
+from engine.services.sessions import sweep_sessions
+from engine.store.audit import Actor, ActorKind
 from engine.store.change_feed import PRUNED_ROWS_MAX, prune_changes
 from engine.store.database import reading_session, writing, writing_session
 from engine.store.webhook_store import PRUNED_ROWS_MAX as DELIVERIES_PRUNED_MAX
@@ -59,6 +61,12 @@ async def keep_outbox(database: AsyncEngine, now_ms: int) -> int:
         if count < DELIVERIES_PRUNED_MAX:
             break
     return pruned
+
+
+async def keep_sessions(database: AsyncEngine, now_ms: int) -> int:
+    """Ends jumps whose time is over, and forgets sessions that have been over for long; how many."""
+    async with writing_session(database, now_ms, Actor(ActorKind.SYSTEM, "housekeeping")) as session:
+        return await sweep_sessions(session, now_ms)
 
 
 async def keep_orders(database: AsyncEngine, now_ms: int) -> int:
@@ -104,6 +112,7 @@ async def keep_house_for_ever(database: AsyncEngine, now_ms: Callable[[], int]) 
             ended, pruned = await keep_house(database, now_ms())
             deliveries = await keep_outbox(database, now_ms())
             orders = await keep_orders(database, now_ms())
+            await keep_sessions(database, now_ms())
         except (SQLAlchemyError, OSError) as error:
             _log.error("housekeeping failed, will be tried again", error=type(error).__name__)
         else:

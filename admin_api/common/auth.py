@@ -142,9 +142,14 @@ async def mark_answer(message: Message, scope: AsgiScope) -> None:
 def make_token(
     context: Context, user: UserRecord, session_id: str, *, ends_at_ms: int, acting_for: int | None = None
 ) -> tuple[str, int]:
-    """A signed access token of a session, and the time in milliseconds at which it ends: soon, or with the session."""
+    """A signed access token of a session, and the time in milliseconds at which it ends: soon, or with the session.
+
+    A jump has no refreshing, and its token its whole time.
+    """
     now_seconds = context.now_ms() // 1000
-    expires_seconds = min(now_seconds + context.settings.token_seconds, ends_at_ms // 1000)
+    expires_seconds = ends_at_ms // 1000
+    if acting_for is None:
+        expires_seconds = min(now_seconds + context.settings.token_seconds, expires_seconds)
     claims: dict[str, Any] = {
         "kind": _ACCESS,
         "sub": str(user.id),

@@ -3,15 +3,18 @@
 from litestar import Router
 from litestar.di import Provide
 
+from admin_api.common.audit import list_audit
 from admin_api.common.calls import CdrController, LiveCallController
 from admin_api.common.exports import export
 from admin_api.common.guards import permitted, platform_only, platform_scope
 from admin_api.common.kept_recordings import LegalHoldController, list_deletions
 from admin_api.common.performance import PerformanceController
+from admin_api.common.roles import RoleController
 from admin_api.platform.agents import PlatformAgentController
 from admin_api.platform.carriers import CarrierController, RateController, TrunkController
-from admin_api.platform.lines import LineController
+from admin_api.platform.jumps import create_jump
 from admin_api.platform.kept_recordings import delete_recording, get_retention, put_retention
+from admin_api.platform.lines import LineController
 from admin_api.platform.metrics import read_metrics
 from admin_api.platform.number_pools import NumberPoolController
 from admin_api.platform.orders import PlatformOrderController, PlatformPackageController
@@ -31,6 +34,9 @@ platform_router = Router(
         PlatformAgentController,
         PerformanceController,
         PlatformUserController,
+        RoleController,
+        create_jump,
+        list_audit,
         CarrierController,
         TrunkController,
         RateController,

@@ -3,6 +3,7 @@
 from litestar import Router
 from litestar.di import Provide
 
+from admin_api.common.audit import list_audit
 from admin_api.common.bindings import BindingController
 from admin_api.common.calls import CdrController, LiveCallController
 from admin_api.common.exports import export
@@ -10,11 +11,14 @@ from admin_api.common.guards import permitted, tenant_only, tenant_scope
 from admin_api.common.kept_recordings import LegalHoldController, list_deletions
 from admin_api.common.orders import OrderController, PackageReadController
 from admin_api.common.performance import PerformanceController
+from admin_api.common.roles import RoleController
 from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
+from admin_api.tenant.api_keys import ApiKeyController
 from admin_api.tenant.departments import DepartmentController
 from admin_api.tenant.kept_recordings import get_own_retention, put_own_retention
 from admin_api.tenant.offboarding import OffboardingController
+from admin_api.tenant.users import TenantUserController
 from admin_api.tenant.webhooks import WebhookController
 from admin_api.tenant.x_numbers import TenantXNumberController
 
@@ -24,6 +28,10 @@ tenant_router = Router(
     dependencies={"audience": Provide(tenant_scope)},
     route_handlers=[
         TenantAgentController,
+        TenantUserController,
+        RoleController,
+        ApiKeyController,
+        list_audit,
         DepartmentController,
         PerformanceController,
         OffboardingController,

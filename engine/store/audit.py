@@ -29,7 +29,8 @@ TEXT_LENGTH_MAX = 1000
 ITEMS_MAX = 100
 """Of a list or an object in a value."""
 
-_SECRETS = ("password", "secret", "hash", "ha1", "token", "credential", "sealed", "cipher", "private", "pool_key")
+_SECRETS = ("password", "secret", "hash", "ha1", "token", "credential", "sealed", "cipher", "private")
+_KEYS = ("pool_key", "poolkey", "api_key", "apikey", "access_key", "accesskey", "app_key", "appkey")
 _NUMBERS = ("phone", "number")
 _NOT_NUMBERS = frozenset({"number_format", "number_policy"})
 
@@ -211,7 +212,7 @@ def masked(key: str, value: Any, *, number: bool = False) -> Any:
     """``value`` of a column or member ``key`` as the log may keep it."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    if any(part in key for part in _SECRETS):
+    if any(part in key.lower() for part in (*_SECRETS, *_KEYS)):
         return SECRET
     if isinstance(value, dict):
         return {name[:100]: masked(name, item) for name, item in list(value.items())[:ITEMS_MAX]}

@@ -35,8 +35,10 @@ from engine.services import credentials
 from engine.services.bindings import create_binding
 from engine.services.sessions import begin_session
 from engine.settings import Settings, StoreSettings
+from engine.store.audit import Actor, ActorKind
 from engine.store.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
 from engine.store.database import open_database, reading, writing, writing_session
+from engine.store.identity_tables import ApiKey, Role
 from engine.store.ledger_store import recharge
 from engine.store.migrations import upgrade
 from engine.store.number_tables import CarrierPermission, LinePermission, NumberPool
@@ -212,6 +214,21 @@ async def _make_world(database_url: str) -> None:
             user.tenant_id, user.agent_id = tenant_id_of_user, agent_id_of_user
             session.add(user)
             await session.flush()
+        for name, tenant_id_of_role, role_audience in (
+            ("Role of the platform", None, "platform_admin"),
+            ("Role of tenant 1", 1, "agent"),
+            ("Role of tenant 2", 2, "agent"),
+        ):
+            role = Role(tenant_id=tenant_id_of_role, audience=role_audience, name=name)
+            role.permissions = ["calls.read"]
+            session.add(role)
+            await session.flush()
+        for tenant_id in (1, 2):
+            key = ApiKey(tenant_id=tenant_id, name=f"Key of tenant {tenant_id}", prefix=f"{tenant_id}", key_hash="x")
+            key.permissions, key.requests_per_minute_max = ["calls.read"], 60
+            key.created_by, key.created_at_ms = "x", NOW_MS
+            session.add(key)
+            await session.flush()
         for tenant_id, host in ((1, "one.example.com"), (2, "two.example.com")):
             # Leased for ever: the tests' own deliverer goes nowhere.
             webhook = Webhook(tenant_id=tenant_id, url=f"https://{host}", kinds=["cdr.ended"], sealed_secret="")
@@ -307,7 +324,8 @@ class World:
                 user = await user_by_login(connection, who)
             assert user is not None
             session_id, ends_at_ms = f"{len(self.tokens)}of{who}", NOW_MS + 10**9
-            async with writing_session(database, self.now_ms) as session:
+            actor = Actor(ActorKind.USER, who, user_id=user.id, tenant_id=user.tenant_id)
+            async with writing_session(database, self.now_ms, actor) as session:
                 await begin_session(
                     session,
                     user.id,

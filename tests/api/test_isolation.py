@@ -61,6 +61,8 @@ CUSTOMER = (*OTHER_AGENT, B1)
 _P, _T, _A = "/api/platform", "/api/tenant", "/api/agent"
 _PERIOD = f"?from_ms=0&to_ms={NOW_MS + 1000}"
 
+_NEW_USER = {"login": "u", "password": "12345678", "role": "agent", "agent_id": 1}
+
 CASES = [
     _platform("GET", "/tenants", shows=("Tenant 1", "Tenant 2")),
     _platform("POST", "/tenants", body={"code": "t3", "name": "Tenant 3"}, status=201),
@@ -83,6 +85,19 @@ CASES = [
     _platform("GET", "/users", shows=("tenant1", "agent3")),
     _platform("POST", "/users", body={"login": "u", "password": "12345678", "role": "platform_admin"}, status=201),
     _platform("PATCH", "/users/{user_id:int}", path=f"{_P}/users/2", body={"status": "suspended"}),
+    _platform("GET", "/roles", shows=("platform_admin", "agent")),
+    _platform(
+        "POST",
+        "/roles",
+        body={"audience": "platform_admin", "name": "Reader", "permissions": ["tenants.read"]},
+        status=201,
+    ),
+    _platform("PATCH", "/roles/{role_id:int}", path=f"{_P}/roles/5", body={"name": "N"}),
+    _platform("DELETE", "/roles/{role_id:int}", path=f"{_P}/roles/5", status=204),
+    _platform(
+        "POST", "/tenants/{tenant_id:int}/jumps", path=f"{_P}/tenants/1/jumps", body={"reason": "asked to"}, status=201
+    ),
+    _platform("GET", "/audit", shows=("login",)),
     _platform("DELETE", "/users/{user_id:int}/second-factor", path=f"{_P}/users/2/second-factor", status=409),
     _platform("GET", "/carriers", shows=("Carrier",)),
     _platform("POST", "/carriers", body={"code": "c2", "name": "N"}, status=201),
@@ -212,6 +227,37 @@ CASES += [
         ("POST", "/agents", "", {"body": {"code": "a9", "name": "N"}, "status": 201, "shows": ('"tenant_id":1',)}),
         ("GET", "/agents/{agent_id:int}", "/agents/1", {"foreign": ("tenant2",), "shows": (A1,)}),
         ("PATCH", "/agents/{agent_id:int}", "/agents/1", {"foreign": ("tenant2",), "body": {"name": "N"}}),
+        ("GET", "/users", "", {"shows": ("tenant1", "agent1"), "hides": (*TENANT_2, "tenant2", "agent3", "platform")}),
+        ("POST", "/users", "", {"body": _NEW_USER, "foreign_body": _NEW_USER | {"agent_id": 3}, "status": 201}),
+        ("PATCH", "/users/{user_id:int}", "/users/4", {"foreign": ("tenant2",), "body": {"status": "suspended"}}),
+        (
+            "DELETE",
+            "/users/{user_id:int}/second-factor",
+            "/users/4/second-factor",
+            {"foreign": ("tenant2",), "status": 409},
+        ),
+        ("GET", "/roles", "", {"shows": ("Role of tenant 1", '"agent"'), "hides": ("Role of tenant 2", "platform")}),
+        (
+            "POST",
+            "/roles",
+            "",
+            {
+                "body": {"audience": "agent", "name": "New", "permissions": ["calls.read"]},
+                "foreign_body": {"audience": "platform_admin", "name": "New", "permissions": []},
+                "status": 201,
+            },
+        ),
+        ("PATCH", "/roles/{role_id:int}", "/roles/6", {"foreign": ("tenant2",), "body": {"name": "N"}}),
+        ("DELETE", "/roles/{role_id:int}", "/roles/6", {"foreign": ("tenant2",), "status": 204}),
+        ("GET", "/api-keys", "", {"shows": ("Key of tenant 1",), "hides": ("Key of tenant 2", "hash")}),
+        (
+            "POST",
+            "/api-keys",
+            "",
+            {"body": {"name": "New", "permissions": ["calls.read"]}, "status": 201, "shows": ("axb_",)},
+        ),
+        ("DELETE", "/api-keys/{key_id:int}", "/api-keys/1", {"foreign": ("tenant2",), "status": 204}),
+        ("GET", "/audit", "", {"shows": ("login", "tenant1"), "hides": (*TENANT_2, "tenant2", '"platform"')}),
         ("GET", "/lines", "", {"shows": ("Line 1",), "hides": (*TENANT_2, "Line 2", "trunk", "carrier", "rate")}),
         ("GET", "/x-numbers", "", {"shows": (X1, X2), "hides": (*TENANT_2, X4)}),
         (
