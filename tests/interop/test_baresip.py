@@ -253,6 +253,37 @@ def test_softphone_transfers_the_customer(lane: Lane, phones: MakeBaresip, custo
     assert power_at(colleague.heard()[-3200:], CALLEE_HZ) > 0.9
 
 
+def test_a_transferred_call_does_not_notice_that_its_engine_is_killed(lane: Lane, phones: MakeBaresip) -> None:
+    """Customer and colleague talk on, and both records end with their talk."""
+    username = add_colleague(lane)
+    customer, agent = phones(is_customer=True, answers=True), phones()
+    colleague = phones(username=username, answers=True, frequency_hz=COLLEAGUE_HZ)
+    agent.wait_registered()
+    colleague.wait_registered()
+    dial_x(agent, lane)
+    agent.wait_event("CALL_ESTABLISHED")
+    time.sleep(0.7)
+    agent.command("transfer", f"sip:{username}@{lane.engine_host}:{lane.site.sip_port}")
+    colleague.wait_event("CALL_ESTABLISHED")
+    agent.wait_event("CALL_CLOSED")
+    time.sleep(1.0)
+    lane.site.kill_engine()
+    lane.site.start_engine()
+    assert lane.live_calls() == 2
+    time.sleep(1.0)
+    colleague.command("hangup")
+    customer.wait_event("CALL_CLOSED")
+    wait_for("two CDRs", lambda: [each["state"] for each in lane.cdrs()] == ["ended", "ended"])
+    first, second = lane.cdrs()
+    assert [each["cause"] for each in (first, second)] == ["normal", "normal"]
+    assert first["ended_at_ms"] == second["ended_at_ms"]
+    assert second["ended_at_ms"] - second["answered_at_ms"] > 2000
+    assert first["billed_seconds"] == -(-(first["ended_at_ms"] - first["answered_at_ms"]) // 1000)
+    assert (second["charge_micro"], second["recording_path"]) == (0, None)
+    lane.assert_charged(first["charge_micro"], first["id"])
+    assert power_at(customer.heard()[-3200:], COLLEAGUE_HZ) > 0.9
+
+
 def test_a_transfer_to_nobody_is_refused_and_the_call_goes_on(lane: Lane, phones: MakeBaresip) -> None:
     customer, agent = phones(is_customer=True, answers=True), phones()
     agent.wait_registered()
