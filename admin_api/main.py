@@ -66,6 +66,7 @@ def create_app(
         database=database,
         control=control,
         settings=settings.api,
+        realm=settings.sip.realm,
         recordings_folder=settings.recordings_folder,
         retention_days=settings.recordings.retention_days,
         recordings_bucket=open_bucket(settings.recordings.storage),

@@ -44,6 +44,8 @@ class Context:
     database: AsyncEngine
     control: Control
     settings: ApiSettings
+    realm: str
+    """Of softphones' passwords."""
     recordings_folder: Path
     recordings_bucket: Bucket | None
     retention_days: int

@@ -55,9 +55,7 @@ class SipAccountPatch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def _with_password(account: SipAccount, password: str) -> NewSipAccountView:
-    return NewSipAccountView(
-        account.id, account.agent_id, account.username, account.realm, account.status, password
-    )
+    return NewSipAccountView(account.id, account.agent_id, account.username, account.realm, account.status, password)
 
 
 class SipAccountController(Controller):
@@ -77,7 +75,10 @@ class SipAccountController(Controller):
             return _with_password(account, password)
 
     @post(
-        "/sip-accounts/{account_id:int}/password", opt=_WRITE, status_code=200, summary="A new password, shown this once"
+        "/sip-accounts/{account_id:int}/password",
+        opt=_WRITE,
+        status_code=200,
+        summary="A new password, shown this once",
     )
     async def change_password(self, context: GivenContext, audience: GivenScope, account_id: Id) -> NewSipAccountView:
         password = secrets.token_urlsafe(PASSWORD_OCTETS)

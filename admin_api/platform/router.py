@@ -10,6 +10,7 @@ from admin_api.common.guards import permitted, platform_only, platform_scope
 from admin_api.common.kept_recordings import LegalHoldController, list_deletions
 from admin_api.common.performance import PerformanceController
 from admin_api.common.roles import RoleController
+from admin_api.common.sip_accounts import SipAccountController
 from admin_api.platform.agents import PlatformAgentController
 from admin_api.platform.carriers import CarrierController, RateController, TrunkController
 from admin_api.platform.jumps import create_jump
@@ -33,6 +34,7 @@ platform_router = Router(
         AccountController,
         PlatformAgentController,
         PerformanceController,
+        SipAccountController,
         PlatformUserController,
         RoleController,
         create_jump,

@@ -12,6 +12,7 @@ from admin_api.common.kept_recordings import LegalHoldController, list_deletions
 from admin_api.common.orders import OrderController, PackageReadController
 from admin_api.common.performance import PerformanceController
 from admin_api.common.roles import RoleController
+from admin_api.common.sip_accounts import SipAccountController
 from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
 from admin_api.tenant.api_keys import ApiKeyController
@@ -34,6 +35,7 @@ tenant_router = Router(
         list_audit,
         DepartmentController,
         PerformanceController,
+        SipAccountController,
         OffboardingController,
         list_lines,
         TenantXNumberController,

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.store.offboarding_tables import Offboarding
+from engine.store.tables import SipAccount
 
 A3, X3 = "+8613800138003", "+861088880003"  # as in conftest, which imports us
 
@@ -14,6 +15,8 @@ _FOREIGN: dict[str, Any] = {"foreign": ("tenant2",)}
 _DEPARTMENT, _AGENT = "/departments/{department_id:int}", "/agents/{agent_id:int}"
 _OFFBOARDING = "/offboardings/{offboarding_id:str}"
 _EVER = "?from_ms=0&to_ms=9000000000000"
+_ACCOUNT = "/sip-accounts/{account_id:int}"
+_HA1 = ("ha1", "0123456789abcdef")
 _CUT: dict[str, Any] = {"body": {"running_calls": "cut"}}
 
 ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
@@ -87,6 +90,28 @@ ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("platform", "GET", f"{_AGENT}/performance", "/agents/3/performance", {}),
     ("tenant1", "GET", f"{_AGENT}/number-usage", f"/agents/1/number-usage{_EVER}", _FOREIGN | {"hides": TENANT_2}),
     ("platform", "GET", f"{_AGENT}/number-usage", f"/agents/3/number-usage{_EVER}", {"shows": (X3,)}),
+    (
+        "tenant1",
+        "GET",
+        f"{_AGENT}/sip-accounts",
+        "/agents/1/sip-accounts",
+        _FOREIGN | {"shows": ("1-1",), "hides": _HA1},
+    ),
+    (
+        "tenant1",
+        "POST",
+        f"{_AGENT}/sip-accounts",
+        "/agents/1/sip-accounts",
+        _FOREIGN | {"status": 201, "shows": ("password", "1-2"), "hides": _HA1},
+    ),
+    ("tenant1", "PATCH", _ACCOUNT, "/sip-accounts/1", _FOREIGN | {"body": {"status": "suspended"}, "hides": _HA1}),
+    ("tenant1", "POST", f"{_ACCOUNT}/password", "/sip-accounts/1/password", _FOREIGN | {"shows": ("password",)}),
+    ("tenant1", "DELETE", _ACCOUNT, "/sip-accounts/1", _FOREIGN | {"status": 204}),
+    ("platform", "GET", f"{_AGENT}/sip-accounts", "/agents/3/sip-accounts", {"hides": _HA1}),
+    ("platform", "POST", f"{_AGENT}/sip-accounts", "/agents/3/sip-accounts", {"status": 201}),
+    ("platform", "PATCH", _ACCOUNT, "/sip-accounts/1", {"body": {"status": "suspended"}}),
+    ("platform", "POST", f"{_ACCOUNT}/password", "/sip-accounts/1/password", {}),
+    ("platform", "DELETE", _ACCOUNT, "/sip-accounts/1", {"status": 204}),
     ("tenant1", "GET", "/offboardings", "", {"shows": ("offboarding1",), "hides": ("offboarding2",)}),
     ("tenant1", "GET", _OFFBOARDING, "/offboardings/offboarding1", _FOREIGN),
     ("tenant1", "POST", f"{_OFFBOARDING}/undo", "/offboardings/offboarding1/undo", _FOREIGN),
@@ -94,7 +119,9 @@ ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
 
 
 def make_organisation(session: AsyncSession, now_ms: int) -> None:
-    """An offboarding of either tenant, of which nothing is left to be seen."""
+    """A softphone, and an offboarding of either tenant, of which nothing is left to be seen."""
+    ha1 = "0123456789abcdef"
+    session.add(SipAccount(agent_id=1, username="1-1", realm="axbridge", ha1_md5=ha1, ha1_sha256=ha1))
     for tenant_id, agent_id in ((1, 1), (2, 3)):
         row = Offboarding(id=f"offboarding{tenant_id}", tenant_id=tenant_id, agent_id=agent_id, moves=[])
         row.applied_at_ms = now_ms
