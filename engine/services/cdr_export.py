@@ -91,6 +91,7 @@ _EVERYBODYS = (
     Column("cause", Kind.TEXT, "cause"),
     Column("sip_status", Kind.INTEGER, "sip_status"),
     Column("q850_cause", Kind.INTEGER, "q850_cause"),
+    Column("transferred_from", Kind.TEXT, "transferred_from"),
 )
 _TENANTS = (
     Column("package_seconds", Kind.INTEGER, "package_seconds"),
