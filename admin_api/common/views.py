@@ -83,17 +83,8 @@ class TrunkView(msgspec.Struct):
     dial_prefix: str
     srtp: str
     redirects_max: int
+    buy_rate_id: int | None
     status: str
-
-
-class RateView(msgspec.Struct):
-    id: int
-    code: str
-    name: str
-    per_minute_micro: int
-    first_increment_seconds: int
-    next_increment_seconds: int
-    minimum_seconds: int
 
 
 class LineView(msgspec.Struct):
@@ -177,8 +168,6 @@ class CdrView(msgspec.Struct):
     """Why there is no recording of a call that should have one."""
     recorded: bool = False
     """A recording was made; it may have been deleted since."""
-    transferred_from: str | None = None
-    """The call that a transfer came out of; its recording holds what was said after the transfer."""
 
 
 class LiveCallView(msgspec.Struct):

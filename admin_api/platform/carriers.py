@@ -12,11 +12,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.fields import (
-    AmountMicro,
     Code,
     Count,
-    IncrementSeconds,
-    MinimumSeconds,
     Name,
     RowId,
     Status,
@@ -25,7 +22,7 @@ from admin_api.common.fields import (
     given,
 )
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
-from admin_api.common.views import CarrierView, RateView, TenantPermissionView, TrunkView, View, view_of
+from admin_api.common.views import CarrierView, TenantPermissionView, TrunkView, View, view_of
 from engine.domain.permission import Permission
 from engine.services.carriers import forbid_carrier, permit_carrier
 from engine.services.provisioning_file import (
@@ -44,7 +41,7 @@ from engine.services.provisioning_file import (
 from engine.store.listing import read_one, read_page
 from engine.store.number_tables import CarrierPermission
 from engine.store.scope import Scope
-from engine.store.tables import Carrier, Rate, Table, Trunk
+from engine.store.tables import Carrier, Table, Trunk
 
 SourceAddresses = Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=100)]
 Host = Annotated[str, Meta(max_length=64)]
@@ -169,6 +166,8 @@ class NewTrunk(msgspec.Struct, forbid_unknown_fields=True):
     dial_prefix: DialPrefix = ""
     srtp: TrunkSrtp = "off"
     redirects_max: Redirects = 0
+    buy_rate_id: RowId | None = None
+    """The plan by which the carrier charges for calls over the trunk."""
 
 
 class TrunkPatch(msgspec.Struct, forbid_unknown_fields=True):
@@ -186,6 +185,7 @@ class TrunkPatch(msgspec.Struct, forbid_unknown_fields=True):
     dial_prefix: DialPrefix | UnsetType = UNSET
     srtp: TrunkSrtp | UnsetType = UNSET
     redirects_max: Redirects | UnsetType = UNSET
+    buy_rate_id: RowId | UnsetType | None = UNSET
     status: Status | UnsetType = UNSET
 
 
@@ -227,43 +227,3 @@ class TrunkController(Controller):
         self, context: GivenContext, audience: GivenScope, trunk_id: Id, data: JSONBody[TrunkPatch]
     ) -> TrunkView:
         return await _patch(context, audience, Trunk, trunk_id, _trunk_values(data), TrunkView)
-
-
-class NewRate(msgspec.Struct, forbid_unknown_fields=True):
-    code: Code
-    name: Name
-    per_minute_micro: AmountMicro
-    first_increment_seconds: IncrementSeconds = 60
-    next_increment_seconds: IncrementSeconds = 60
-    minimum_seconds: MinimumSeconds = 0
-
-
-class RatePatch(msgspec.Struct, forbid_unknown_fields=True):
-    """Calls that run keep the rate that they began with."""
-
-    name: Name | UnsetType = UNSET
-    per_minute_micro: AmountMicro | UnsetType = UNSET
-    first_increment_seconds: IncrementSeconds | UnsetType = UNSET
-    next_increment_seconds: IncrementSeconds | UnsetType = UNSET
-    minimum_seconds: MinimumSeconds | UnsetType = UNSET
-
-
-class RateController(Controller):
-    path = "/rates"
-    tags = ("lines",)
-
-    @get("/", opt={"permission": Permission.RATES_READ}, summary="Rates")
-    async def list_rates(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-    ) -> Page[RateView]:
-        return await _list(context, audience, Rate, RateView, cursor, limit)
-
-    @post("/", opt={"permission": Permission.RATES_WRITE}, summary="Make a rate")
-    async def create_rate(self, context: GivenContext, audience: GivenScope, data: JSONBody[NewRate]) -> RateView:
-        return await _create(context, Rate(**given(data)), RateView)
-
-    @patch("/{rate_id:int}", opt={"permission": Permission.RATES_WRITE}, summary="Change a rate")
-    async def patch_rate(
-        self, context: GivenContext, audience: GivenScope, rate_id: Id, data: JSONBody[RatePatch]
-    ) -> RateView:
-        return await _patch(context, audience, Rate, rate_id, given(data), RateView)

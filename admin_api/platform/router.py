@@ -12,13 +12,15 @@ from admin_api.common.performance import PerformanceController
 from admin_api.common.roles import RoleController
 from admin_api.common.sip_accounts import SipAccountController
 from admin_api.platform.agents import PlatformAgentController
-from admin_api.platform.carriers import CarrierController, RateController, TrunkController
+from admin_api.platform.carriers import CarrierController, TrunkController
+from admin_api.platform.funds import FundsController
 from admin_api.platform.jumps import create_jump
 from admin_api.platform.kept_recordings import delete_recording, get_retention, put_retention
 from admin_api.platform.lines import LineController
 from admin_api.platform.metrics import read_metrics
 from admin_api.platform.number_pools import NumberPoolController
 from admin_api.platform.orders import PlatformOrderController, PlatformPackageController
+from admin_api.platform.rates import RateController
 from admin_api.platform.reconciliations import ReconciliationController, get_record_format, put_record_format
 from admin_api.platform.tenants import AccountController, TenantController
 from admin_api.platform.traces import read_trace
@@ -56,6 +58,7 @@ platform_router = Router(
         ReconciliationController,
         get_record_format,
         put_record_format,
+        FundsController,
         PlatformPackageController,
         PlatformOrderController,
         read_trace,

@@ -17,6 +17,7 @@ from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
 from admin_api.tenant.api_keys import ApiKeyController
 from admin_api.tenant.departments import DepartmentController
+from admin_api.tenant.funds import get_spending
 from admin_api.tenant.kept_recordings import get_own_retention, put_own_retention
 from admin_api.tenant.offboarding import OffboardingController
 from admin_api.tenant.users import TenantUserController
@@ -52,5 +53,6 @@ tenant_router = Router(
         WebhookController,
         PackageReadController,
         OrderController,
+        get_spending,
     ],
 )

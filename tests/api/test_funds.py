@@ -1,0 +1,83 @@
+"""Money by hand, and what it went on."""
+
+from typing import Any
+
+import pytest
+
+from .conftest import World
+
+
+async def _platform(world: World, method: str, path: str, **request: Any) -> Any:
+    return await world.ask("platform", method, f"/api/platform{path}", **request)
+
+
+@pytest.mark.parametrize("kind", ["refunds", "transfers"])
+async def test_money_is_paid_out_twice_or_out_of_an_overdraft(world: World, kind: str) -> None:
+    body = {"amount_micro": 4000, "key": "k"} | ({"payee_id": 2} if kind == "transfers" else {})
+    path = f"/tenants/1/{kind}"
+    for _ in range(2):
+        answer = await _platform(world, "POST", path, json=body)
+        assert (answer.status_code, answer.json()) == (200, {"state": "done", "balance_micro": 1000})
+    assert (await _platform(world, "POST", path, json=body | {"amount_micro": 1})).status_code == 409
+    answer = await _platform(world, "POST", path, json=body | {"key": "k2", "amount_micro": 1001})
+    assert (answer.status_code, answer.json()["code"]) == (409, "balance_too_low")
+    assert (await _platform(world, "POST", f"/tenants/9/{kind}", json=body)).status_code == 404
+    balance = (await _platform(world, "GET", "/tenants/2/account")).json()["balance_micro"]
+    assert balance == (9000 if kind == "transfers" else 5000)
+
+
+async def test_a_correction_is_sent_twice_or_says_nothing(world: World) -> None:
+    body = {"amount_micro": -6000, "key": "k", "note": "charged twice"}
+    for applied in (True, False):
+        answer = await _platform(world, "POST", "/tenants/1/corrections", json=body)
+        assert answer.json() == {"applied": applied, "balance_micro": -1000}
+    assert (await _platform(world, "POST", "/tenants/1/corrections", json=body | {"note": ""})).status_code == 400
+    assert (
+        await _platform(world, "POST", "/tenants/1/corrections", json=body | {"amount_micro": 0})
+    ).status_code == 422
+
+
+async def test_nobody_knows_who_changed_a_limit(world: World) -> None:
+    body = {"limit_micro": 9000, "reason": "a good customer"}
+    for _ in range(2):
+        answer = await _platform(world, "PUT", "/tenants/1/overdraft-limit", json=body)
+        assert answer.json()["overdraft_limit_micro"] == 9000
+    changes = (await _platform(world, "GET", "/tenants/1/overdraft-changes")).json()["items"]
+    assert [(each["from_micro"], each["to_micro"], each["reason"], each["by"]) for each in changes] == [
+        (1000, 9000, "a good customer", "platform")
+    ]
+
+
+@pytest.mark.parametrize(("by", "ids"), [("line", [None]), ("agent", [1, 2])])
+async def test_spending_counts_another_s_calls_or_day(world: World, by: str, ids: list[int | None]) -> None:
+    period = f"?since=2027-01-14&until=2027-01-17&by={by}"
+    items = (await world.ask("tenant1", "GET", f"/api/tenant/spending{period}")).json()["items"]
+    assert [(each["start"], each["of"]) for each in items] == [("2027-01-15", each) for each in ids]
+    assert sum(each["micro"] for each in items) == 240_000
+    months = await world.ask("tenant1", "GET", f"/api/tenant/spending{period}&step=month")
+    assert {each["start"] for each in months.json()["items"]} == {"2027-01"}
+    answer = await world.ask("tenant1", "GET", "/api/tenant/spending?since=2020-01-01&until=2027-01-17")
+    assert (answer.status_code, answer.json()["code"]) == (422, "too_much")
+
+
+async def test_a_plan_s_entries_are_lost_or_take_what_no_call_can_have(world: World) -> None:
+    window = {"from_minute": 480, "until_minute": 1200}
+    entry: dict[str, Any] = {"rate": {"per_minute_micro": 50_000}, "prefix": "86", "window": window}
+    body = {"code": "r9", "name": "N", "per_minute_micro": 0, "entries": [entry], "others_refused": True}
+    made = (await _platform(world, "POST", "/rates", json=body)).json()
+    assert (made["version"], made["entries"][0]["rate"]["first_increment_seconds"]) == (1, 60)
+    path = f"/rates/{made['id']}"
+    changed = (await _platform(world, "PATCH", path, json={"entries": made["entries"] * 2})).json()
+    assert (changed["version"], len(changed["entries"])) == (2, 2)
+    wrong: tuple[dict[str, Any], ...] = (
+        {"prefix": "+86"},
+        {"rate": {}},
+        {"window": {"weekdays": 0}},
+        {"direction": "up"},
+    )
+    for bad in wrong:
+        assert (await _platform(world, "PATCH", path, json={"entries": [entry | bad]})).status_code == 400
+    assert (await _platform(world, "PATCH", path, json={"zone": "Nowhere"})).status_code == 422
+    trunk = await _platform(world, "PATCH", "/trunks/1", json={"buy_rate_id": made["id"]})
+    assert trunk.json()["buy_rate_id"] == made["id"]
+    assert (await _platform(world, "PATCH", "/trunks/1", json={"buy_rate_id": 99})).status_code == 422
