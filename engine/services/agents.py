@@ -15,7 +15,7 @@ from engine.store.scope import Scope, TenantScope
 from engine.store.tables import Agent, Tenant
 
 LiveBindings = Literal["move", "end"]
-"""What becomes of an agent's bindings that are in force as his phone changes (docs/adr/0011)."""
+"""What becomes of an agent's bindings that are in force as his phone changes (docs/adr/0012)."""
 
 
 async def agent_of(session: AsyncSession, scope: Scope, agent_id: int) -> Agent:

@@ -112,6 +112,13 @@ ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("platform", "PATCH", _ACCOUNT, "/sip-accounts/1", {"body": {"status": "suspended"}}),
     ("platform", "POST", f"{_ACCOUNT}/password", "/sip-accounts/1/password", {}),
     ("platform", "DELETE", _ACCOUNT, "/sip-accounts/1", {"status": 204}),
+    (
+        "tenant1",
+        "POST",
+        "/agents/import",
+        "",
+        {"body": {"csv": "code,name\nn1,New"}, "foreign_body": {"csv": "tenant,code,name\n"}, "shows": ('"added":1',)},
+    ),
     ("tenant1", "GET", "/offboardings", "", {"shows": ("offboarding1",), "hides": ("offboarding2",)}),
     ("tenant1", "GET", _OFFBOARDING, "/offboardings/offboarding1", _FOREIGN),
     ("tenant1", "POST", f"{_OFFBOARDING}/undo", "/offboardings/offboarding1/undo", _FOREIGN),
