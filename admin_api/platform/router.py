@@ -22,6 +22,7 @@ from admin_api.platform.number_pools import NumberPoolController
 from admin_api.platform.orders import PlatformOrderController, PlatformPackageController
 from admin_api.platform.rates import RateController
 from admin_api.platform.reconciliations import ReconciliationController, get_record_format, put_record_format
+from admin_api.platform.tenant_permissions import TenantPermissionController
 from admin_api.platform.tenants import AccountController, TenantController
 from admin_api.platform.traces import read_trace
 from admin_api.platform.users import PlatformUserController
@@ -33,6 +34,7 @@ platform_router = Router(
     dependencies={"audience": Provide(platform_scope)},
     route_handlers=[
         TenantController,
+        TenantPermissionController,
         AccountController,
         PlatformAgentController,
         PerformanceController,

@@ -35,7 +35,7 @@ class Leaving:
     now_ms: int
 
 
-async def _nothing(_session: AsyncSession, _row: Any, _now_ms: int) -> None:
+async def _nothing(_session: AsyncSession, _row: Any, _old: dict[str, Any], _now_ms: int) -> None:
     pass
 
 
@@ -54,12 +54,12 @@ class Belonging:
     """The new values of the columns that change."""
     same: tuple[str, ...] = ()
     """Further columns that must be as they were for an undo: with another tenant the number is out of reach."""
-    changed: Callable[[AsyncSession, Any, int], Awaitable[None]] = _nothing
-    """After a row was changed."""
+    changed: Callable[[AsyncSession, Any, dict[str, Any], int], Awaitable[None]] = _nothing
+    """After a row was changed, with what its columns were."""
     can_restore: Callable[[AsyncSession, Any, dict[str, Any], int], Awaitable[bool]] = _free
     """Whether nobody has taken meanwhile what the row would need. Asked before anything is restored."""
-    restored: Callable[[AsyncSession, Any, int], Awaitable[None]] = _nothing
-    """After a row was restored."""
+    restored: Callable[[AsyncSession, Any, dict[str, Any], int], Awaitable[None]] = _nothing
+    """After a row was restored, with what its columns were."""
 
 
 def _live(leaving: Leaving) -> ColumnElement[bool]:
@@ -67,7 +67,7 @@ def _live(leaving: Leaving) -> ColumnElement[bool]:
     return (Binding.agent_id == leaving.agent.id) & Binding.ended_at_ms.is_(None) & running
 
 
-async def _drop_parties(session: AsyncSession, binding: Binding, _now_ms: int) -> None:
+async def _drop_parties(session: AsyncSession, binding: Binding, _old: dict[str, Any], _now_ms: int) -> None:
     await session.execute(delete(BindingParty).where(BindingParty.binding_id == binding.id))
 
 
@@ -81,7 +81,7 @@ async def _parties_free(session: AsyncSession, binding: Binding, _before: dict[s
     return await session.scalar(taken.limit(1)) is None
 
 
-async def _make_parties(session: AsyncSession, binding: Binding, now_ms: int) -> None:
+async def _make_parties(session: AsyncSession, binding: Binding, _old: dict[str, Any], now_ms: int) -> None:
     if binding.expires_at_ms is not None and binding.expires_at_ms <= now_ms:
         binding.ended_at_ms = binding.expires_at_ms
         await session.flush()
@@ -100,7 +100,7 @@ async def _phone_free(session: AsyncSession, agent: Agent, before: dict[str, Any
     return await session.scalar(taken.limit(1)) is None
 
 
-async def _number_moved(session: AsyncSession, x_number: XNumber, now_ms: int) -> None:
+async def _number_moved(session: AsyncSession, x_number: XNumber, old: dict[str, Any], now_ms: int) -> None:
     actor = session.info.get("actor")
     session.add(
         NumberMove(
@@ -109,6 +109,7 @@ async def _number_moved(session: AsyncSession, x_number: XNumber, now_ms: int) -
             at_ms=now_ms,
             tenant_id=x_number.tenant_id,
             from_department_id=x_number.department_id,
+            from_agent_id=old["agent_id"],
             to_department_id=x_number.department_id,
             to_agent_id=x_number.agent_id,
             reason="offboarding",

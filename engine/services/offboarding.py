@@ -133,7 +133,7 @@ async def offboard(
             for name, value in move.after.items():
                 setattr(row, name, value)
         await session.flush()
-        await belonging.changed(session, row, now_ms)
+        await belonging.changed(session, row, move.before, now_ms)
     for user_id in (await session.scalars(select(User.id).where(User.agent_id == agent_id))).all():
         await end_sessions(session, user_id, now_ms, EndReason.EVERYWHERE)
     offboarding = Offboarding(
@@ -184,7 +184,7 @@ async def undo_offboarding(session: AsyncSession, scope: Scope, offboarding_id: 
             for name in move.after or ():
                 setattr(row, name, move.before[name])
         await session.flush()
-        await belonging.restored(session, row, now_ms)
+        await belonging.restored(session, row, move.after or {}, now_ms)
     offboarding.undone_at_ms = now_ms
     await session.flush()
     return offboarding

@@ -17,6 +17,7 @@ _OFFBOARDING = "/offboardings/{offboarding_id:str}"
 _EVER = "?from_ms=0&to_ms=9000000000000"
 _ACCOUNT = "/sip-accounts/{account_id:int}"
 _HA1 = ("ha1", "0123456789abcdef")
+_PERMISSIONS = "/tenants/{tenant_id:int}/permissions"
 _CUT: dict[str, Any] = {"body": {"running_calls": "cut"}}
 
 ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
@@ -119,6 +120,7 @@ ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
         "",
         {"body": {"csv": "code,name\nn1,New"}, "foreign_body": {"csv": "tenant,code,name\n"}, "shows": ('"added":1',)},
     ),
+    ("platform", "GET", _PERMISSIONS, "/tenants/2/permissions", {"shows": ('"carrier_ids":[1],"line_ids":[2]',)}),
     ("tenant1", "GET", "/offboardings", "", {"shows": ("offboarding1",), "hides": ("offboarding2",)}),
     ("tenant1", "GET", _OFFBOARDING, "/offboardings/offboarding1", _FOREIGN),
     ("tenant1", "POST", f"{_OFFBOARDING}/undo", "/offboardings/offboarding1/undo", _FOREIGN),

@@ -76,6 +76,8 @@ async def test_something_of_the_leavers_stays_behind(world: World, successor_id:
     assert buckets
     assert all(bucket.agent_id != 1 for bucket in buckets)
     assert [fact.status for fact in facts if isinstance(fact, SipAccountFacts)] == ["suspended"] * 2
+    steps = (await _ask(world, "GET", "/x-numbers/1/history", 200))["items"]
+    assert (steps[0]["from_agent_id"], steps[0]["to_agent_id"]) == (1, successor_id)
     # Undone, everything is as it was, for the engine too.
     await _ask(world, "POST", f"/offboardings/{done['id']}/undo", 200)
     assert await _facts(world) == before
