@@ -1,0 +1,1 @@
+"""Payment providers' notices: whether they are genuine, and what they say."""

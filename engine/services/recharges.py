@@ -1,0 +1,119 @@
+"""Recharges: ordered, paid, credited; once, for the amount that was ordered, whatever a provider tells how often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from engine.domain.refusal import NotNow, Refusal
+from engine.payments.notice import Payment
+from engine.store.ledger_store import recharge
+from engine.store.listing import PAGE_ROWS_MAX
+from engine.store.order_tables import Recharge
+from engine.store.scope import Scope, within
+from engine.store.tables import Account
+
+BY_HAND = "by_hand"
+OPEN_MAX = 100
+"""Recharges of one tenant that wait for their money."""
+
+
+class RechargeState(StrEnum):
+    CREATED = "created"
+    CREDITED = "credited"  # paid, and in the ledger: one transaction
+    CLOSED = "closed"  # given up; money that comes all the same is credited
+
+
+class PaymentDisputed(Exception):
+    """A genuine notice that does not fit its recharge: people must look. ``reason`` names no number."""
+
+    def __init__(self, recharge_id: int, reason: str) -> None:
+        super().__init__(f"recharge {recharge_id}: {reason}")
+        self.recharge_id = recharge_id
+        self.reason = reason
+
+
+async def create_recharge(
+    session: AsyncSession,
+    tenant_id: int,
+    *,
+    key: str,
+    reference: str,
+    provider: str,
+    amount_micro: int,
+    by: str,
+    now_ms: int,
+    note: str = "",
+) -> Recharge:
+    """The recharge, or the earlier one of this key. Raises Refusal and NotNow; ``reference`` is new and ours."""
+    earlier = await session.scalar(select(Recharge).where(Recharge.tenant_id == tenant_id, Recharge.key == key))
+    if earlier is not None:
+        if (earlier.amount_micro, earlier.provider) != (amount_micro, provider):
+            raise NotNow("key_reused", "key", "was used for another recharge")
+        return earlier
+    if await session.get(Account, tenant_id) is None:
+        raise Refusal("tenant_unknown", "tenant_id", "is not known")
+    waiting = select(func.count()).where(Recharge.tenant_id == tenant_id, Recharge.state == RechargeState.CREATED)
+    if (await session.scalar(waiting) or 0) >= OPEN_MAX:
+        raise NotNow("too_many_open", "key", f"{OPEN_MAX} recharges wait for their money already")
+    row = Recharge(tenant_id=tenant_id, key=key, reference=reference, provider=provider, amount_micro=amount_micro)
+    row.state, row.created_by, row.created_at_ms, row.note = RechargeState.CREATED, by, now_ms, note
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def take_payment(session: AsyncSession, payment: Payment, now_ms: int) -> bool:
+    """Credits what a provider says was paid; False where it was told before.
+
+    The amount is the order's, and the notice must say the same. Raises PaymentDisputed, and Refusal where
+    the reference is none of ours.
+    """
+    row = await session.scalar(select(Recharge).where(Recharge.reference == payment.reference))
+    if row is None or row.provider != payment.provider:
+        raise Refusal("recharge_unknown", "reference", "is not known")
+    if row.amount_micro != payment.amount_micro:
+        raise PaymentDisputed(row.id, "another amount was paid than was ordered")
+    if row.state == RechargeState.CREDITED:
+        if row.provider_trade != payment.trade:
+            raise PaymentDisputed(row.id, "it was paid twice")
+        return False
+    row.provider_trade = payment.trade
+    await _credit(session, row, now_ms)
+    return True
+
+
+async def confirm_by_hand(session: AsyncSession, row: Recharge, by: str, now_ms: int) -> None:
+    """Somebody of the platform has seen the money. Raises NotNow where it is credited or closed."""
+    if row.state != RechargeState.CREATED or row.provider != BY_HAND:
+        reason = f"a recharge that is {row.state}, by {row.provider}, is not confirmed by hand"
+        raise NotNow("wrong_state", "state", reason)
+    row.confirmed_by = by
+    await _credit(session, row, now_ms)
+
+
+async def close_recharge(session: AsyncSession, row: Recharge) -> None:
+    """Raises NotNow where it is credited."""
+    if row.state == RechargeState.CREDITED:
+        raise NotNow("wrong_state", "state", "a recharge that is credited cannot be closed")
+    row.state = RechargeState.CLOSED
+    await session.flush()
+
+
+async def read_recharges(
+    session: AsyncSession, scope: Scope, *conditions: ColumnElement[bool], below_id: int | None, limit: int
+) -> Sequence[Recharge]:
+    """A page, newest first."""
+    statement = select(Recharge).where(within(scope, tenant=Recharge.tenant_id, agent=None), *conditions)
+    if below_id is not None:
+        statement = statement.where(Recharge.id < below_id)
+    return (await session.scalars(statement.order_by(Recharge.id.desc()).limit(min(limit, PAGE_ROWS_MAX)))).all()
+
+
+async def _credit(session: AsyncSession, row: Recharge, now_ms: int) -> None:
+    await recharge(session, row.tenant_id, row.amount_micro, f"recharge:{row.id}", now_ms, row.note)
+    row.state, row.paid_at_ms, row.credited_at_ms = RechargeState.CREDITED, now_ms, now_ms
+    await session.flush()
