@@ -21,6 +21,7 @@ from admin_api.platform.metrics import read_metrics
 from admin_api.platform.number_pools import NumberPoolController
 from admin_api.platform.orders import PlatformOrderController, PlatformPackageController
 from admin_api.platform.rates import RateController
+from admin_api.platform.recharges import PlatformRechargeController, create_recharge_order
 from admin_api.platform.reconciliations import ReconciliationController, get_record_format, put_record_format
 from admin_api.platform.tenant_permissions import TenantPermissionController
 from admin_api.platform.tenants import AccountController, TenantController
@@ -61,6 +62,8 @@ platform_router = Router(
         get_record_format,
         put_record_format,
         FundsController,
+        PlatformRechargeController,
+        create_recharge_order,
         PlatformPackageController,
         PlatformOrderController,
         read_trace,

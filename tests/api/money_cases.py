@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.domain.order import OrderAction, OrderKind
 from engine.services.orders import Wanted, act, create_order
 from engine.services.packages import Terms, create_package
+from engine.services.recharges import create_recharge
 from engine.store.scope import AgentScope, TenantScope
 
 FREE_OF_CHARGE = Terms(minutes=10, price_micro=0)
@@ -28,6 +29,9 @@ async def make_money_world(session: AsyncSession, now_ms: int) -> None:
     for key, draft in (("waits", False), ("draft", True)):
         wanted = Wanted(OrderKind.PURCHASE, key, package_id=1)
         await create_order(session, AgentScope(1, 1), wanted, "w", now_ms, draft=draft)
+    for tenant_id in (1, 2):
+        values = {"key": f"recharge of {tenant_id}", "reference": f"r{tenant_id}", "provider": "by_hand", "by": "w"}
+        await create_recharge(session, tenant_id, amount_micro=9, now_ms=now_ms, **values)
     await create_order(session, TenantScope(2), Wanted(OrderKind.PURCHASE, "waits", package_id=3), "w", now_ms)
 
 
@@ -103,6 +107,24 @@ MONEY_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
         "/spending",
         "/spending?since=2027-01-15&until=2027-01-17&by=agent",
         {"shows": ('"of":1', "120000"), "hides": ('"of":3',)},
+    ),
+    ("platform", "GET", "/recharges", "", {"shows": ("recharge of 1", "recharge of 2")}),
+    (
+        "platform",
+        "POST",
+        "/tenants/{tenant_id:int}/recharge-orders",
+        "/tenants/1/recharge-orders",
+        {"body": {"amount_micro": 9, "key": "k"}, "status": 201, "shows": ("created",)},
+    ),
+    ("platform", "POST", "/recharges/{recharge_id:int}/confirm", "/recharges/1/confirm", {"shows": ("credited",)}),
+    ("platform", "POST", "/recharges/{recharge_id:int}/close", "/recharges/1/close", {"shows": ("closed",)}),
+    ("tenant1", "GET", "/recharges", "", {"shows": ("recharge of 1",), "hides": ("recharge of 2", *_T2)}),
+    (
+        "tenant1",
+        "POST",
+        "/recharges",
+        "",
+        {"body": {"amount_micro": 9, "key": "k"}, "status": 201, "shows": ("created", '"tenant_id":1')},
     ),
     ("tenant1", "GET", "/packages", "", {"shows": ("Package all", "Package one"), "hides": _T2}),
     (
