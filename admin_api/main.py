@@ -38,6 +38,7 @@ from engine.runtime.logs import LEVELS, set_up_logs
 from engine.services import second_factor
 from engine.settings import Settings, read_settings
 from engine.store.database import open_database
+from engine.store.keyring import Keyring
 from engine.store.secret_file import derived_key, read_secret
 from engine.webhooks.deliverer import Deliverer
 from engine.webhooks.sealing import KEY_PURPOSE
@@ -74,6 +75,7 @@ def create_app(
         link_key=derived_key(secret, "recording link"),
         webhook_key=derived_key(secret, KEY_PURPOSE),
         factor_key=derived_key(secret, second_factor.KEY_PURPOSE),
+        keyring=Keyring(settings.sealing_keys_file),
         now_ms=now_ms,
         new_id=new_id,
     )

@@ -25,6 +25,7 @@ from engine.runtime.control.protocol import Health, HealthReport, Reload
 from engine.runtime.logs import set_up_logs
 from engine.runtime.readiness import NotReady, hand_over, has_tenants, until_ready
 from engine.runtime.supervisor import ProcessPlan, Supervisor
+from engine.secret_commands import add_secret_commands
 from engine.settings import Settings, SettingsError, read_settings
 from media.embedded.settings import WorkerSettings
 
@@ -275,12 +276,15 @@ async def _load(settings: Settings, file: Path) -> None:
     from engine.services.provisioning import load as load_file
     from engine.services.provisioning_file import ProvisioningError
     from engine.store.database import open_database
+    from engine.store.keyring import Keyring
     from engine.store.migrations import upgrade
 
     await upgrade(settings.database_url)
     database = open_database(settings.database_url)
+    keyring = Keyring(settings.sealing_keys_file)
     try:
-        summary = await load_file(file, database, now_ms=int(time.time() * 1000), realm=settings.sip.realm)
+        now_ms = int(time.time() * 1000)
+        summary = await load_file(file, database, now_ms=now_ms, realm=settings.sip.realm, keyring=keyring)
     except ProvisioningError as error:
         raise _failure(str(error)) from error
     finally:
@@ -419,6 +423,7 @@ def status(config: ConfigOption = None) -> None:
 
 
 add_record_commands(app, _settings, _failure)
+add_secret_commands(app, _settings, _failure)
 
 
 def main() -> None:

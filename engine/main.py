@@ -40,6 +40,7 @@ from engine.runtime.switchboard import Switchboard
 from engine.settings import Settings
 from engine.store.database import open_database, reading
 from engine.store.journal import Journal, read_journal
+from engine.store.keyring import Keyring
 from engine.store.lease_store import leases
 from engine.store.migrations import upgrade
 from engine.store.minutes_store import minutes_leases
@@ -148,6 +149,7 @@ async def run_engine(settings: Settings) -> None:
         poll_seconds=settings.store.change_poll_ms / 1000,
         apply=switchboard.apply,
         remove=switchboard.remove,
+        keyring=Keyring(settings.sealing_keys_file),
     )
     await follower.start()
     await plane.start()

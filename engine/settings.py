@@ -177,6 +177,10 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
         return self.data / "run" / f"media-{index}.sock"
 
     @property
+    def sealing_keys_file(self) -> Path:
+        return self.data / "sealing.keys"
+
+    @property
     def secret_file(self) -> Path:
         """Signs tokens and recording links, and SIP nonces; made at the first start, readable by its owner only."""
         return self.data / "secret.key"

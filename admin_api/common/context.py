@@ -21,6 +21,7 @@ from engine.runtime.control.protocol import ControlCommand, ControlReply, Reload
 from engine.settings import ApiSettings
 from engine.store.audit import Actor
 from engine.store.database import reading_session, writing_session
+from engine.store.keyring import Keyring
 from engine.store.scope import Scope
 
 Row = TypeVar("Row")
@@ -54,6 +55,7 @@ class Context:
     link_key: bytes = field(repr=False)
     webhook_key: bytes = field(repr=False)
     factor_key: bytes = field(repr=False)
+    keyring: Keyring
     now_ms: Callable[[], int]
     new_id: Callable[[], str]
 

@@ -54,9 +54,13 @@ class AgentView(msgspec.Struct):
 
 
 class CarrierView(msgspec.Struct):
+    """Secrets in ``config`` are masked."""
+
     id: int
     code: str
     name: str
+    kind: str
+    config: dict[str, Any]
 
 
 class TenantPermissionView(msgspec.Struct):

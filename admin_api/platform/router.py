@@ -12,7 +12,7 @@ from admin_api.common.performance import PerformanceController
 from admin_api.common.roles import RoleController
 from admin_api.common.sip_accounts import SipAccountController
 from admin_api.platform.agents import PlatformAgentController
-from admin_api.platform.carriers import CarrierController, TrunkController
+from admin_api.platform.carriers import CarrierController, TrunkController, list_carrier_kinds
 from admin_api.platform.funds import FundsController
 from admin_api.platform.jumps import create_jump
 from admin_api.platform.kept_recordings import delete_recording, get_retention, put_retention
@@ -44,6 +44,7 @@ platform_router = Router(
         RoleController,
         create_jump,
         list_audit,
+        list_carrier_kinds,
         CarrierController,
         TrunkController,
         RateController,

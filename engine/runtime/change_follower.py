@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.domain.facts import Facts
 from engine.store.database import reading
 from engine.store.directory_reader import ChangesPruned, read_all, read_changes
+from engine.store.keyring import Keyring
 
 log = structlog.get_logger()
 
@@ -26,8 +27,10 @@ class ChangeFollower:
         poll_seconds: float,
         apply: Callable[[Iterable[Facts]], None],
         remove: Callable[[str, str], None],
+        keyring: Keyring | None = None,
     ) -> None:
         self._database = database
+        self._keyring = keyring
         self._poll_seconds = poll_seconds
         self._apply = apply
         self._remove = remove
@@ -37,7 +40,7 @@ class ChangeFollower:
     async def start(self) -> None:
         """Reads everything. Raises SQLAlchemyError: without facts an engine can carry no call."""
         async with reading(self._database) as connection:
-            self._newest, facts = await read_all(connection)
+            self._newest, facts = await read_all(connection, self._keyring)
         self._apply(facts)
 
     async def run(self) -> None:
@@ -57,7 +60,7 @@ class ChangeFollower:
     async def _read_on(self) -> bool:
         try:
             async with reading(self._database) as connection:
-                newest, facts, removed = await read_changes(connection, self._newest)
+                newest, facts, removed = await read_changes(connection, self._newest, self._keyring)
         except ChangesPruned:
             await self.start()
             return False

@@ -37,6 +37,7 @@ from engine.services.provisioning_people import (
 from engine.services.provisioning_rates import load_rates
 from engine.services.provisioning_rows import Counts, Loading, Summary
 from engine.store.database import reading, writing_session
+from engine.store.keyring import Keyring
 from engine.store.tables import User
 
 HASHES_AT_ONCE_MAX = 2
@@ -50,8 +51,11 @@ async def load(
     now_ms: int,
     realm: str = "axbridge",
     new_id: Callable[[], str] = lambda: uuid4().hex,
+    keyring: Keyring | None = None,
 ) -> Summary:
     """Applies the file at ``path``. ``realm`` is the settings' ``sip.realm``, of which softphones' passwords are kept.
+
+    ``keyring`` seals the hashes that trunks register with; without one they are stored in the open, as tests do.
 
     Raises ProvisioningError, which names each problem found; then nothing has changed.
     """
@@ -59,7 +63,7 @@ async def load(
     # Hashing takes a tenth of a second for each user; the writer's place is not held meanwhile.
     hashes = await _password_hashes(engine, [cast(UserEntry, entry) for _, entry in sections["users"]])
     async with writing_session(engine, now_ms) as session:
-        loading = Loading(path, session, now_ms, realm, new_id, hashes)
+        loading = Loading(path, session, now_ms, realm, new_id, hashes, keyring)
         await _apply(loading, sections)
         return loading.summary
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from sqlalchemy import select
 
+from engine.domain.facts import TrunkRegistrationFacts
 from engine.services.bindings import BindingRefused, create_binding
 from engine.services.carriers import permit_carrier
 from engine.services.credentials import sip_ha1
@@ -24,8 +25,10 @@ from engine.services.provisioning_file import (
     checked_source_address,
 )
 from engine.services.provisioning_rows import Loading
+from engine.services.secrets import seal_registration
 from engine.store.scope import TenantScope
 from engine.store.tables import Agent, Binding, Carrier, Line, Rate, Tenant, Trunk, XNumber
+from engine.store.trunk_secrets import read_registration
 
 
 async def load_carriers(loading: Loading, entries: list[tuple[str, CarrierEntry]]) -> None:
@@ -72,7 +75,7 @@ async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -
             "dial_prefix": entry.dial_prefix,
             "srtp": entry.srtp,
             "redirects_max": entry.redirects_max,
-            "registration": _registration(entry.registration),
+            "registration": _registration(loading, entry.registration, rows.get(entry.code), entry.code),
             "buy_rate_id": buy_rate_id,
             "status": entry.status,
         }
@@ -94,17 +97,27 @@ def _gateways(loading: Loading, place: str, entry: TrunkEntry) -> tuple[list[dic
     return gateways, UNSET not in hosts
 
 
-def _registration(entry: RegistrationEntry | UnsetType) -> dict[str, Any] | UnsetType:
+def _registration(
+    loading: Loading, entry: RegistrationEntry | UnsetType, row: Trunk | None, code: str
+) -> dict[str, Any] | UnsetType:
+    """As it is stored, UNSET where it is there already: what is sealed looks different each time."""
     if entry is UNSET or isinstance(entry, UnsetType):
         return UNSET
     ha1_md5, ha1_sha256 = sip_ha1(entry.username, entry.realm, entry.password)
-    return {
+    stored: dict[str, Any] = {
         "username": entry.username,
         "realm": entry.realm,
         "ha1_md5": ha1_md5,
         "ha1_sha256": ha1_sha256,
         "expires_seconds": entry.expires_seconds,
     }
+    if loading.keyring is None:
+        return stored
+    there = row.registration if row is not None else None
+    is_sealed = there is not None and "sealed_ha1" in there
+    if is_sealed and read_registration(there, code, loading.keyring) == TrunkRegistrationFacts(**stored):
+        return UNSET
+    return seal_registration(loading.keyring, code, stored)
 
 
 async def load_lines(loading: Loading, entries: list[tuple[str, LineEntry]]) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.services.provisioning_file import Problem, micro_from_yuan
+from engine.store.keyring import Keyring
 from engine.store.tables import Agent, Table, Tenant
 
 KEYS_IN_STATEMENT_MAX = 500
@@ -56,7 +57,9 @@ class Loading:
         realm: str,
         new_id: Callable[[], str],
         password_hashes: dict[str, str],
+        keyring: Keyring | None = None,
     ) -> None:
+        self.keyring = keyring
         self.path = path
         self.session = session
         self.now_ms = now_ms

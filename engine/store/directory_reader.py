@@ -22,11 +22,11 @@ from engine.domain.facts import (
     SipAccountFacts,
     TenantFacts,
     TrunkFacts,
-    TrunkRegistrationFacts,
     XNumberFacts,
 )
 from engine.domain.package_minutes import MinutesBucket as MinutesBucketFacts
 from engine.store.change_feed import FED_ENTITIES
+from engine.store.keyring import Keyring
 from engine.store.number_tables import CarrierPermission, LinePermission
 from engine.store.rate_store import facts_of
 from engine.store.tables import (
@@ -43,6 +43,7 @@ from engine.store.tables import (
     Trunk,
     XNumber,
 )
+from engine.store.trunk_secrets import read_registration
 
 CHANGES_READ_MAX = 10_000
 """Changes taken in one reading; the rest comes with the next."""
@@ -66,21 +67,20 @@ class _Source:
     def select(self) -> Select[Any]:
         return select(*(getattr(self.table, field.name) for field in fields(self.record)))
 
-    def read(self, row: Row[Any]) -> Facts:
+    def read(self, row: Row[Any], keyring: Keyring | None) -> Facts:
         if self.record is TrunkFacts:
-            return _trunk(row)
+            return _trunk(row, keyring)
         if self.record is RateFacts:
             return facts_of(row._asdict())
         # JSON gives lists; records are hashable.
         return self.record(*(tuple(value) if isinstance(value, list) else value for value in row))  # type: ignore[no-any-return]  # one of Facts, by _SOURCES
 
 
-def _trunk(row: Row[Any]) -> TrunkFacts:
+def _trunk(row: Row[Any], keyring: Keyring | None) -> TrunkFacts:
     values = dict(row._mapping)
     values["source_addresses"] = tuple(values["source_addresses"])
     values["gateways"] = tuple(GatewayFacts(**gateway) for gateway in values["gateways"])
-    if values["registration"] is not None:
-        values["registration"] = TrunkRegistrationFacts(**values["registration"])
+    values["registration"] = read_registration(values["registration"], row.code, keyring)
     return TrunkFacts(**values)
 
 
@@ -102,8 +102,8 @@ _SOURCE_OF = {source.table.__tablename__: source for source in _SOURCES}
 assert _SOURCE_OF.keys() == FED_ENTITIES, "what is fed and what is read are the same tables"
 
 
-async def read_all(connection: AsyncConnection) -> tuple[int, list[Facts]]:
-    """The id of the newest change and every fact, those of ended bindings left out.
+async def read_all(connection: AsyncConnection, keyring: Keyring | None = None) -> tuple[int, list[Facts]]:
+    """The id of the newest change and every fact, those of ended bindings left out; ``keyring`` unseals secrets.
 
     Give it a connection of ``database.reading``: all must be of one state of the database.
     """
@@ -113,11 +113,13 @@ async def read_all(connection: AsyncConnection) -> tuple[int, list[Facts]]:
         statement = source.select
         if source.table is Binding:
             statement = statement.where(Binding.ended_at_ms.is_(None))
-        facts.extend(source.read(row) for row in await connection.execute(statement))
+        facts.extend(source.read(row, keyring) for row in await connection.execute(statement))
     return newest, facts
 
 
-async def read_changes(connection: AsyncConnection, since: int) -> tuple[int, list[Facts], list[tuple[str, str]]]:
+async def read_changes(
+    connection: AsyncConnection, since: int, keyring: Keyring | None = None
+) -> tuple[int, list[Facts], list[tuple[str, str]]]:
     """What changed after change ``since``: the id to ask from next, facts as they are now, and what is gone.
 
     What is gone is (table's name, id); an ended binding is gone. At most CHANGES_READ_MAX changes are taken: ask again
@@ -149,7 +151,7 @@ async def read_changes(connection: AsyncConnection, since: int) -> tuple[int, li
     # In the order of read_all, in which what is referred to comes first. An entity that a newer version feeds is left.
     for entity, source in _SOURCE_OF.items():
         wanted = ids.get(entity, {})
-        found = await _read_ids(connection, source, list(wanted))
+        found = await _read_ids(connection, source, list(wanted), keyring)
         for entity_id in wanted:
             record = found.get(entity_id)
             if record is None or (isinstance(record, BindingFacts) and record.ended_at_ms is not None):
@@ -159,12 +161,14 @@ async def read_changes(connection: AsyncConnection, since: int) -> tuple[int, li
     return changes[-1].id, facts, removed
 
 
-async def _read_ids(connection: AsyncConnection, source: _Source, ids: Sequence[int | str]) -> dict[int | str, Facts]:
+async def _read_ids(
+    connection: AsyncConnection, source: _Source, ids: Sequence[int | str], keyring: Keyring | None
+) -> dict[int | str, Facts]:
     key = getattr(source.table, source.key)
     found: dict[int | str, Facts] = {}
     for start in range(0, len(ids), IDS_IN_STATEMENT_MAX):
         statement = source.select.where(key.in_(ids[start : start + IDS_IN_STATEMENT_MAX]))
         for row in await connection.execute(statement):
-            record = source.read(row)
+            record = source.read(row, keyring)
             found[getattr(record, source.key)] = record
     return found

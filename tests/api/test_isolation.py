@@ -102,6 +102,9 @@ CASES = [
     _platform("GET", "/carriers", shows=("Carrier",)),
     _platform("POST", "/carriers", body={"code": "c2", "name": "N"}, status=201),
     _platform("PATCH", "/carriers/{carrier_id:int}", path=f"{_P}/carriers/1", body={"name": "N"}),
+    _platform("GET", "/carrier-kinds", shows=("AppKey", "writeOnly")),
+    _platform("GET", "/carriers/{carrier_id:int}", path=f"{_P}/carriers/1", shows=("sip_trunk",)),
+    _platform("POST", "/carriers/{carrier_id:int}/check", path=f"{_P}/carriers/1/check", body={}, shows=("k1",)),
     _platform("GET", "/carriers/{carrier_id:int}/tenants", path=f"{_P}/carriers/1/tenants", shows=('"tenant_id":2',)),
     _platform(
         "PUT", "/carriers/{carrier_id:int}/tenants/{tenant_id:int}", path=f"{_P}/carriers/1/tenants/1", status=204
