@@ -71,6 +71,6 @@ class TenantAgentController(AgentController):
         rows = await asyncio.to_thread(read_rows, data.csv)
         opened = context.reading() if data.dry_run else context.writing()
         async with opened as session:
-            added, problems = await import_agents(session, audience, rows)
+            added, problems = await import_agents(session, audience, rows, dry_run=data.dry_run)
         shown = [view_of(problem, ImportProblem) for problem in problems[:PROBLEMS_MAX]]
         return AgentImportAnswer(len(added), data.dry_run, shown, len(problems))

@@ -54,9 +54,9 @@ def read_rows(text: str) -> list[dict[str, str]]:
 
 
 async def import_agents(
-    session: AsyncSession, scope: TenantScope, rows: list[dict[str, str]]
+    session: AsyncSession, scope: TenantScope, rows: list[dict[str, str]], *, dry_run: bool = False
 ) -> tuple[list[Agent], list[Problem]]:
-    """Adds an agent for each row where there is no problem at all; with one, nobody is added.
+    """Adds an agent for each row where there is no problem at all; with one, or in a dry run, nobody is added.
 
     ``department`` is the names from the top down, as ``Sales/North``.
     """
@@ -91,8 +91,9 @@ async def import_agents(
         agents.append(agent)
     if problems:
         return [], problems
-    session.add_all(agents)
-    await session.flush()
+    if not dry_run:
+        session.add_all(agents)
+        await session.flush()
     return agents, []
 
 
