@@ -159,6 +159,7 @@ async def run_engine(settings: Settings) -> None:
         end_interrupted(record, recovered.alive_at_ms)
         controller.release(record, clock.now())
     controller.abandon(recovered.ended)
+    controller.hang_up_again(recovered.hung_up, clock.now())
     controller.resume(held, clock.now())
     keeper.take(lost)
     switchboard.keep_left_recordings([record.cdr for record in lost if record.media_call_id == record.cdr.id])

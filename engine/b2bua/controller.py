@@ -22,7 +22,7 @@ from engine.b2bua.referrals import Referrals
 from engine.b2bua.registration import Registration
 from engine.b2bua.renegotiation import Renegotiator
 from engine.b2bua.resumption import Resumption
-from engine.b2bua.running_call import CallRecord
+from engine.b2bua.running_call import CallRecord, RunningCall
 from engine.b2bua.signalling import Signalling
 from engine.b2bua.source_guard import SourceGuard
 from engine.b2bua.trunk_watch import TrunkWatch
@@ -213,6 +213,11 @@ class Controller:
     def release(self, record: CallRecord, now: float) -> None:
         """Hangs up both legs of a call of an engine that is gone; its record is complete."""
         self._resumption.release(record, now)
+
+    def hang_up_again(self, calls: Iterable[RunningCall], now: float) -> None:
+        """Calls that ended as their engine died, which may have told neither leg; their records are complete."""
+        for running in calls:
+            self._resumption.hang_up(running, now)
 
     def hang_up(self, call_id: str, cause: Cause, now: float) -> bool:
         """Ends a call from our side; False if there is none of this id."""

@@ -93,8 +93,12 @@ class Resumption:
         credit.post(charged_micro, charged_micro)
         used = minutes.hold_again(cdr.minutes_used)
         minutes.post(used, used)
-        joined = record.running.joined
-        self._bye((record.running.caller, record.running.callee, *(joined.leaving if joined is not None else ())), now)
+        self.hang_up(record.running, now)
+
+    def hang_up(self, running: RunningCall, now: float) -> None:
+        """BYE to the legs of a call that is over. Who has had one answers 481, which is the end of it."""
+        leaving = running.joined.leaving if running.joined is not None else ()
+        self._bye((running.caller, running.callee, *leaving), now)
 
     def _bye(self, snapshots: Iterable[SessionSnapshot | None], now: float) -> None:
         for snapshot in snapshots:

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from engine.b2bua.running_call import CallRecord
+from engine.b2bua.running_call import CallRecord, RunningCall
 from engine.domain.cause import CODES, Cause, ReleaseSide
 from engine.domain.cdr import CdrState
 from media.plane import RecordingFinished
+
+ENDED_LATELY_SECONDS = 4.0
+"""Before its last proof of life an engine may have left a BYE unsent, or lost; by then three copies of it have left
+(RFC 3261 §17.1.2.2: after 0.5, 1.5 and 3.5 s), and whoever has not heard them is not there."""
 
 
 class CallMilestone(msgspec.Struct, tag="call", array_like=True):
@@ -43,7 +47,11 @@ class RecordingsStored(msgspec.Struct, tag="recordings stored", array_like=True)
     call_ids: list[str]
 
 
-JournalRecord = CallMilestone | ProofOfLife | CallStored | RecordingClosed | RecordingsStored
+class EveryoneTold(msgspec.Struct, tag="told", array_like=True):
+    """The engine goes of its own accord: whoever was on a call that has ended knows it."""
+
+
+JournalRecord = CallMilestone | ProofOfLife | CallStored | RecordingClosed | RecordingsStored | EveryoneTold
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(JournalRecord).decode
@@ -64,12 +72,16 @@ class Recovered:
     """The engine's last proof of life; 0 for an empty journal."""
     recordings: list[RecordingFinished]
     """Closed, and perhaps not stored."""
+    hung_up: list[RunningCall]
+    """Of calls that ended lately, stored or not: maybe nobody has told their legs."""
 
 
 def recover(payloads: Iterable[bytes]) -> Recovered:
     """Every call that the database may not have: ended, or talking when the engine died."""
     calls: dict[str, CallRecord] = {}
     recordings: dict[str, RecordingFinished] = {}
+    running: dict[str, RunningCall] = {}
+    hung_up: dict[str, tuple[int, RunningCall]] = {}
     alive_at_ms = 0
     unreadable = 0
     for payload in payloads:
@@ -82,6 +94,10 @@ def recover(payloads: Iterable[bytes]) -> Recovered:
             case CallMilestone(record=call):
                 cdr = call.cdr
                 calls[cdr.id] = call
+                if call.running is not None:
+                    running[cdr.id] = call.running
+                if cdr.ended_at_ms is not None and (last := running.pop(cdr.id, None)) is not None:
+                    hung_up[cdr.id] = cdr.ended_at_ms, last
                 moments = (cdr.started_at_ms, cdr.ringing_at_ms, cdr.answered_at_ms, cdr.ended_at_ms)
                 alive_at_ms = max(alive_at_ms, *(moment for moment in moments if moment is not None))
             case ProofOfLife(at_ms=at_ms):
@@ -94,6 +110,20 @@ def recover(payloads: Iterable[bytes]) -> Recovered:
             case RecordingsStored(call_ids=call_ids):
                 for call_id in call_ids:
                     recordings.pop(call_id, None)
+            case EveryoneTold():
+                hung_up.clear()
+    late_ms = alive_at_ms - int(ENDED_LATELY_SECONDS * 1000)
+    lately = [last for ended_at_ms, last in hung_up.values() if ended_at_ms >= late_ms]
+    return _sorted_out(calls, list(recordings.values()), lately, alive_at_ms, unreadable)
+
+
+def _sorted_out(
+    calls: dict[str, CallRecord],
+    recordings: list[RecordingFinished],
+    hung_up: list[RunningCall],
+    alive_at_ms: int,
+    unreadable: int,
+) -> Recovered:
     ended: list[CallRecord] = []
     talking: list[CallRecord] = []
     interrupted = 0
@@ -107,7 +137,9 @@ def recover(payloads: Iterable[bytes]) -> Recovered:
             interrupted += 1
             end_interrupted(call, alive_at_ms)
             ended.append(call)
-    return Recovered(ended, talking, interrupted, unreadable, alive_at_ms, list(recordings.values()))
+            if call.running is not None:
+                hung_up.append(call.running)
+    return Recovered(ended, talking, interrupted, unreadable, alive_at_ms, recordings, hung_up)
 
 
 def end_interrupted(call: CallRecord, alive_at_ms: int) -> None:

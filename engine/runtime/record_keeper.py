@@ -14,8 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.b2bua.running_call import CallRecord
 from engine.domain.cdr import Cdr, CdrState
 from engine.runtime.call_journal import (
+    ENDED_LATELY_SECONDS,
     CallMilestone,
     CallStored,
+    EveryoneTold,
     ProofOfLife,
     RecordingClosed,
     RecordingsStored,
@@ -108,11 +110,13 @@ class RecordKeeper:
             group.create_task(self._keep_storing())
 
     async def _keep_journal(self) -> None:
-        proof_due = 0.0
+        proof_due = proofs_end = 0.0
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._write_interval_seconds)
-            if loop.time() >= proof_due and self._open:
+            if self._open:
+                proofs_end = loop.time() + ENDED_LATELY_SECONDS + PROOF_OF_LIFE_SECONDS
+            if proof_due <= loop.time() < proofs_end:
                 self._alive_at_ms = self._now_ms()
                 self._journal.append(encode(ProofOfLife(self._alive_at_ms)))
                 proof_due = loop.time() + PROOF_OF_LIFE_SECONDS
@@ -127,6 +131,7 @@ class RecordKeeper:
     async def close(self) -> None:
         """The last writing. What the database does not take stays in the journal for the next start."""
         await self.store_waiting()
+        self._journal.append(encode(EveryoneTold()))
         try:
             self._journal.close()
         except OSError as error:

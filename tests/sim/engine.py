@@ -249,12 +249,9 @@ class EngineHost:
 
     @property
     def may_miss_words(self) -> bool:
-        """Whether a session timer may run out: it was away for long, or died with a BYE in its hands."""
-        harmless = (DeathPoint.BETWEEN, DeathPoint.HANDED_OVER)
+        """Whether a session timer may run out: it was away for long."""
         deaths = self._conduct.deaths if self.chronicle.died_at else ()
-        return any(death.away > SHORT_SECONDS or death.point not in harmless for death in deaths) or (
-            bool(deaths) and not self.books.is_faithful
-        )
+        return any(death.away > SHORT_SECONDS for death in deaths) or (bool(deaths) and not self.books.is_faithful)
 
     @property
     def controller(self) -> Controller:
@@ -342,6 +339,7 @@ class EngineHost:
             process.charged_micro += record.cdr.charge_micro
         chronicle.resumed += [Resumed(record.cdr.id, milliseconds(timeline.now)) for record in held]
         controller.abandon(recovered.ended)
+        controller.hang_up_again(recovered.hung_up, timeline.now)
         controller.resume(held, timeline.now)
         chronicle.places_missing += self._places_missing()
         process.keeper.take(lost)

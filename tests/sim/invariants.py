@@ -241,9 +241,7 @@ def _phones_are_told(history: History) -> Iterator[str]:
             for cdr in history.engine.records
             if cdr.binding_id == f"b{index}" and cdr.ended_at_ms is not None
         ]
-        if not ends or any(
-            -1.0 < died_at - end < TOLD_SECONDS_MAX for died_at in history.engine.chronicle.died_at for end in ends
-        ):
+        if not ends:
             continue
         for phone in pair.phones:
             if any(at > max(ends) + TOLD_SECONDS_MAX for at in phone.left_on_the_line):

@@ -1,9 +1,21 @@
-from engine.b2bua.running_call import CallRecord
+import pytest
+
+from engine.b2bua.running_call import CallRecord, JoinedCall, RunningCall
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr, CdrState
 from engine.domain.charging import Rate, Tariff
+from engine.domain.events import Leg
 from engine.domain.routing import Parties
-from engine.runtime.call_journal import CallMilestone, CallStored, ProofOfLife, Recovered, encode, recover
+from engine.runtime.call_journal import (
+    CallMilestone,
+    CallStored,
+    EveryoneTold,
+    JournalRecord,
+    ProofOfLife,
+    Recovered,
+    encode,
+    recover,
+)
 
 START_MS = 1_800_000_000_000
 RATE = Rate(per_minute_micro=60_000, first_increment_seconds=1, next_increment_seconds=1)
@@ -71,3 +83,30 @@ def test_a_record_of_another_kind_is_counted_and_loses_no_other() -> None:
     recovered = recover([b"\x93garbage", encode(CallMilestone(CallRecord(cdr("1")))), b""])
     assert recovered.unreadable == 2
     assert [record.id for record in cdrs(recovered)] == ["1"]
+
+
+TALKS = RunningCall("+8613900000000", None, (), 70, 60, None, None)
+
+
+@pytest.mark.parametrize(
+    ("later", "told_again"),
+    [
+        ([], [TALKS]),
+        ([CallStored(["1"])], [TALKS]),  # its BYE has left, and may be lost
+        ([ProofOfLife(START_MS + 20_000 + 3_900)], [TALKS]),
+        ([ProofOfLife(START_MS + 20_000 + 4_100)], []),
+        ([EveryoneTold()], []),
+    ],
+)
+def test_legs_of_a_call_that_ended_lately_are_remembered(later: list[JournalRecord], told_again: list[object]) -> None:
+    ended = answered("1")
+    ended.state, ended.ended_at_ms, ended.cause = CdrState.ENDED, START_MS + 20_000, Cause.NORMAL
+    last_words = [CallMilestone(CallRecord(answered("1"), running=TALKS)), CallMilestone(CallRecord(ended)), *later]
+    assert recover(map(encode, last_words)).hung_up == told_again
+
+
+def test_a_party_who_was_leaving_a_call_that_went_with_its_first_is_told() -> None:
+    joined = JoinedCall("first", Leg.CALLER, Leg.CALLEE, START_MS, ())
+    running = RunningCall("+8613900000000", None, (), 70, 60, None, None, joined=joined)
+    recovered = recover([encode(CallMilestone(CallRecord(answered("1"), running=running)))])
+    assert (recovered.interrupted, recovered.hung_up) == (1, [running])
