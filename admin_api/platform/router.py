@@ -23,6 +23,7 @@ from admin_api.platform.orders import PlatformOrderController, PlatformPackageCo
 from admin_api.platform.rates import RateController
 from admin_api.platform.recharges import PlatformRechargeController, create_recharge_order
 from admin_api.platform.reconciliations import ReconciliationController, get_record_format, put_record_format
+from admin_api.platform.statements import StatementController
 from admin_api.platform.tenant_permissions import TenantPermissionController
 from admin_api.platform.tenants import AccountController, TenantController
 from admin_api.platform.traces import read_trace
@@ -64,6 +65,7 @@ platform_router = Router(
         put_record_format,
         FundsController,
         PlatformRechargeController,
+        StatementController,
         create_recharge_order,
         PlatformPackageController,
         PlatformOrderController,

@@ -21,6 +21,7 @@ from admin_api.tenant.funds import get_spending
 from admin_api.tenant.kept_recordings import get_own_retention, put_own_retention
 from admin_api.tenant.offboarding import OffboardingController
 from admin_api.tenant.recharges import TenantRechargeController
+from admin_api.tenant.statements import get_statement
 from admin_api.tenant.users import TenantUserController
 from admin_api.tenant.webhooks import WebhookController
 from admin_api.tenant.x_numbers import TenantXNumberController
@@ -56,5 +57,6 @@ tenant_router = Router(
         OrderController,
         get_spending,
         TenantRechargeController,
+        get_statement,
     ],
 )

@@ -126,6 +126,27 @@ MONEY_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
         "",
         {"body": {"amount_micro": 9, "key": "k"}, "status": 201, "shows": ("created", '"tenant_id":1')},
     ),
+    (
+        "platform",
+        "GET",
+        "/tenants/{tenant_id:int}/statements/{month:str}",
+        "/tenants/1/statements/2027-02",
+        {"shows": ("closing_balance",)},
+    ),
+    (
+        "platform",
+        "POST",
+        "/tenants/{tenant_id:int}/statements/{month:str}/close",
+        "/tenants/1/statements/2026-12/close",
+        {"shows": ("closing_balance",)},
+    ),
+    (
+        "tenant1",
+        "GET",
+        "/statements/{month:str}",
+        "/statements/2027-01",
+        {"shows": ("key of tenant 1",), "hides": ("key of tenant 2", *_T2)},
+    ),
     ("tenant1", "GET", "/packages", "", {"shows": ("Package all", "Package one"), "hides": _T2}),
     (
         "tenant1",
