@@ -60,7 +60,9 @@ class Context:
     new_id: Callable[[], str]
 
     def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
-        return reading_session(self.database)
+        """A session of whoever asks: a tenant's reaches that tenant alone."""
+        actor = ACTOR.get()
+        return reading_session(self.database, None if actor is None else actor.tenant_id)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:

@@ -23,6 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from engine.store import rate_store  # noqa: F401 - whoever writes a rate plan leaves a version of it
 from engine.store.audit import Actor
 from engine.store.change_feed import FactSession
+from engine.store.isolation import TENANT
 from engine.store.tables import Table
 
 BUSY_TIMEOUT_MS = 10_000
@@ -110,9 +111,14 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 
 @asynccontextmanager
-async def reading_session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-    """A session that reads one state of the database; what is added to it is not kept."""
-    async with AsyncSession(_for_reading(engine), autoflush=False, expire_on_commit=False) as session:
+async def reading_session(engine: AsyncEngine, tenant_id: int | None = None) -> AsyncIterator[AsyncSession]:
+    """A session that reads one state of the database; what is added to it is not kept.
+
+    With ``tenant_id`` it is that tenant's: ``engine.store.isolation``.
+    """
+    async with AsyncSession(
+        _for_reading(engine), autoflush=False, expire_on_commit=False, info={TENANT: tenant_id}
+    ) as session:
         yield session
 
 
@@ -121,12 +127,11 @@ async def writing_session(engine: AsyncEngine, now_ms: int, actor: Actor | None 
     """A session in a transaction that is committed at the end, or undone by an exception; it feeds the changes.
 
     One at a time: what a session reads before it writes is still so when it writes. What ``actor`` changes is in the
-    audit log; without one it is a machine's work.
+    audit log, and if he is a tenant's he reaches that tenant alone; without one it is a machine's work.
     """
+    info = {"now_ms": now_ms, "actor": actor, TENANT: None if actor is None else actor.tenant_id}
     async with (
-        AsyncSession(
-            engine, sync_session_class=FactSession, expire_on_commit=False, info={"now_ms": now_ms, "actor": actor}
-        ) as session,
+        AsyncSession(engine, sync_session_class=FactSession, expire_on_commit=False, info=info) as session,
         session.begin(),
     ):
         yield session

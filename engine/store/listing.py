@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, false, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.store.cdr_store import AnyRow
+from engine.store.isolation import BEYOND
 from engine.store.number_tables import CarrierPermission, LinePermission, NumberPool
 from engine.store.scope import AgentScope, DepartmentScope, IdColumn, Platform, Scope, TenantScope, within
 from engine.store.tables import (
@@ -134,4 +135,5 @@ def _bindings(scope: Scope) -> Any:
         select(*columns, XNumber.number.label("x_number"))
         .join(XNumber, XNumber.id == Binding.x_number_id)
         .where(owned(scope, Binding))
+        .execution_options(**{BEYOND: ("x_numbers",)})  # a number that has gone back stays in its bindings' history
     )
