@@ -152,7 +152,7 @@ async def run_engine(settings: Settings) -> None:
         keyring=Keyring(settings.sealing_keys_file),
     )
     await follower.start()
-    await plane.start()
+    await plane.start(talking)
     held = [record for record in recovered.talking if plane.holds(record.media_call_id)]
     lost = [record for record in recovered.talking if not plane.holds(record.media_call_id)]
     for record in lost:  # the media worker has died as well

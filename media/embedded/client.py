@@ -2,7 +2,8 @@
 
 A call stays on the worker that took its first offer; a new one goes to the worker with the fewest calls. Commands are
 pipelined and never waited for. A worker that is gone takes its calls with it, which is said once; the plane keeps
-trying to connect to it.
+trying to connect to it. A worker that is there and silent when the engine starts may hold any of the calls that an
+earlier engine left: they count as held for SILENT_SECONDS_MAX, and what is commanded of them waits here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +45,13 @@ MESSAGE_OCTETS_MAX: Final = 1 << 20
 """A list of 10,000 calls has 300 kB; the kernel's own limit for one message is below this."""
 
 MESSAGES_PER_WAKE: Final = 64
+LIST_SECONDS_MAX: Final = 1.0
+"""How long the start waits for a worker that is there to tell its calls; 10,000 take it some milliseconds."""
+SILENT_SECONDS_MAX: Final = 15.0
+"""How long the calls of an earlier engine are awaited from a worker that is there and tells nothing: it may be paused,
+or its machine too busy. Its phones hear nothing meanwhile, and they hang up themselves by then."""
+KEPT_COMMANDS_MAX: Final = 32
+"""For one such call; further ones are refused as unreachable, but its end."""
 RECONNECT_SECONDS_MIN: Final = 0.05
 RECONNECT_SECONDS_MAX: Final = 2.0
 
@@ -77,22 +86,36 @@ class EmbeddedPlane:
         self._clock = clock
         self._ended_at = ended_at
         self._by_call: dict[str, _Worker] = {}
+        self._awaited: dict[str, list[Command]] = {}
+        """Calls that a silent worker may hold, and what it is to do with them."""
+        self._give_up: asyncio.TimerHandle | None = None
         self._lists: dict[int, _ListInProgress] = {}
         self._own_cookies = itertools.count(-1, -1)
         self._workers = [_Worker(path, self) for path in socket_paths]
         self._closed = False
 
-    async def start(self) -> None:
+    async def start(self, left_calls: Collection[str] = ()) -> None:
         """Connect to every worker that is there and learn which calls they hold; the others are tried again.
 
-        Returns when each worker that could be connected has told its calls.
+        Returns when each worker that is there has told its calls, or LIST_SECONDS_MAX have passed. Where one has not,
+        those of ``left_calls`` that no other one holds are awaited.
         """
         await asyncio.gather(*(worker.start() for worker in self._workers))
+        if any(worker.is_silent for worker in self._workers):
+            self._awaited = {call_id: [] for call_id in left_calls if call_id not in self._by_call}
+            self._give_up = self._loop.call_later(SILENT_SECONDS_MAX, self._await_no_longer)
+            log.warning("a media worker is there and does not tell its calls; %d are awaited", len(self._awaited))
 
     def send(self, command: Command) -> None:
         """Send a command to the worker it belongs to. Never blocks or raises; a reply always comes, later."""
         if isinstance(command, ListCalls):
             self._list(command)
+            return
+        if (kept := self._awaited.get(command.call_id)) is not None:
+            if len(kept) < KEPT_COMMANDS_MAX or isinstance(command, Delete):
+                kept.append(command)
+            else:
+                self._refuse(command.cookie, Refusal.UNREACHABLE, "the media worker is silent")
             return
         worker = self._by_call.get(command.call_id)
         if worker is None:
@@ -103,7 +126,7 @@ class EmbeddedPlane:
                 return
             worker = min(
                 (worker for worker in self._workers if worker.connected),
-                key=lambda worker: len(worker.call_ids),
+                key=lambda worker: (worker.is_silent, len(worker.call_ids)),
                 default=None,
             )
             if worker is None:
@@ -117,12 +140,14 @@ class EmbeddedPlane:
     async def close(self) -> None:
         """Disconnect. The workers and their calls go on."""
         self._closed = True
+        if self._give_up is not None:
+            self._give_up.cancel()
         for worker in self._workers:
             worker.close()
 
     def holds(self, call_id: str) -> bool:
-        """Whether a worker that is connected has this call."""
-        return call_id in self._by_call
+        """Whether a worker that is connected has this call, or a silent one may have it."""
+        return call_id in self._by_call or call_id in self._awaited
 
     @property
     def live_workers(self) -> int:
@@ -176,11 +201,39 @@ class EmbeddedPlane:
             del self._by_call[call_id]
         worker.call_ids.clear()
         worker.answered.clear()
+        worker.listed.clear()
         worker.given_up.update(call_ids)
         for command in pending:
             self.replied(worker, command, Refused(command.cookie, Refusal.UNREACHABLE, "the media worker is gone"))
         if call_ids:
             self._on_worker_lost(call_ids)
+        self.settle()
+
+    def _take_awaited(self, worker: _Worker, call_id: str, commands: list[Command]) -> None:
+        self._by_call[call_id] = worker
+        worker.call_ids.add(call_id)
+        worker.answered.add(call_id)
+        for command in commands:
+            self.send(command)
+
+    def settle(self) -> None:
+        """Calls are awaited for as long as there is a worker to await them from."""
+        if self._awaited and not any(worker.is_silent for worker in self._workers):
+            self._await_no_longer()
+
+    def _await_no_longer(self) -> None:
+        """No worker has these calls, or only one that tells nothing: then it is to end them if it ever does."""
+        if self._give_up is not None:
+            self._give_up.cancel()
+        awaited, self._awaited = self._awaited, {}
+        for worker in self._workers:
+            if worker.is_silent:
+                worker.given_up.update(awaited)
+        for commands in awaited.values():
+            for command in commands:
+                self._refuse(command.cookie, Refusal.UNREACHABLE, "no media worker told of the call")
+        if awaited:
+            self._on_worker_lost(list(awaited))
 
     def _listed(self, worker: _Worker, cookie: int, reply: Reply) -> None:
         call_ids = reply.call_ids if isinstance(reply, Accepted) else []
@@ -188,6 +241,8 @@ class EmbeddedPlane:
             if call_id in worker.given_up:
                 # The engine was told that this call is lost and has ended it: so must the worker.
                 worker.send(Delete(next(self._own_cookies), call_id, self._clock()))
+            elif (commands := self._awaited.pop(call_id, None)) is not None:
+                self._take_awaited(worker, call_id, commands)
             elif call_id not in self._by_call:
                 self._by_call[call_id] = worker
                 worker.call_ids.add(call_id)
@@ -198,6 +253,7 @@ class EmbeddedPlane:
         if isinstance(reply, Accepted):
             worker.given_up.clear()
             worker.listed.set()
+            self.settle()
         progress = self._lists.pop(cookie, None)
         if progress is None:
             return
@@ -241,18 +297,22 @@ class _Worker:
         self.given_up: set[str] = set()
         """Calls reported as lost, which a worker that was only cut off may still hold."""
         self.listed = asyncio.Event()
+        self._has_no_room = False
 
     @property
     def connected(self) -> bool:
         return self._socket is not None
 
+    @property
+    def is_silent(self) -> bool:
+        """It is there, and has not told its calls."""
+        return (self.connected or self._has_no_room) and not self.listed.is_set()
+
     async def start(self) -> None:
         self._connect()
-        if self.connected:
-            try:
-                await asyncio.wait_for(self.listed.wait(), RECONNECT_SECONDS_MAX)
-            except TimeoutError:
-                log.warning("a media worker is connected but does not tell its calls")
+        if self.is_silent:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.listed.wait(), LIST_SECONDS_MAX)
 
     def send(self, command: Command) -> bool:
         """False if the worker is away or has too much to do already."""
@@ -287,10 +347,14 @@ class _Worker:
         attempt = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         try:
             attempt.connect(str(self._path))
-        except OSError:
+        except OSError as error:
             attempt.close()
+            # So many connections wait for it: it is there, and accepts none (unix(7), connect(2): EAGAIN).
+            self._has_no_room = isinstance(error, BlockingIOError)
             self._try_again()
+            self._plane.settle()
             return
+        self._has_no_room = False
         self._socket = attempt
         self._delay_seconds = RECONNECT_SECONDS_MIN
         self._loop.add_reader(attempt, self._receive)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -112,6 +113,12 @@ class Site:
         media = self._processes["media"]
         media.kill()
         media.wait()
+
+    def pause_media(self) -> None:
+        self._processes["media"].send_signal(signal.SIGSTOP)
+
+    def resume_media(self) -> None:
+        self._processes["media"].send_signal(signal.SIGCONT)
 
     def stop_engine(self) -> int:
         """As an operator does: SIGTERM; its exit code."""

@@ -67,6 +67,28 @@ def test_engine_that_ends_in_mid_call_is_not_noticed(own_site: Site, lane: Lane,
     assert all(start > 5400 for _, start, _ in recording.row_gaps()), "speech is missing"
 
 
+def test_media_worker_that_is_paused_while_the_engine_restarts_keeps_its_calls(own_site: Site, lane: Lane) -> None:
+    """It answers no engine for longer than one waits for it, and its calls go on when it does."""
+    callee = lane.callee("callee_answers")
+    caller = lane.caller("caller_hangs_up", duration_ms=9000)
+    lane.talk(caller, callee, 8.0)
+    time.sleep(1.0)
+    own_site.kill_engine()
+    own_site.pause_media()
+    try:
+        own_site.start_engine()
+        assert lane.live_calls() == 1
+    finally:
+        own_site.resume_media()
+    caller.wait()
+    callee.wait()
+    lane.hear_out()
+    cdr = lane.cdr()
+    assert (cdr["cause"], cdr["release_side"]) == ("normal", "caller")
+    lane.assert_charged(cdr["charge_micro"], cdr["id"])
+    assert abs(lane.recording(cdr).row["duration_ms"] - (cdr["ended_at_ms"] - cdr["answered_at_ms"])) <= 20
+
+
 def test_engine_and_media_killed_together_leave_one_cdr(own_site: Site, lane: Lane) -> None:
     """Ended with the engine's last proof of life, charged for no longer than the call can have lived; both hung up."""
     callee = lane.callee("callee_answers")
