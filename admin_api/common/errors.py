@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from traceback import extract_tb
 from typing import Any
 
@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 from sqlalchemy.exc import IntegrityError
 
+from admin_api.common.language import CATALOGUES, Language, wished
 from engine.domain.refusal import NotNow, NotThere, Refusal
 from engine.runtime.control.client import EngineUnavailable
 from engine.services.accounts import OverdraftInUse
@@ -33,48 +34,51 @@ class FieldError(msgspec.Struct):
 
 
 class ProblemDetails(msgspec.Struct, omit_defaults=True):
-    """RFC 9457 §3.1, with members of ours: ``errors`` for fields, ``code`` for machines, and where something is in a
-    wrong state, what is ``allowed`` instead."""
+    """RFC 9457 §3.1, with members of ours: ``code`` for machines, ``errors`` for fields, and where something is in a
+    wrong state, what is ``allowed`` instead. The words are in the language that was asked for, the codes are not."""
 
     title: str
     status: int
+    code: str
     detail: str = ""
     errors: list[FieldError] = []
-    code: str = ""
     allowed: list[str] = []
 
 
 class Refused(Exception):
     """The request is well formed and cannot be done: ``field`` says what of it, and ``reason`` why."""
 
-    def __init__(self, field: str, reason: str, status: int = 422) -> None:
+    def __init__(self, field: str, reason: str, status: int = 422, *, code: str = "") -> None:
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
         self.status = status
+        self.code = code
 
 
 class EngineRefused(Exception):
     """The engine did not do what it was asked."""
 
 
-_TITLES = {
-    400: "Bad request",
-    401: "Not logged in",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    409: "Conflict",
-    410: "Gone",
-    413: "Too large",
-    415: "Unsupported media type",
-    416: "Range not satisfiable",
-    422: "Cannot be done",
-    429: "Too many attempts",
-    500: "Internal error",
-    502: "The engine refused",
-    503: "The engine is away",
+CODES_OF_STATUSES = {
+    400: "bad_request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "state.conflict",
+    410: "gone",
+    412: "precondition_failed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    416: "range_not_satisfiable",
+    422: "value.refused",
+    429: "too_many_requests",
+    500: "internal",
+    502: "engine.refused",
+    503: "unavailable",
 }
+"""The code of a problem that names none of its own."""
 
 
 def problem(
@@ -86,12 +90,27 @@ def problem(
     code: str = "",
     allowed: Iterable[str] = (),
 ) -> Response[ProblemDetails]:
-    title = _TITLES.get(status, "Error")
-    body = ProblemDetails(title, status, detail, errors or [], code, list(allowed))
+    title = CATALOGUES[Language.ENGLISH].titles.get(status, "Error")
+    code = code or CODES_OF_STATUSES.get(status, "bad_request" if status < 500 else "internal")
+    body = ProblemDetails(title, status, code, detail, errors or [], list(allowed))
     return Response(body, status_code=status, media_type=PROBLEM_JSON, headers=headers)
 
 
+def said(request: Request[Any, Any, Any], response: Response[ProblemDetails]) -> Response[ProblemDetails]:
+    """``response`` in the language of the request. English keeps the words of whoever refused: they say more."""
+    language = wished(request.headers.get("accept-language", ""))
+    response.headers |= {"Content-Language": language.value, "Vary": "Accept-Language"}
+    if language is not Language.ENGLISH:
+        catalogue, body = CATALOGUES[language], response.content
+        body.title = catalogue.titles.get(body.status, body.title)
+        body.detail = catalogue.details.get(body.code, body.detail)
+        for error in body.errors:
+            error.reason = body.detail
+    return response
+
+
 _Asked = Request[Any, Any, Any]
+_Handler = Callable[[_Asked, Any], Response[ProblemDetails]]
 
 
 def _http(_request: _Asked, error: HTTPException) -> Response[ProblemDetails]:
@@ -105,11 +124,12 @@ def _validation(_request: _Asked, error: ValidationException) -> Response[Proble
     for extra in error.extra if isinstance(error.extra, list) else []:
         if isinstance(extra, dict):
             errors.append(FieldError(str(extra.get("key") or "body"), str(extra.get("message", ""))[:300]))
-    return problem(400, "the request has values that cannot be taken", errors)
+    return problem(400, "the request has values that cannot be taken", errors, code="value.invalid")
 
 
 def _refused(_request: _Asked, error: Refused) -> Response[ProblemDetails]:
-    return problem(error.status, error.reason, [FieldError(error.field, error.reason)])
+    code = error.code or ("value.invalid" if error.status == 400 else "")
+    return problem(error.status, error.reason, [FieldError(error.field, error.reason)], code=code)
 
 
 def _refusal(_request: _Asked, error: Refusal) -> Response[ProblemDetails]:
@@ -120,15 +140,18 @@ def _refusal(_request: _Asked, error: Refusal) -> Response[ProblemDetails]:
 
 
 def _binding_refused(_request: _Asked, error: BindingRefused) -> Response[ProblemDetails]:
-    status = 409 if isinstance(error, BindingConflict) else 422
-    return problem(status, error.reason, [FieldError(error.field, error.reason)])
+    errors = [FieldError(error.field, error.reason)]
+    if isinstance(error, BindingConflict):
+        return problem(409, error.reason, errors, code="binding.conflict")
+    return problem(422, error.reason, errors, code="binding.refused")
 
 
 def _integrity(_request: _Asked, error: IntegrityError) -> Response[ProblemDetails]:
     """What the database refused. Its message names columns and never values."""
     if taken := taken_columns(error):
-        return problem(409, "is taken", [FieldError(field, "is taken") for field in taken])
-    return problem(422, "refers to something that is not there, or breaks a rule of the database")
+        return problem(409, "is taken", [FieldError(field, "is taken") for field in taken], code="value.taken")
+    words = "refers to something that is not there, or breaks a rule of the database"
+    return problem(422, words, code="reference.unknown")
 
 
 def _not_found(_request: _Asked, _error: Exception) -> Response[ProblemDetails]:
@@ -138,15 +161,16 @@ def _not_found(_request: _Asked, _error: Exception) -> Response[ProblemDetails]:
 def _conflict(_request: _Asked, error: Exception) -> Response[ProblemDetails]:
     match error:
         case OverdraftInUse():
-            return problem(409, "more than that is owed", [])
+            return problem(409, "more than that is owed", code="overdraft.in_use")
         case XNumberInUse():
-            return problem(409, "there are live bindings on the number")
+            return problem(409, "there are live bindings on the number", code="number.in_use")
         case _:
-            return problem(409, "the key was used before, for another amount", [FieldError("key", "was used before")])
+            errors = [FieldError("key", "was used before")]
+            return problem(409, "the key was used before, for another amount", errors, code="ledger.key_reused")
 
 
 def _owner(_request: _Asked, error: OwnerNotFound) -> Response[ProblemDetails]:
-    return problem(422, "is not known", [FieldError(error.field, "is not known")])
+    return problem(422, "is not known", [FieldError(error.field, "is not known")], code="owner.unknown")
 
 
 def _engine(_request: _Asked, error: Exception) -> Response[ProblemDetails]:
@@ -157,7 +181,7 @@ def _engine(_request: _Asked, error: Exception) -> Response[ProblemDetails]:
 
 def _too_deep(_request: _Asked, _error: RecursionError) -> Response[ProblemDetails]:
     # msgspec's answer to a body of ten thousand brackets; nothing of ours recurses.
-    return problem(400, "is nested too deeply")
+    return problem(400, "is nested too deeply", code="nested_too_deeply")
 
 
 def _ours(request: _Asked, error: Exception) -> Response[ProblemDetails]:
@@ -174,7 +198,7 @@ def _ours(request: _Asked, error: Exception) -> Response[ProblemDetails]:
     return problem(500)
 
 
-EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+_HANDLERS: dict[type[Exception], _Handler] = {
     HTTPException: _http,
     ValidationException: _validation,
     Refused: _refused,
@@ -194,3 +218,10 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     RecursionError: _too_deep,
     Exception: _ours,
 }
+
+
+def _speaking(handler: _Handler) -> _Handler:
+    return lambda request, error: said(request, handler(request, error))
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {error: _speaking(handler) for error, handler in _HANDLERS.items()}

@@ -21,7 +21,7 @@ from admin_api.common.auth import (
     read_refresh_token,
 )
 from admin_api.common.context import Context, GivenContext
-from admin_api.common.errors import ProblemDetails, problem
+from admin_api.common.errors import ProblemDetails, problem, said
 from admin_api.session.attempts import LoginAttempts
 from engine.services import second_factor
 from engine.services.credentials import PASSWORD_LENGTH_MAX, password_matches
@@ -108,7 +108,7 @@ async def login(
         raise NotAuthorizedException("login or password is wrong, or not in use")
     if user.sealed_second_factor is not None and not data.code:
         # No failure: whoever has the password is asked for the code next.
-        return problem(401, "a code of the second factor is needed", code="second_factor.needed")
+        return said(request, problem(401, "a code of the second factor is needed", code="second_factor.needed"))
     async with context.writing_quietly(actor_of(context, request, user)) as session:
         if user.sealed_second_factor is None or await second_factor.check(
             session, context.factor_key, user.id, data.code, now_ms
@@ -128,7 +128,7 @@ async def login(
             answer = None
     if answer is None:
         attempts.failed(data.login, address, now_ms)
-        return problem(401, "the code is wrong, or was used before", code="second_factor.wrong_code")
+        return said(request, problem(401, "the code is wrong, or was used before", code="second_factor.wrong_code"))
     attempts.succeeded(data.login, address)
     return Response(answer, headers={"Cache-Control": "no-store"})
 

@@ -95,6 +95,7 @@ async def test_a_field_that_is_wrong_is_not_named(world: World) -> None:
     assert answer.json() == {
         "title": "Bad request",
         "status": 400,
+        "code": "value.invalid",
         "detail": "the request has values that cannot be taken",
         "errors": [{"field": "per_minute_micro", "reason": "Expected `int`, got `str`"}],
     }
@@ -110,7 +111,7 @@ async def test_an_error_of_ours_is_shown(
 
     monkeypatch.setattr(world.control, "ask", fail)
     answer = await world.ask("platform", "GET", "/api/platform/live-calls")
-    assert (answer.status_code, answer.json()) == (500, {"title": "Internal error", "status": 500})
+    assert (answer.status_code, answer.json()) == (500, {"title": "Internal error", "status": 500, "code": "internal"})
     log = capsys.readouterr()
     assert "RuntimeError" in log.out + log.err
     assert "13800138001" not in log.out + log.err
