@@ -10,10 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from engine.settings import Settings, read_settings
 
@@ -33,7 +34,7 @@ class Usage:
 class Installation:
     folder: Path
     settings: Settings
-    process_ids: Mapping[str, int]
+    process_ids: dict[str, int]
 
     def usage(self, name: str) -> Usage:
         pid = self.process_ids[name]
@@ -41,6 +42,13 @@ class Installation:
         status = Path(f"/proc/{pid}/status").read_text()
         rss_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
         return Usage((int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND, rss_kb)
+
+    def start_engine(self, log: BinaryIO) -> subprocess.Popen[bytes]:
+        """In the place of one that has been killed; who calls this ends it."""
+        command = [sys.executable, "-m", "engine", "engine"]
+        engine = subprocess.Popen(command, env=self._environment(), stdout=log, stderr=log)
+        self.process_ids["engine"] = engine.pid
+        return engine
 
     def status(self) -> dict[str, object]:
         """The engine's own health report."""
@@ -72,9 +80,12 @@ def free_udp_port(host: str = "127.0.0.1") -> int:
 
 
 @contextmanager
-def installation(configuration: str, provisioning: str, *, media_workers: int = 1) -> Iterator[Installation]:
+def installation(
+    configuration: str, provisioning: str, *, media_workers: int = 1, media: str = ""
+) -> Iterator[Installation]:
     """Loads ``provisioning``, starts media workers and the engine, and ends them and their folder afterwards.
 
+    ``media`` is more for the configuration's section of that name.
     Raises TimeoutError where the engine does not come up.
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -83,7 +94,7 @@ def installation(configuration: str, provisioning: str, *, media_workers: int = 
         config = folder / "axbridge.toml"
         config.write_text(
             f'data_folder = "{folder}/data"\n{configuration}\n[media]\nworkers = {media_workers}\n'
-            f"calls_per_worker_max = 10000\nport_min = 36000\nport_max = 60999\nquarantine_seconds = 0.5\n"
+            f"calls_per_worker_max = 10000\nport_min = 36000\nport_max = 60999\nquarantine_seconds = 0.5\n{media}\n"
         )
         (folder / "world.toml").write_text(provisioning)
         environment = {**os.environ, "AXBRIDGE_CONFIG": str(config)}
@@ -115,9 +126,9 @@ def installation(configuration: str, provisioning: str, *, media_workers: int = 
                     print(line, file=sys.stderr)
 
 
-def _start(command: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+def _start(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
-        return subprocess.Popen(command, env=dict(environment), stdout=output, stderr=output)
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
 
 
 def _wait_until_ready(made: Installation, media_workers: int) -> None:

@@ -1,0 +1,112 @@
+"""How long calls are without an engine that was killed: kill -9, start, until the next one answers with all of them.
+
+Prints progress to standard error and, as its last line on standard output, one JSON object with ``recovery_seconds``
+(the median), ``recovery_seconds_max``, ``calls``, and ``cpu_seconds`` of the engine until then. Between the runs the
+calls go on; each run kills the engine that the one before has started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from statistics import median
+
+from engine.runtime.control.client import EngineControl, EngineUnavailable
+from engine.runtime.control.protocol import Health, HealthReport
+from scripts.benchmarks.call import CALLEE_HOST, CALLER_HOST, ENGINE_HOST, HERE, SOCKET_BUFFER_OCTETS, pairs, world
+from scripts.benchmarks.installation import Installation, free_udp_port, installation
+
+SETUP_RATE = 100
+UP_SECONDS_MAX = 20.0
+SILENCE_SECONDS = 600
+"""Calls without RTP must not time out meanwhile."""
+
+
+def live_calls(control: EngineControl) -> int | None:
+    """None while no engine answers."""
+    try:
+        report = asyncio.run(control.ask(Health()))
+    except EngineUnavailable:
+        return None
+    assert isinstance(report, HealthReport)
+    return report.calls
+
+
+def wait_for_calls(control: EngineControl, calls: int) -> None:
+    deadline = time.monotonic() + UP_SECONDS_MAX
+    while (found := live_calls(control)) != calls:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{found} calls are up, not {calls}")
+        time.sleep(0.01)
+
+
+def recovery_seconds(made: Installation, control: EngineControl, calls: int, stack: ExitStack) -> tuple[float, float]:
+    """From the start of a new engine, right after the death of the one before: wall and CPU seconds."""
+    os.kill(made.process_ids["engine"], signal.SIGKILL)
+    log = stack.enter_context((made.folder / "engine.log").open("ab"))
+    started = time.monotonic()
+    engine = made.start_engine(log)
+    stack.callback(engine.wait)
+    stack.callback(engine.terminate)
+    wait_for_calls(control, calls)
+    seconds = time.monotonic() - started
+    return seconds, made.usage("engine").cpu_seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/bench recovery", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="kept for scripts: the last line is JSON either way")
+    parser.add_argument("--calls", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    if shutil.which("sipp") is None:
+        sys.exit("scripts/bench recovery needs SIPp: apt-get install sip-tester")
+    callee_port, engine_port = free_udp_port(CALLEE_HOST), free_udp_port(ENGINE_HOST)
+    configuration = f'[sip]\nhost = "{ENGINE_HOST}"\nport = {engine_port}\n[trunks]\nping_seconds = 0'
+    media = f"rtp_timeout_seconds = {SILENCE_SECONDS}"
+    with installation(configuration, world(callee_port), media=media) as made, ExitStack() as stack:
+        (made.folder / "pairs.csv").write_text(pairs())
+        common = ["-buff_size", str(SOCKET_BUFFER_OCTETS), "-nostdin", "-l", str(arguments.calls + 100), "-m",
+                  str(arguments.calls), "-timeout", "120"]  # fmt: skip
+        for command in (
+            ["sipp", "-sf", str(HERE / "call_callee.xml"), "-i", CALLEE_HOST, "-p", str(callee_port), *common],
+            ["sipp", f"{ENGINE_HOST}:{engine_port}", "-sf", str(HERE / "call_waiting_caller.xml"), "-inf", "pairs.csv",
+             "-i", CALLER_HOST, "-p", str(free_udp_port(CALLER_HOST)), "-r", str(SETUP_RATE), *common],
+        ):  # fmt: skip
+            phone = subprocess.Popen(command, cwd=made.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stack.callback(phone.wait)
+            stack.callback(phone.kill)
+            time.sleep(0.5)
+        control = EngineControl(made.settings.control_socket)
+        wait_for_calls(control, arguments.calls)
+        time.sleep(1.0)
+        found = []
+        for _ in range(arguments.runs):
+            found.append(recovery_seconds(made, control, arguments.calls, stack))
+            print(f"{found[-1][0]:.2f} s, CPU {found[-1][1]:.2f} s", file=sys.stderr)
+            time.sleep(1.0)
+    walls = [wall for wall, _ in found]
+    print(
+        json.dumps(
+            {
+                "recovery_seconds": round(median(walls), 2),
+                "recovery_seconds_max": round(max(walls), 2),
+                "cpu_seconds": round(median(cpu for _, cpu in found), 2),
+                "calls": arguments.calls,
+                "runs": arguments.runs,
+                "cores": os.cpu_count(),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
