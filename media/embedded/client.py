@@ -89,6 +89,8 @@ class EmbeddedPlane:
         self._awaited: dict[str, list[Command]] = {}
         """Calls that a silent worker may hold, and what it is to do with them."""
         self._give_up: asyncio.TimerHandle | None = None
+        self._early: list[Event] | None = []
+        """Events that came while we start; None afterwards."""
         self._lists: dict[int, _ListInProgress] = {}
         self._own_cookies = itertools.count(-1, -1)
         self._workers = [_Worker(path, self) for path in socket_paths]
@@ -98,9 +100,11 @@ class EmbeddedPlane:
         """Connect to every worker that is there and learn which calls they hold; the others are tried again.
 
         Returns when each worker that is there has told its calls, or LIST_SECONDS_MAX have passed. Where one has not,
-        those of ``left_calls`` that no other one holds are awaited.
+        those of ``left_calls`` that no other one holds are awaited. Events that a worker had kept for us are told in
+        the loop's next turn: until then the calls that they speak of can be taken up.
         """
         await asyncio.gather(*(worker.start() for worker in self._workers))
+        self._loop.call_soon(self._tell_early)
         if any(worker.is_silent for worker in self._workers):
             self._awaited = {call_id: [] for call_id in left_calls if call_id not in self._by_call}
             self._give_up = self._loop.call_later(SILENT_SECONDS_MAX, self._await_no_longer)
@@ -188,7 +192,15 @@ class EmbeddedPlane:
 
     def told(self, event: Event) -> None:
         """An event came."""
-        self._on_event(event)
+        if self._early is not None:
+            self._early.append(event)
+        else:
+            self._on_event(event)
+
+    def _tell_early(self) -> None:
+        early, self._early = self._early or [], None
+        for event in early:
+            self._on_event(event)
 
     def connected(self, worker: _Worker) -> None:
         """A worker is there (again): which calls does it hold?"""

@@ -11,7 +11,7 @@ import pytest
 from scripts.benchmarks.installation import free_udp_port
 from tests.interop.conftest import check_after, lane_indexes
 from tests.interop.lane import PER_SECOND_MICRO, Lane
-from tests.interop.site import RING_SECONDS_MAX, Site
+from tests.interop.site import RING_SECONDS_MAX, Site, wait_for
 from tests.interop.test_softphones import Account, register
 
 pytestmark = pytest.mark.sipp
@@ -87,6 +87,30 @@ def test_media_worker_that_is_paused_while_the_engine_restarts_keeps_its_calls(o
     assert (cdr["cause"], cdr["release_side"]) == ("normal", "caller")
     lane.assert_charged(cdr["charge_micro"], cdr["id"])
     assert abs(lane.recording(cdr).row["duration_ms"] - (cdr["ended_at_ms"] - cdr["answered_at_ms"])) <= 20
+
+
+def test_call_that_fell_silent_while_no_engine_was_there_is_ended_by_the_next(tmp_path: Path) -> None:
+    """Its media worker says so once, to an engine that has yet to take the call up."""
+    site = Site(tmp_path / "site", rtp_timeout_seconds=1.0)
+    try:
+        site.start()
+        lane = Lane(site, tmp_path / "lane", next(lane_indexes))
+        try:
+            lane.callee("callee_answers")
+            lane.caller("caller_waits")
+            wait_for(
+                "the talk", lambda: any(call.state == "answered" for call in site.live_calls(lane.tenant_id).calls)
+            )
+            site.kill_engine()
+            time.sleep(2.5)
+            site.start_engine()
+            assert (
+                wait_for("the end", lambda: [row for row in lane.cdrs() if row["cause"]])[0]["cause"] == "media_timeout"
+            )
+        finally:
+            lane.close()
+    finally:
+        site.stop()
 
 
 def test_engine_and_media_killed_together_leave_one_cdr(own_site: Site, lane: Lane) -> None:
