@@ -23,6 +23,7 @@ from engine.services.sessions import sweep_sessions
 from engine.store.audit import Actor, ActorKind
 from engine.store.change_feed import PRUNED_ROWS_MAX, prune_changes
 from engine.store.database import reading_session, writing, writing_session
+from engine.store.idempotency_store import prune_keys
 from engine.store.webhook_store import PRUNED_ROWS_MAX as DELIVERIES_PRUNED_MAX
 from engine.store.webhook_store import prune_deliveries
 
@@ -113,6 +114,7 @@ async def keep_house_for_ever(database: AsyncEngine, now_ms: Callable[[], int]) 
             deliveries = await keep_outbox(database, now_ms())
             orders = await keep_orders(database, now_ms())
             await keep_sessions(database, now_ms())
+            await prune_keys(database, now_ms())
         except (SQLAlchemyError, OSError) as error:
             _log.error("housekeeping failed, will be tried again", error=type(error).__name__)
         else:

@@ -25,6 +25,7 @@ from admin_api.common.auth import PUBLIC, KeyRates, TokenAuthentication, mark_an
 from admin_api.common.context import Context, Control
 from admin_api.common.errors import EXCEPTION_HANDLERS
 from admin_api.common.guards import refuse_unguarded
+from admin_api.common.idempotency import Idempotency
 from admin_api.housekeeping import keep_house_for_ever
 from admin_api.number_keeping import keep_numbers_for_ever
 from admin_api.platform.router import platform_router
@@ -115,7 +116,10 @@ def create_app(
         ],
         dependencies={"context": Provide(lambda: context, sync_to_thread=False)},
         # Everything asks for a token but what says PUBLIC, and the description of the API.
-        middleware=[DefineMiddleware(TokenAuthentication, exclude="^/schema", exclude_from_auth_key=PUBLIC)],
+        middleware=[
+            DefineMiddleware(TokenAuthentication, exclude="^/schema", exclude_from_auth_key=PUBLIC),
+            Idempotency(),
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=OpenAPIConfig(
             title="axbridge",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,12 @@ ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
 """Who the request is of: what it writes is in the audit log under his name. Set by the authentication."""
 
 
+FIRST: ContextVar[tuple[Callable[[AsyncSession], Awaitable[None]], ...]] = ContextVar("first", default=())
+"""What the request's headers ask to be done first in each transaction that it writes: an exception undoes it."""
+READING: ContextVar[AsyncSession | None] = ContextVar("reading", default=None)
+"""The session to read with, where a transaction that is about to write looks at what is there."""
+
+
 class Control(Protocol):
     """The engine's end, ``engine.runtime.control.client.EngineControl``; tests give another."""
 
@@ -61,6 +67,8 @@ class Context:
 
     def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
         """A session of whoever asks: a tenant's reaches that tenant alone."""
+        if (session := READING.get()) is not None:
+            return nullcontext(session)
         actor = ACTOR.get()
         return reading_session(self.database, None if actor is None else actor.tenant_id)
 
@@ -75,9 +83,13 @@ class Context:
         except (EngineUnavailable, TimeoutError):
             return  # it will find the change in the feed when it is back
 
-    def writing_quietly(self, actor: Actor | None = None) -> AbstractAsyncContextManager[AsyncSession]:
+    @asynccontextmanager
+    async def writing_quietly(self, actor: Actor | None = None) -> AsyncIterator[AsyncSession]:
         """A transaction of what no engine holds; ``actor`` where the request has no principal yet."""
-        return writing_session(self.database, self.now_ms(), actor or ACTOR.get())
+        async with writing_session(self.database, self.now_ms(), actor or ACTOR.get()) as session:
+            for look in FIRST.get():
+                await look(session)
+            yield session
 
 
 # Unchecked, since both come from us; msgspec could not tell the scopes' shapes apart.
