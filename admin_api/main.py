@@ -16,13 +16,13 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.agent.router import agent_router
 from admin_api.common.auth import PUBLIC, KeyRates, TokenAuthentication, mark_answer
 from admin_api.common.context import Context, Control
+from admin_api.common.description import WholeDescription
 from admin_api.common.errors import EXCEPTION_HANDLERS
 from admin_api.common.guards import refuse_unguarded
 from admin_api.common.idempotency import Idempotency
@@ -125,7 +125,7 @@ def create_app(
             title="axbridge",
             version=version("axbridge"),
             # JSON alone: the pages that show it come from a CDN.
-            render_plugins=[JsonRenderPlugin()],
+            render_plugins=[WholeDescription()],
             components=Components(
                 security_schemes={"token": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
             ),
