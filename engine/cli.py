@@ -274,7 +274,7 @@ async def _load(settings: Settings, file: Path) -> None:
     import time
 
     from engine.services.provisioning import load as load_file
-    from engine.services.provisioning_file import ProvisioningError
+    from engine.services.provisioning.file import ProvisioningError
     from engine.store.database import open_database
     from engine.store.keyring import Keyring
     from engine.store.migrations import upgrade

@@ -15,10 +15,10 @@ from admin_api.common.paging import PAGE_DEFAULT, Cursor, Limit, Page, QueryId, 
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.store.audit import ActorKind, read_audit
-from engine.store.identity_tables import AuditEntry
 from engine.store.listing import owned
 from engine.store.scope import TenantScope
 from engine.store.tables import User
+from engine.store.tables.identity import AuditEntry
 
 PLATFORM = "platform"
 """Who of the platform it was, is the platform's to know: a tenant reads this. Of a jump it reads the login."""

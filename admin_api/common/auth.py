@@ -22,8 +22,8 @@ from engine.domain.permission import ALWAYS, OF_PEOPLE, Audience, Permission, at
 from engine.services.api_keys import FOR_KEYS, MARK, USE_NOTED_MS, key_matches, prefix_of
 from engine.store.audit import Actor, ActorKind, kept_address
 from engine.store.database import reading, writing
-from engine.store.identity_tables import ApiKey
 from engine.store.scope import AgentScope, DepartmentScope, TenantScope
+from engine.store.tables.identity import ApiKey
 from engine.store.user_store import KeyRecord, UserRecord, key_by_prefix, session_by_id, user_by_id
 
 ALGORITHM = "HS256"

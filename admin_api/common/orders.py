@@ -19,9 +19,9 @@ from engine.domain.permission import Permission
 from engine.services.orders import Wanted, act, create_order
 from engine.store.listing import PAGE_ROWS_MAX
 from engine.store.order_store import read_history, read_order, read_orders, read_package, read_packages
-from engine.store.order_tables import Order, Package, PackageVersion
 from engine.store.scope import AgentScope, TenantScope, within
 from engine.store.tables import MinutesBucket
+from engine.store.tables.orders import Order, Package, PackageVersion
 
 Sort = Annotated[Literal["id", "-id"], QueryParameter(description="Oldest or newest first.")]
 

@@ -12,8 +12,8 @@ from admin_api.common.fields import Key, Note, PositiveAmountMicro
 from admin_api.common.paging import Page, id_cursor, page
 from admin_api.common.views import view_of
 from engine.services.recharges import RechargeState, create_recharge, read_recharges
-from engine.store.order_tables import Recharge
 from engine.store.scope import Scope
+from engine.store.tables.orders import Recharge
 
 StateFilter = Annotated[RechargeState | None, QueryParameter(name="state")]
 

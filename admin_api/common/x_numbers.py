@@ -14,9 +14,9 @@ from admin_api.common.views import XNumberView
 from engine.domain.permission import Permission
 from engine.services.number_allocation import NumberState, in_state, read_moves, state_of
 from engine.store.listing import read_page
-from engine.store.number_tables import NumberMove
 from engine.store.scope import Platform, Scope
 from engine.store.tables import XNumber
+from engine.store.tables.numbers import NumberMove
 
 
 def x_number_view(row: XNumber) -> XNumberView:

@@ -29,7 +29,7 @@ from engine.domain.permission import Permission
 from engine.runtime.control.protocol import Metrics, ReadMetrics
 from engine.services.carrier_check import host_of, host_steps, trunk_steps, unsealed_step
 from engine.services.carriers import forbid_carrier, permit_carrier
-from engine.services.provisioning_file import (
+from engine.services.provisioning.file import (
     GATEWAYS_MAX,
     DialPrefix,
     GatewayEntry,
@@ -43,9 +43,9 @@ from engine.services.provisioning_file import (
     checked_source_address,
 )
 from engine.store.listing import read_one, read_page
-from engine.store.number_tables import CarrierPermission
 from engine.store.scope import Scope
 from engine.store.tables import Carrier, Table, Trunk
+from engine.store.tables.numbers import CarrierPermission
 from engine.store.trunk_secrets import carrier_place
 
 SourceAddresses = Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=100)]

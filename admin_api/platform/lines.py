@@ -19,9 +19,9 @@ from engine.domain.permission import Permission
 from engine.services.carriers import forbid_line, permit_line
 from engine.services.number_replacement import LineReplacement, NumberAdvice, advise, setting_of
 from engine.store.listing import read_one, read_page
-from engine.store.number_tables import LinePermission
 from engine.store.scope import Scope
 from engine.store.tables import Line, Trunk
+from engine.store.tables.numbers import LinePermission
 
 
 class NewLine(msgspec.Struct, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, Query
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.store.listing import read_one, read_page
-from engine.store.number_tables import NumberPool
+from engine.store.tables.numbers import NumberPool
 
 PoolKey = Annotated[str, Meta(pattern=r"^[\x21-\x7e]*\Z", max_length=64)]
 

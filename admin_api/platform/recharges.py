@@ -15,8 +15,8 @@ from admin_api.common.recharges import NewRechargeOrder, RechargeView, StateFilt
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.services.recharges import close_recharge, confirm_by_hand
-from engine.store.order_tables import Recharge
 from engine.store.scope import Scope, within
+from engine.store.tables.orders import Recharge
 
 _READ, _WRITE = {"permission": Permission.FUNDS_READ}, {"permission": Permission.FUNDS_WRITE}
 

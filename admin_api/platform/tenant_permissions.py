@@ -11,9 +11,9 @@ from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.paging import Id
 from engine.domain.permission import Permission
 from engine.store.listing import read_one
-from engine.store.number_tables import CarrierPermission, LinePermission
 from engine.store.scope import Scope
 from engine.store.tables import Tenant
+from engine.store.tables.numbers import CarrierPermission, LinePermission
 
 _READ = {"permission": Permission.TENANTS_READ}
 

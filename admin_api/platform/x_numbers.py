@@ -38,8 +38,8 @@ from engine.services.number_allocation import (
 from engine.services.number_import import ROWS_MAX, ImportReport, TooManyRows, add_chunk, chunks, read_rows, told
 from engine.services.number_replacement import replace
 from engine.store.listing import read_one
-from engine.store.number_tables import NumberPool
 from engine.store.tables import Line, XNumber
+from engine.store.tables.numbers import NumberPool
 
 UnknownCallerPolicy = Literal["refuse", "owner"]
 Ids = Annotated[list[RowId], Meta(min_length=1, max_length=1000)]

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.permission import OF_PEOPLE, Audience, Permission, at_most
 from engine.domain.refusal import NotNow, NotThere, Refusal
-from engine.store.identity_tables import ApiKey
 from engine.store.scope import TenantScope, within
+from engine.store.tables.identity import ApiKey
 
 MARK = "axb_"
 PREFIX_OCTETS = 5

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.store.number_tables import NumberMove
 from engine.store.tables import (
     Agent,
     Binding,
@@ -24,6 +23,7 @@ from engine.store.tables import (
     Table,
     XNumber,
 )
+from engine.store.tables.numbers import NumberMove
 
 
 @dataclass(frozen=True, slots=True)

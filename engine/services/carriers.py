@@ -6,8 +6,8 @@ from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotNow, NotThere
-from engine.store.number_tables import CarrierPermission, LinePermission
 from engine.store.tables import Carrier, Line, Tenant
+from engine.store.tables.numbers import CarrierPermission, LinePermission
 
 
 class NotPermitted(NotNow):

@@ -12,9 +12,9 @@ from engine.services.accounts import set_overdraft_limit
 from engine.store.audit import audit
 from engine.store.claim_store import BalanceTooLow, ClaimKind, ClaimState, TooManyClaims, refund, transfer
 from engine.store.ledger_store import correct
-from engine.store.order_tables import OverdraftChange
 from engine.store.scope import Scope, within
 from engine.store.tables import Account
+from engine.store.tables.orders import OverdraftChange
 
 CHANGES_READ_MAX = 500
 

@@ -12,9 +12,9 @@ from engine.domain.permission import EVERYTHING, Audience, Permission, at_most, 
 from engine.domain.refusal import NotNow, NotThere, Refusal
 from engine.services import second_factor
 from engine.services.sessions import EndReason, end_sessions
-from engine.store.identity_tables import Role
 from engine.store.scope import Platform, TenantScope, within
 from engine.store.tables import Agent, User
+from engine.store.tables.identity import Role
 
 ROLES_MAX = 100
 """That a tenant makes, and the platform."""

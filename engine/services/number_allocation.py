@@ -18,9 +18,9 @@ from engine.services.bindings import end_bindings
 from engine.services.carriers import check_permitted
 from engine.services.numbers import OwnerNotFound, XNumberNotFound, refuse_bound
 from engine.store.audit import ActorKind
-from engine.store.number_tables import NumberMove
 from engine.store.scope import Platform, Scope, within
 from engine.store.tables import Agent, Binding, Department, Line, Tenant, XNumber
+from engine.store.tables.numbers import NumberMove
 
 ALLOCATED_MAX = 5_000
 """Numbers that one request moves: it holds the writer's place meanwhile."""

@@ -28,8 +28,8 @@ from engine.services.number_allocation import (
     state_of,
 )
 from engine.services.numbers import XNumberInUse
-from engine.store.number_tables import NumberMove
 from engine.store.tables import Cdr, Line, XNumber
+from engine.store.tables.numbers import NumberMove
 
 RUNG_OUT_MS = 10_000
 """A caller who gave up after so long a ringing was not answered; one who did before did not wait."""

@@ -19,9 +19,9 @@ from engine.domain.refusal import NotNow, NotThere, Refusal
 from engine.services.agents import agent_of
 from engine.services.belongings import BELONGINGS, Belonging, Leaving
 from engine.services.sessions import EndReason, end_sessions
-from engine.store.offboarding_tables import Offboarding
 from engine.store.scope import Scope, within
 from engine.store.tables import Agent, Table, User
+from engine.store.tables.offboarding import Offboarding
 
 UNDO_MS = 24 * 3600 * 1000
 MOVES_MAX = 10_000

@@ -12,8 +12,8 @@ from engine.store.change_feed import record_change
 from engine.store.lease_store import FREE, lock_accounts
 from engine.store.ledger_store import Kind, PlatformAccount, post
 from engine.store.minutes_store import buy_minutes
-from engine.store.order_tables import Order, PackageVersion
 from engine.store.tables import Account, Agent, MinutesBucket, MinutesLease, MinutesUse
+from engine.store.tables.orders import Order, PackageVersion
 
 _BUYING = (OrderKind.PURCHASE, OrderKind.RENEWAL)
 _DEAD = (OrderState.REJECTED, OrderState.CANCELLED, OrderState.EXPIRED)

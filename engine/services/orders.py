@@ -18,9 +18,9 @@ from engine.domain.refusal import NotNow, Refusal
 from engine.services.order_fulfilment import fulfil, holder_of, last_period
 from engine.store.listing import read_one
 from engine.store.order_store import read_package
-from engine.store.order_tables import Order, OrderEvent, Package
 from engine.store.scope import AgentScope, Scope, TenantScope, within
 from engine.store.tables import Agent, MinutesBucket
+from engine.store.tables.orders import Order, OrderEvent, Package
 
 DECIDED_WITHIN_MS = 30 * 24 * 3600 * 1000
 """Then an order that nobody has decided expires."""

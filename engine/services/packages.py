@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.domain.package import PERIODS_MAX, Period, PeriodUnit
 from engine.domain.refusal import Refusal
 from engine.store.ledger_store import AMOUNT_MICRO_MAX
-from engine.store.order_tables import Package, PackageVersion
 from engine.store.tables import Line
+from engine.store.tables.orders import Package, PackageVersion
 
 MINUTES_MAX = 10_000_000
 

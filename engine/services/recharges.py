@@ -12,9 +12,9 @@ from engine.domain.refusal import NotNow, Refusal
 from engine.payments.notice import Payment
 from engine.store.ledger_store import recharge
 from engine.store.listing import PAGE_ROWS_MAX
-from engine.store.order_tables import Recharge
 from engine.store.scope import Scope, within
 from engine.store.tables import Account
+from engine.store.tables.orders import Recharge
 
 BY_HAND = "by_hand"
 OPEN_MAX = 100

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.domain.refusal import NotNow, Refusal
 from engine.domain.totp import matching_step
 from engine.store.audit import audit
-from engine.store.identity_tables import RecoveryCode, SecondFactor
 from engine.store.tables import User
+from engine.store.tables.identity import RecoveryCode, SecondFactor
 
 KEY_PURPOSE = "second factors"
 NONCE_OCTETS = 12  # NIST SP 800-38D §8.2: 96 bits

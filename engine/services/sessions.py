@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotThere
 from engine.store.audit import audit
-from engine.store.identity_tables import UserSession
 from engine.store.tables import Tenant, User
+from engine.store.tables.identity import UserSession
 
 SESSIONS_PER_USER_MAX = 20
 """One more ends the oldest."""

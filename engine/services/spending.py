@@ -13,9 +13,9 @@ from sqlalchemy import String, cast, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import Refusal
-from engine.store.order_tables import MoneyRules, Order
 from engine.store.scope import Scope, within
 from engine.store.tables import Cdr, LedgerEntry, LedgerTransaction, MinutesBucket, MinutesUse
+from engine.store.tables.orders import MoneyRules, Order
 
 STEPS_MAX = 62
 """Days or months of one question; each is a query."""

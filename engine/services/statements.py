@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.domain.refusal import NotNow, Refusal
 from engine.services.spending import midnight_ms, zone_of_tenant
 from engine.store.lease_store import lock_accounts
-from engine.store.order_tables import ClosedMonth
 from engine.store.scope import Scope, within
 from engine.store.tables import Cdr, LedgerEntry, LedgerTransaction
+from engine.store.tables.orders import ClosedMonth
 
 LINES_MAX = 200_000
 ID_MAX = 2**62

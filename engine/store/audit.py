@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session, UOWTransaction
 
 from engine.domain.number import mask
 from engine.store.change_feed import FactSession
-from engine.store.identity_tables import AuditEntry
 from engine.store.scope import Scope, within
 from engine.store.tables import Table, Tenant
+from engine.store.tables.identity import AuditEntry
 
 SECRET = "***"  # noqa: S105 - stands in a secret's place
 TEXT_LENGTH_MAX = 1000

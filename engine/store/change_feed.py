@@ -16,7 +16,6 @@ from sqlalchemy import Connection, delete, event, func, insert, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, UOWTransaction
 
-from engine.store.number_tables import CarrierPermission, LinePermission
 from engine.store.tables import (
     Account,
     Agent,
@@ -31,6 +30,7 @@ from engine.store.tables import (
     Trunk,
     XNumber,
 )
+from engine.store.tables.numbers import CarrierPermission, LinePermission
 
 FED_TABLES: tuple[type[Table], ...] = (
     Tenant,

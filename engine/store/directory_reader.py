@@ -27,7 +27,6 @@ from engine.domain.facts import (
 from engine.domain.package_minutes import MinutesBucket as MinutesBucketFacts
 from engine.store.change_feed import FED_ENTITIES
 from engine.store.keyring import Keyring
-from engine.store.number_tables import CarrierPermission, LinePermission
 from engine.store.rate_store import facts_of
 from engine.store.tables import (
     Account,
@@ -43,6 +42,7 @@ from engine.store.tables import (
     Trunk,
     XNumber,
 )
+from engine.store.tables.numbers import CarrierPermission, LinePermission
 from engine.store.trunk_secrets import read_registration
 
 CHANGES_READ_MAX = 10_000

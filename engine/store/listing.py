@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.store.cdr_store import AnyRow
 from engine.store.isolation import BEYOND
-from engine.store.number_tables import CarrierPermission, LinePermission, NumberPool
 from engine.store.scope import AgentScope, DepartmentScope, IdColumn, Platform, Scope, TenantScope, within
 from engine.store.tables import (
     Account,
@@ -27,6 +26,7 @@ from engine.store.tables import (
     User,
     XNumber,
 )
+from engine.store.tables.numbers import CarrierPermission, LinePermission, NumberPool
 
 PAGE_ROWS_MAX = 500
 

@@ -8,8 +8,8 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.store.listing import PAGE_ROWS_MAX
-from engine.store.offboarding_tables import Offboarding
 from engine.store.scope import Scope, within
+from engine.store.tables.offboarding import Offboarding
 
 
 async def read_offboardings(

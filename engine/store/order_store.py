@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.store.listing import PAGE_ROWS_MAX
-from engine.store.order_tables import Order, OrderEvent, Package, PackageVersion
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope, within
+from engine.store.tables.orders import Order, OrderEvent, Package, PackageVersion
 
 
 def _offered(scope: Scope) -> ColumnElement[bool]:

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.domain.permission import EVERYTHING, Audience, Permission, granted
-from engine.store.identity_tables import ApiKey, Role, SecondFactor, UserSession
 from engine.store.tables import Agent, Tenant, User
+from engine.store.tables.identity import ApiKey, Role, SecondFactor, UserSession
 
 
 @dataclass(frozen=True, slots=True)

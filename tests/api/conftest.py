@@ -38,10 +38,8 @@ from engine.settings import Settings, StoreSettings
 from engine.store.audit import Actor, ActorKind
 from engine.store.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
 from engine.store.database import open_database, reading, writing, writing_session
-from engine.store.identity_tables import ApiKey, Role
 from engine.store.ledger_store import recharge
 from engine.store.migrations import upgrade
-from engine.store.number_tables import CarrierPermission, LinePermission, NumberPool
 from engine.store.scope import TenantScope
 from engine.store.tables import (
     Account,
@@ -62,6 +60,8 @@ from engine.store.tables import (
     Webhook,
     XNumber,
 )
+from engine.store.tables.identity import ApiKey, Role
+from engine.store.tables.numbers import CarrierPermission, LinePermission, NumberPool
 from engine.store.user_store import user_by_login
 from engine.store.webhook_store import Event, EventKind, tell
 from tests.postgresql import Cluster

@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.store.offboarding_tables import Offboarding
 from engine.store.tables import SipAccount
+from engine.store.tables.offboarding import Offboarding
 
 A3, X3 = "+8613800138003", "+861088880003"  # as in conftest, which imports us
 

@@ -11,8 +11,8 @@ from admin_api.housekeeping import keep_sessions
 from engine.services.sessions import JUMP_MS
 from engine.store.audit import SECRET, Actor, ActorKind, kept_address, masked
 from engine.store.database import open_database, writing, writing_session
-from engine.store.identity_tables import AuditEntry
 from engine.store.tables import SipAccount
+from engine.store.tables.identity import AuditEntry
 
 from .conftest import A1, PASSWORD, World
 

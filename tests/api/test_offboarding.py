@@ -9,8 +9,8 @@ from engine.domain.package_minutes import MinutesBucket as BucketFacts
 from engine.services.offboarding import UNDO_MS
 from engine.store.database import open_database, reading, writing_session
 from engine.store.directory_reader import read_all, read_changes
-from engine.store.offboarding_tables import Offboarding
 from engine.store.tables import MinutesBucket, SipAccount
+from engine.store.tables.offboarding import Offboarding
 
 from .conftest import A1, B1, X1, World
 

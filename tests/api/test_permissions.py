@@ -10,8 +10,8 @@ from engine.domain.permission import OF_PEOPLE, Audience, Permission, at_most
 from engine.services.api_keys import USE_NOTED_MS
 from engine.services.sessions import JUMP_MS
 from engine.store.database import open_database, writing_session
-from engine.store.identity_tables import Role
 from engine.store.tables import Agent, Department, DepartmentHead, User
+from engine.store.tables.identity import Role
 
 from .conftest import A2, A3, B1, B2, PASSWORD, X1, World
 

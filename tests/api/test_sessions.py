@@ -12,8 +12,8 @@ from engine.domain.totp import code_at
 from engine.services.sessions import SESSIONS_PER_USER_MAX
 from engine.settings import ApiSettings, Settings, StoreSettings
 from engine.store.database import open_database, writing_session
-from engine.store.identity_tables import RecoveryCode, SecondFactor
 from engine.store.tables import User
+from engine.store.tables.identity import RecoveryCode, SecondFactor
 
 from .conftest import NOW_MS, PASSWORD, USERS, FakeControl, World
 

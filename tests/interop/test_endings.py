@@ -168,7 +168,9 @@ def test_engine_killed_among_many_calls(own_site: Site, own_lane: Lane) -> None:
     trying = {message.header("Call-ID") for message in caller.received("SIP/2.0 100")}
     over = {message.header("Call-ID") for message in caller.received("SIP/2.0 200") if "BYE" in message.header("CSeq")}
     own_site.start_engine()
-    for call in own_site.live_calls(own_lane.tenant_id).calls:  # it goes on with those who talked, whose phones are gone
+    for call in own_site.live_calls(
+        own_lane.tenant_id
+    ).calls:  # it goes on with those who talked, whose phones are gone
         own_site.ask(HangUp(call.id))
     rows = own_lane.cdrs()
     wait_for("every record is closed", lambda: all(row["state"] == "ended" for row in own_lane.cdrs()))

@@ -10,7 +10,7 @@ from engine.domain.facts import BindingFacts
 from engine.services import credentials
 from engine.services.credentials import password_matches, sip_ha1
 from engine.services.provisioning import Summary, load
-from engine.services.provisioning_file import (
+from engine.services.provisioning.file import (
     PROBLEMS_TOLD_MAX,
     ProvisioningError,
     checked_source_address,

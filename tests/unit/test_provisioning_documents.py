@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from engine.services.provisioning_file import SECTIONS
+from engine.services.provisioning.file import SECTIONS
 from engine.settings import Settings, read_settings
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -11,7 +11,7 @@ from engine.domain.charging import Rate, Rounding
 from engine.domain.facts import RateFacts, TrunkFacts
 from engine.domain.rate_plan import RateEntry, TimeWindow
 from engine.services.provisioning import load
-from engine.services.provisioning_file import ProvisioningError
+from engine.services.provisioning.file import ProvisioningError
 from engine.store.database import reading
 from engine.store.directory_reader import read_all
 from engine.store.tables import MinutesBucket

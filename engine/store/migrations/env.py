@@ -3,7 +3,6 @@
 from alembic import context
 from sqlalchemy import Connection
 
-from engine.store import idempotency_store, number_tables, offboarding_tables, order_tables  # noqa: F401 - parts of the metadata
 from engine.store.tables import Table
 
 

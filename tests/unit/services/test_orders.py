@@ -28,9 +28,9 @@ from engine.store.lease_store import lease
 from engine.store.ledger_check import differences
 from engine.store.ledger_store import recharge
 from engine.store.minutes_store import MinutesUsed, lease_minutes, release_minutes, settle_minutes
-from engine.store.order_tables import Order, OrderEvent, Package
 from engine.store.scope import AgentScope, TenantScope
 from engine.store.tables import Account, Agent, LedgerTransaction, MinutesBucket, Tenant
+from engine.store.tables.orders import Order, OrderEvent, Package
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 

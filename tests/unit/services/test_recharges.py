@@ -18,8 +18,8 @@ from engine.services.recharges import (
 )
 from engine.store.database import reading, writing_session
 from engine.store.ledger_check import differences
-from engine.store.order_tables import Recharge
 from engine.store.tables import Account, Tenant
+from engine.store.tables.orders import Recharge
 
 NOW_MS = 1_800_000_000_000
 PAID = Payment("hmac", "ref-k", "trade", 5_000)

@@ -7,9 +7,9 @@ from sqlalchemy.orm import aliased
 
 from engine.store.audit import Actor, ActorKind
 from engine.store.database import reading_session, writing_session
-from engine.store.identity_tables import Role
 from engine.store.isolation import Trespass, owned_tables
 from engine.store.tables import Account, Agent, Binding, Carrier, Tenant, User, Webhook, XNumber
+from engine.store.tables.identity import Role
 
 TENANT_1 = Actor(ActorKind.USER, "somebody of tenant 1", user_id=1, tenant_id=1)
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from engine.store.tables import Table
+from engine.store.tables.base import Table
 
 
 class Offboarding(Table):

@@ -13,7 +13,7 @@ from engine.services.bindings import BindingRefused, create_binding
 from engine.services.carriers import permit_carrier
 from engine.services.credentials import sip_ha1
 from engine.services.numbers import XNumberInUse, refuse_bound
-from engine.services.provisioning_file import (
+from engine.services.provisioning.file import (
     BindingEntry,
     CarrierEntry,
     LineEntry,
@@ -24,7 +24,7 @@ from engine.services.provisioning_file import (
     checked_number,
     checked_source_address,
 )
-from engine.services.provisioning_rows import Loading
+from engine.services.provisioning.rows import Loading
 from engine.services.secrets import seal_registration
 from engine.store.scope import TenantScope
 from engine.store.tables import Agent, Binding, Carrier, Line, Rate, Tenant, Trunk, XNumber

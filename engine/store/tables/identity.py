@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, Boolean, ForeignKey, Index, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from engine.store.tables import Table
+from engine.store.tables.base import Table
 
 UNAUDITED = {"audited": False}
 """Of a column that every use changes."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.domain.call_base import CallState, milliseconds
-from engine.domain.call_talk import CallTalk
+from engine.domain.call.base import CallState, milliseconds
+from engine.domain.call.talk import CallTalk
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.cdr import CdrState
 from engine.domain.events import (

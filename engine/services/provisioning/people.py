@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from engine.services.accounts import OverdraftInUse, create_tenant, set_overdraft_limit
 from engine.services.credentials import sip_ha1
-from engine.services.provisioning_file import (
+from engine.services.provisioning.file import (
     AccountEntry,
     AgentEntry,
     SipAccountEntry,
@@ -16,7 +16,7 @@ from engine.services.provisioning_file import (
     UserEntry,
     checked_number,
 )
-from engine.services.provisioning_rows import Loading
+from engine.services.provisioning.rows import Loading
 from engine.store.ledger_store import KeyReused, recharge
 from engine.store.tables import Agent, SipAccount, Tenant, User
 

@@ -16,26 +16,26 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.services import provisioning_file as file_format
 from engine.services.credentials import hash_password, password_matches
-from engine.services.provisioning_file import Entry, Problem, ProvisioningError, UserEntry, read_provisioning_file
-from engine.services.provisioning_lines import (
+from engine.services.provisioning import file as file_format
+from engine.services.provisioning.file import Entry, Problem, ProvisioningError, UserEntry, read_provisioning_file
+from engine.services.provisioning.lines import (
     load_bindings,
     load_carriers,
     load_lines,
     load_trunks,
     load_x_numbers,
 )
-from engine.services.provisioning_minutes import load_package_minutes
-from engine.services.provisioning_people import (
+from engine.services.provisioning.minutes import load_package_minutes
+from engine.services.provisioning.people import (
     load_accounts,
     load_agents,
     load_sip_accounts,
     load_tenants,
     load_users,
 )
-from engine.services.provisioning_rates import load_rates
-from engine.services.provisioning_rows import Counts, Loading, Summary
+from engine.services.provisioning.rates import load_rates
+from engine.services.provisioning.rows import Counts, Loading, Summary
 from engine.store.database import reading, writing_session
 from engine.store.keyring import Keyring
 from engine.store.tables import User

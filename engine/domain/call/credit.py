@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.domain.call_base import CallBase
+from engine.domain.call.base import CallBase
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.events import (
     CallOutput,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.services.provisioning_file import PackageMinutesEntry
-from engine.services.provisioning_rows import Loading
+from engine.services.provisioning.file import PackageMinutesEntry
+from engine.services.provisioning.rows import Loading
 from engine.store.minutes_store import MinutesKeyReused, buy_minutes
 from engine.store.tables import Line, Tenant
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from engine.domain.call_base import CallPolicy, CallState, milliseconds
-from engine.domain.call_credit import CREDIT_LEAD_SECONDS, CREDIT_WAIT_SECONDS
-from engine.domain.call_setup import CallSetup
+from engine.domain.call.base import CallPolicy, CallState, milliseconds
+from engine.domain.call.credit import CREDIT_LEAD_SECONDS, CREDIT_WAIT_SECONDS
+from engine.domain.call.setup import CallSetup
 from engine.domain.cdr import Cdr
 from engine.domain.charging import Tariff
 from engine.domain.events import (

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.services.provisioning_file import Problem, micro_from_yuan
+from engine.services.provisioning.file import Problem, micro_from_yuan
 from engine.store.keyring import Keyring
 from engine.store.tables import Agent, Table, Tenant
 

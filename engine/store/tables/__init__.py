@@ -1,0 +1,100 @@
+"""The database's tables: facts that outlive a process.
+
+Money is integer micro-units (¥1 = 1,000,000), times are integer milliseconds since the epoch in UTC (SQLite keeps no
+time zone and loses a Numeric's digits), numbers are E.164 with ``+``.
+
+Importing this makes all of them known to the metadata.
+"""
+
+from __future__ import annotations
+
+from engine.store.tables.base import NUMBER_LENGTH_MAX, Table
+from engine.store.tables.calls import CarrierRecordFormat, Cdr, Reconciliation, ReconciliationDifference
+from engine.store.tables.feed import Change
+from engine.store.tables.identity import ApiKey, AuditEntry, RecoveryCode, Role, SecondFactor, UserSession
+from engine.store.tables.lines import Binding, BindingParty, Carrier, Line, Trunk, XNumber
+from engine.store.tables.money import Account, CreditClaim, CreditLease, LedgerEntry, LedgerTransaction
+from engine.store.tables.numbers import CarrierPermission, LinePermission, NumberMove, NumberPool
+from engine.store.tables.offboarding import Offboarding
+from engine.store.tables.orders import (
+    AgentSpendCap,
+    ClosedMonth,
+    MoneyEvent,
+    MoneyRules,
+    Order,
+    OrderEvent,
+    OverdraftChange,
+    Package,
+    PackageVersion,
+    Recharge,
+)
+from engine.store.tables.people import Agent, Department, DepartmentHead, SipAccount, Tenant, User
+from engine.store.tables.rates import MinutesBucket, MinutesLease, MinutesUse, Rate, RateVersion
+from engine.store.tables.recordings import (
+    LegalHold,
+    Recording,
+    RecordingDeletion,
+    RecordingManifest,
+    RecordingRetention,
+)
+from engine.store.tables.webhooks import Webhook, WebhookDelivery
+
+__all__ = [
+    "NUMBER_LENGTH_MAX",
+    "Account",
+    "Agent",
+    "AgentSpendCap",
+    "ApiKey",
+    "AuditEntry",
+    "Binding",
+    "BindingParty",
+    "Carrier",
+    "CarrierPermission",
+    "CarrierRecordFormat",
+    "Cdr",
+    "Change",
+    "ClosedMonth",
+    "CreditClaim",
+    "CreditLease",
+    "Department",
+    "DepartmentHead",
+    "LedgerEntry",
+    "LedgerTransaction",
+    "LegalHold",
+    "Line",
+    "LinePermission",
+    "MinutesBucket",
+    "MinutesLease",
+    "MinutesUse",
+    "MoneyEvent",
+    "MoneyRules",
+    "NumberMove",
+    "NumberPool",
+    "Offboarding",
+    "Order",
+    "OrderEvent",
+    "OverdraftChange",
+    "Package",
+    "PackageVersion",
+    "Rate",
+    "RateVersion",
+    "Recharge",
+    "Reconciliation",
+    "ReconciliationDifference",
+    "Recording",
+    "RecordingDeletion",
+    "RecordingManifest",
+    "RecordingRetention",
+    "RecoveryCode",
+    "Role",
+    "SecondFactor",
+    "SipAccount",
+    "Table",
+    "Tenant",
+    "Trunk",
+    "User",
+    "UserSession",
+    "Webhook",
+    "WebhookDelivery",
+    "XNumber",
+]
