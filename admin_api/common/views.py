@@ -172,6 +172,8 @@ class CdrView(msgspec.Struct):
     """Why there is no recording of a call that should have one."""
     recorded: bool = False
     """A recording was made; it may have been deleted since."""
+    transferred_from: str | None = None
+    """The call that a transfer came out of; its recording holds what was said after the transfer."""
 
 
 class LiveCallView(msgspec.Struct):
