@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, String, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.store.database import writing
-from engine.store.tables import Table
+from engine.store.tables import IdempotencyKey
 
 KEPT_MS = 24 * 3600 * 1000
 CLAIMED_MS = 60_000
@@ -23,22 +22,6 @@ CLAIMED_MS = 60_000
 ANSWER_OCTETS_MAX = 1024 * 1024
 PRUNED_ROWS_MAX = 1_000
 _ROUNDS_MAX = 5
-
-
-class IdempotencyKey(Table):
-    """``owner`` is who sent it, ``request_sha256`` of what; ``status`` is null until it is answered."""
-
-    __tablename__ = "idempotency_keys"
-    owner: Mapped[str] = mapped_column(String(64), primary_key=True)
-    key: Mapped[str] = mapped_column(String(64), primary_key=True)
-    claim_id: Mapped[str] = mapped_column(String(32))
-    request_sha256: Mapped[str] = mapped_column(String(64))
-    has_written: Mapped[bool] = mapped_column(default=False)
-    status: Mapped[int | None]
-    content_type: Mapped[str] = mapped_column(String(100), default="")
-    answer: Mapped[bytes] = mapped_column(default=b"", info={"secret": True})
-    claimed_until_ms: Mapped[int]
-    expires_at_ms: Mapped[int] = mapped_column(index=True)
 
 
 class ClaimLost(Exception):

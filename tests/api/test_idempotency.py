@@ -15,12 +15,11 @@ from engine.store.idempotency_store import (
     KEPT_MS,
     Claim,
     ClaimLost,
-    IdempotencyKey,
     claim,
     mark,
     prune_keys,
 )
-from engine.store.tables import Agent
+from engine.store.tables import Agent, IdempotencyKey
 
 from .conftest import World
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from engine.store.tables.base import NUMBER_LENGTH_MAX, Table
 from engine.store.tables.calls import CarrierRecordFormat, Cdr, Reconciliation, ReconciliationDifference
 from engine.store.tables.feed import Change
+from engine.store.tables.idempotency import IdempotencyKey
 from engine.store.tables.identity import ApiKey, AuditEntry, RecoveryCode, Role, SecondFactor, UserSession
 from engine.store.tables.lines import Binding, BindingParty, Carrier, Line, Trunk, XNumber
 from engine.store.tables.money import Account, CreditClaim, CreditLease, LedgerEntry, LedgerTransaction
@@ -58,6 +59,7 @@ __all__ = [
     "CreditLease",
     "Department",
     "DepartmentHead",
+    "IdempotencyKey",
     "LedgerEntry",
     "LedgerTransaction",
     "LegalHold",
