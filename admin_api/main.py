@@ -26,6 +26,7 @@ from admin_api.common.description import WholeDescription
 from admin_api.common.errors import EXCEPTION_HANDLERS
 from admin_api.common.guards import refuse_unguarded
 from admin_api.common.idempotency import Idempotency
+from admin_api.common.preconditions import Preconditions
 from admin_api.housekeeping import keep_house_for_ever
 from admin_api.number_keeping import keep_numbers_for_ever
 from admin_api.platform.router import platform_router
@@ -119,6 +120,7 @@ def create_app(
         middleware=[
             DefineMiddleware(TokenAuthentication, exclude="^/schema", exclude_from_auth_key=PUBLIC),
             Idempotency(),
+            Preconditions(),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=OpenAPIConfig(
