@@ -1,14 +1,18 @@
 """Statements: equal to ledger and CDRs, in the tenant's months, and closed for good."""
 
+import io
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from pypdf import PdfReader
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.refusal import NotNow, Refusal
+from engine.services.statement_pdf import statement_pdf
 from engine.services.statements import StatementMismatch, close_month, read_statement, statement_csv
 from engine.store.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.database import reading_session, writing, writing_session
@@ -107,3 +111,15 @@ async def test_a_month_is_closed_before_its_end_or_twice_or_for_a_stranger(month
         # Another tenant's scope sees no line, and the check refuses to call that a statement.
         with pytest.raises(StatementMismatch):
             await read_statement(session, TenantScope(2), 1, "2026-12")
+
+
+async def test_the_printed_statement_says_what_the_ledger_says(months: AsyncEngine) -> None:
+    async with reading_session(months) as session:
+        statement = await read_statement(session, TenantScope(1), 1, "2026-11")
+    document = statement_pdf(statement, "测试公司 <&>")
+    text = "".join(page.extract_text() for page in PdfReader(io.BytesIO(document)).pages)
+    for words in ("测试公司 <&>", "2026-11-30", "1.000000", "-0.120000", "0.760000", "=1+1"):
+        assert words in text, f"{words} is not in it"
+    assert document == statement_pdf(statement, "测试公司 <&>"), "the same statement is another file"
+    with pytest.raises(StatementMismatch):
+        statement_pdf(replace(statement, closing_micro=1), "T")
