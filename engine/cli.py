@@ -16,8 +16,6 @@ import typer
 import uvloop
 from rich.console import Console
 
-from engine.demo.call import place_demo_call
-from engine.demo.welcome import show_addresses, show_demo_call
 from engine.demo.world import DemoFault, read_demo_world
 from engine.record_commands import add_record_commands
 from engine.runtime.control.client import EngineControl, EngineUnavailable
@@ -103,6 +101,9 @@ async def _serve(settings: Settings, demo: Path | None, *, is_first_start: bool)
 
 
 async def _welcome(settings: Settings, demo: Path | None, *, is_first_start: bool) -> None:
+    from engine.demo.call import place_demo_call
+    from engine.demo.welcome import show_addresses, show_demo_call
+
     await until_ready(settings)
     world = read_demo_world(demo) if demo is not None else None
     show_addresses(console, settings, world)
@@ -117,6 +118,10 @@ def demo_call(
     config: ConfigOption = None,
 ) -> None:
     """Place one call with real speech through the running system and show its ladder, CDR, charge and recording."""
+    # Here, since NumPy and httpx are needed for it alone, and an engine that starts is waited for by its calls.
+    from engine.demo.call import place_demo_call
+    from engine.demo.welcome import show_demo_call
+
     settings = _settings(config)
     try:
         result = asyncio.run(place_demo_call(settings, read_demo_world(file)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import httpx
 from sqlalchemy import func, select
 
 from engine.runtime.control.client import EngineControl, EngineUnavailable
@@ -59,6 +58,8 @@ async def _started_at_ms(control: EngineControl) -> int | None:
 
 
 async def _missing(settings: Settings) -> str | None:
+    import httpx  # here: every process of the engine's passes this module at its start
+
     try:
         report = await EngineControl(settings.control_socket).ask(Health())
     except EngineUnavailable:
