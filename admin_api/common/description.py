@@ -16,6 +16,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from admin_api.common.errors import CODES_OF_STATUSES, PROBLEM_JSON
 from admin_api.common.idempotency import takes_key
 from admin_api.common.language import CATALOGUES, Language
+from admin_api.common.preconditions import has_etag
 
 _DEPTH_MAX = 8
 """Of an example; what a schema holds below it is left out."""
@@ -35,6 +36,14 @@ _IDEMPOTENCY = {
     "description": "Sent again within a day under the same key, the request is answered as before and done once.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,64}$"},
 }
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "ETags of the row as it was read: 412 where it has been changed since.",
+    "schema": {"type": "string"},
+}
+_IF_NONE_MATCH = {**_IF_MATCH, "name": "If-None-Match", "description": "ETags that are known: 304 without a body."}
 _FILES = {
     "/cdr-export": ("text/csv", "application/vnd.apache.parquet"),
     "/metrics": ("text/plain",),
@@ -111,6 +120,10 @@ def complete(_app: Litestar, document: dict[str, Any]) -> dict[str, Any]:
         operation.setdefault("parameters", []).append(_LANGUAGE)
         if takes_key(method.upper(), path):
             operation["parameters"].append(_IDEMPOTENCY)
+        if has_etag(path) and "get" in document["paths"][path]:
+            operation["parameters"].append(_IF_NONE_MATCH if method == "get" else _IF_MATCH)
+            if method == "get":
+                operation["responses"]["304"] = {"description": "As it was when it was read."}
         for end, media_types in _FILES.items():
             if path.endswith(end):
                 file = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
