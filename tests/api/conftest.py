@@ -3,17 +3,21 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from argon2 import PasswordHasher
+from litestar import Litestar
+from litestar.datastructures import State
 from litestar.testing import AsyncTestClient
 from sqlalchemy import insert, update
 
 from admin_api.common.auth import make_token
 from admin_api.common.context import Context
-from admin_api.main import create_app
+from admin_api.main import create_app, make_state
 from engine.runtime.control.client import EngineUnavailable
 from engine.runtime.control.protocol import (
     Calls,
@@ -288,6 +292,12 @@ def world_database(postgresql: Cluster) -> str:
     return name
 
 
+@cache
+def _app() -> Litestar:
+    """One for all worlds, which are had one after the other: each gives it a state of its own."""
+    return create_app(State())
+
+
 class World:
     """The API with its database, ``now_ms`` in the test's hands."""
 
@@ -295,16 +305,17 @@ class World:
         self.now_ms = NOW_MS
         self.settings = Settings(data_folder=str(data), store=StoreSettings(database_url=database_url))
         self.control = FakeControl()
-        self.app = create_app(
-            self.settings,
-            open_database(self.settings.database_url),
-            self.control,
-            secret=b"s" * 32,
-            now_ms=lambda: self.now_ms,
-        )
+        self.app = _app()
+        self.app.state = self.state()
         # As in a deployment, an error is an answer, and not an exception in the client.
         self.client = AsyncTestClient(self.app, raise_server_exceptions=False)
         self.tokens: dict[str, str] = {}
+
+    def state(self, **settings: Any) -> State:
+        """What an application of this world begins with, where ``settings`` replace the world's own."""
+        changed = msgspec.structs.replace(self.settings, **settings)
+        database = open_database(self.settings.database_url)
+        return make_state(changed, database, self.control, secret=b"s" * 32, now_ms=lambda: self.now_ms)
 
     @property
     def context(self) -> Context:

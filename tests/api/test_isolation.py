@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from litestar.datastructures import State
 from litestar.routes import HTTPRoute
 
 from admin_api.main import create_app
 from engine.runtime.control.protocol import HangUp, ListCalls
-from engine.settings import Settings
-from engine.store.database import open_database
 
-from .conftest import A1, A2, A3, B1, B2, B3, NOW_MS, RECONCILIATION, USERS, X1, X2, X3, X4, FakeControl, World
+from .conftest import A1, A2, A3, B1, B2, B3, NOW_MS, RECONCILIATION, USERS, X1, X2, X3, X4, World
 from .money_cases import MONEY_CASES
 from .organisation_cases import ORGANISATION_CASES
 
@@ -510,10 +509,8 @@ AUDIENCES = (None, *USERS)
 
 
 def _routes() -> set[tuple[str, str]]:
-    database = open_database("sqlite+aiosqlite:///:memory:")
-    app = create_app(Settings(), database, FakeControl(), secret=b"s" * 32, now_ms=lambda: 0)
     routes = set()
-    for route in app.routes:
+    for route in create_app(State()).routes:
         if isinstance(route, HTTPRoute):
             routes |= {
                 (str(method), route.path_format and route.path) for method in route.methods if method != "OPTIONS"

@@ -2,7 +2,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from litestar.testing import AsyncTestClient
 
@@ -10,10 +9,9 @@ from admin_api.main import create_app
 from admin_api.recordings import CHUNK_OCTETS
 from engine.archive.bucket import Bucket
 from engine.settings import RecordingSettings
-from engine.store.database import open_database
 from engine.store.tables import Recording
 
-from .conftest import FakeControl, World
+from .conftest import World
 
 WAV = bytes(range(256)) * 4
 
@@ -139,9 +137,7 @@ async def stored(world: World, link: str, tmp_path: Path) -> AsyncIterator[World
     Bucket(url).put(world.settings.recordings_folder / "2027" / "1.wav", "2027/1.wav")
     (world.settings.recordings_folder / "2027" / "1.wav").unlink()
     await world.write(Recording, "cdr1", place="storage")
-    settings = msgspec.structs.replace(world.settings, recordings=RecordingSettings(storage=url))
-    database = open_database(settings.database_url)
-    app = create_app(settings, database, FakeControl(), secret=b"s" * 32, now_ms=lambda: world.now_ms)
+    app = create_app(world.state(recordings=RecordingSettings(storage=url)))
     async with AsyncTestClient(app, raise_server_exceptions=False) as client:
         world.client, before = client, world.client
         yield world

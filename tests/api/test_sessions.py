@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 
-from admin_api.main import create_app
 from admin_api.session.attempts import ENTRIES_MAX, OF_ADDRESS, OF_LOGIN, LoginAttempts
 from engine.domain.totp import code_at
 from engine.services.sessions import SESSIONS_PER_USER_MAX
-from engine.settings import ApiSettings, Settings, StoreSettings
+from engine.settings import ApiSettings
 from engine.store.database import open_database, writing_session
 from engine.store.tables import User
 from engine.store.tables.identity import RecoveryCode, SecondFactor
 
-from .conftest import NOW_MS, PASSWORD, USERS, FakeControl, World
+from .conftest import NOW_MS, PASSWORD, USERS, World
 
 
 class Client:
@@ -219,15 +218,7 @@ async def test_a_wrong_code_confirms(world: World) -> None:
 
 async def test_a_platform_administrator_does_without_a_second_factor(tmp_path: Any, database_url: str) -> None:
     world = World(tmp_path, database_url)
-    settings = Settings(
-        data_folder=str(tmp_path),
-        store=StoreSettings(database_url=database_url),
-        api=ApiSettings(platform_second_factor=True),
-    )
-    world.app = create_app(
-        settings, open_database(database_url), FakeControl(), secret=b"s" * 32, now_ms=lambda: world.now_ms
-    )
-    world.client = type(world.client)(world.app, raise_server_exceptions=False)
+    world.app.state = world.state(api=ApiSettings(platform_second_factor=True))
     async with world.client:
         client = await _client(world, "platform")
         answer = await client.ask("GET", "/api/platform/tenants")

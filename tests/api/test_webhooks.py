@@ -20,7 +20,7 @@ from engine.webhooks.deliverer import Deliverer
 from engine.webhooks.sealing import seal
 from engine.webhooks.signature import headers, secret_octets
 
-from .conftest import NOW_MS, FakeControl, World
+from .conftest import NOW_MS, World
 
 HOOKS = "/api/tenant/webhooks"
 
@@ -177,10 +177,7 @@ async def test_too_much_is_replayed(world: World, monkeypatch: pytest.MonkeyPatc
 async def test_the_api_is_up_and_delivers_nothing(world: World) -> None:
     endpoint = Endpoint()
     server = await asyncio.start_server(endpoint.connected, "127.0.0.1", 0)
-    settings = msgspec.structs.replace(world.settings, api=ApiSettings(webhooks_to_private_addresses=True))
-    app = create_app(
-        settings, open_database(settings.database_url), FakeControl(), secret=b"s" * 32, now_ms=lambda: world.now_ms
-    )
+    app = create_app(world.state(api=ApiSettings(webhooks_to_private_addresses=True)))
     sealed = seal(world.context.webhook_key, b"s" * 32, 1, b"n" * 12)
     port = server.sockets[0].getsockname()[1]
     await world.write(Webhook, 1, url=f"http://127.0.0.1:{port}", leased_until_ms=0, sealed_secret=sealed)
