@@ -17,7 +17,7 @@ from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cu
 from admin_api.common.users import maker_of
 from admin_api.common.views import view_of
 from engine.domain.permission import Audience, Permission
-from engine.services.identity import change_role, create_role, delete_role, roles_page
+from engine.services.identity import change_role, create_role, delete_role, role_of, roles_page
 
 Permissions = Annotated[list[Permission], Meta(max_length=len(Permission))]
 
@@ -59,6 +59,11 @@ class RoleController(Controller):
         async with context.reading() as session:
             rows = await roles_page(session, maker_of(audience), after=id_cursor(cursor), limit=limit)
             return page(rows, limit, partial(view_of, shape=RoleView), lambda row: str(row.id))
+
+    @get("/{role_id:int}", opt={"permission": Permission.ROLES_READ}, summary="One role")
+    async def get_role(self, context: GivenContext, audience: GivenScope, role_id: Id) -> RoleView:
+        async with context.reading() as session:
+            return view_of(await role_of(session, maker_of(audience), role_id), RoleView)
 
     @post("/", opt={"permission": Permission.ROLES_WRITE}, summary="Make a role of permissions that you have")
     async def create_role(

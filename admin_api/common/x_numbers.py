@@ -8,12 +8,12 @@ import msgspec
 from litestar import Controller, get
 from litestar.params import QueryParameter
 
-from admin_api.common.context import GivenContext, GivenScope
+from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, id_cursor, page
 from admin_api.common.views import XNumberView
 from engine.domain.permission import Permission
 from engine.services.number_allocation import NumberState, in_state, read_moves, state_of
-from engine.store.listing import read_page
+from engine.store.listing import read_one, read_page
 from engine.store.scope import Platform, Scope
 from engine.store.tables import XNumber
 from engine.store.tables.numbers import NumberMove
@@ -104,6 +104,11 @@ class XNumberController(Controller):
         async with context.reading() as session:
             rows = await read_page(session, audience, XNumber, *conditions, after=id_cursor(cursor), limit=limit)
             return page(rows, limit, x_number_view, lambda row: str(row.id))
+
+    @get("/{x_number_id:int}", opt={"permission": Permission.NUMBERS_READ}, summary="One X number")
+    async def get_x_number(self, context: GivenContext, audience: GivenScope, x_number_id: Id) -> XNumberView:
+        async with context.reading() as session:
+            return x_number_view(found(await read_one(session, audience, XNumber, x_number_id), "X number"))
 
 
 class NumberHistoryController(XNumberController):

@@ -47,6 +47,14 @@ async def roles_page(session: AsyncSession, maker: Maker, *, after: int | None, 
     return (await session.scalars(statement.order_by(Role.id).limit(limit))).all()
 
 
+async def role_of(session: AsyncSession, maker: Maker, role_id: int) -> Role:
+    """One role that ``maker`` sees. Raises NotThere."""
+    role = await session.scalar(select(Role).where(Role.id == role_id, _seen(maker)))
+    if role is None:
+        raise NotThere("role")
+    return role
+
+
 async def create_role(
     session: AsyncSession,
     maker: Maker,
@@ -205,9 +213,7 @@ def _checked(audience: Audience, names: Iterable[str], held: frozenset[Permissio
 
 
 async def _own_role(session: AsyncSession, maker: Maker, role_id: int) -> Role:
-    role = await session.scalar(select(Role).where(Role.id == role_id, _seen(maker)))
-    if role is None:
-        raise NotThere("role")
+    role = await role_of(session, maker, role_id)
     if role.built_in:
         raise NotNow("role.built_in", "role_id", "is built in: make one of your own", ["create"])
     return role

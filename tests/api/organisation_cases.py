@@ -20,7 +20,20 @@ _HA1 = ("ha1", "0123456789abcdef")
 _PERMISSIONS = "/tenants/{tenant_id:int}/permissions"
 _CUT: dict[str, Any] = {"body": {"running_calls": "cut"}}
 
+_X_NUMBER, _ROLE = "/x-numbers/{x_number_id:int}", "/roles/{role_id:int}"
+
 ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
+    ("platform", "GET", _X_NUMBER, "/x-numbers/3", {"shows": (X3,)}),
+    ("tenant1", "GET", _X_NUMBER, "/x-numbers/1", {**_FOREIGN, "shows": ('"tenant_id":1',), "hides": TENANT_2}),
+    (
+        "agent1",
+        "GET",
+        _X_NUMBER,
+        "/x-numbers/1",
+        {"foreign": ("agent2", "agent3"), "shows": ('"agent_id":1',), "hides": TENANT_2},
+    ),
+    ("platform", "GET", _ROLE, "/roles/5", {"shows": ("Role of the platform",)}),
+    ("tenant1", "GET", _ROLE, "/roles/6", {**_FOREIGN, "shows": ("Role of tenant 1",)}),
     ("tenant1", "GET", "/departments", "", {"shows": ("Department 1",), "hides": TENANT_2}),
     (
         "tenant1",

@@ -12,6 +12,7 @@ ROWS = [
     ("platform", "/api/platform/agents/1", {"name": "One"}, {"name": "Two"}),
     ("platform", "/api/platform/lines/1", {"name": "One"}, {"name": "Two"}),
     ("platform", "/api/platform/carriers/1", {"name": "One"}, {"name": "Two"}),
+    ("platform", "/api/platform/roles/5", {"name": "One"}, {"name": "Two"}),
     ("tenant1", "/api/tenant/agents/1", {"name": "One"}, {"name": "Two"}),
 ]
 
@@ -37,6 +38,15 @@ async def test_the_second_writes_over_the_first(
     assert (await world.ask(who, "PATCH", path, json=two, headers=again)).status_code == 200
     assert (await world.ask(who, "PATCH", path, json=one)).status_code == 200, "it is not demanded"
     assert (await world.ask(who, "PATCH", path, json=two, headers={"If-Match": "*"})).status_code == 200
+
+
+async def test_a_number_is_suspended_that_was_given_away_meanwhile(world: World) -> None:
+    path = "/api/platform/x-numbers/4"
+    seen = {"If-Match": await _etag(world, "platform", path)}
+    given = await world.ask("platform", "PUT", f"{path}/tenant", json={"tenant_id": 1})
+    assert given.status_code == 200, given.text
+    answer = await world.ask("platform", "PATCH", path, json={"status": "suspended"}, headers=seen)
+    assert answer.status_code == 412
 
 
 async def test_many_write_at_once(world: World) -> None:
