@@ -67,7 +67,8 @@ def _ask(client: TestClient[Any], operation: Any, token: str, answered: set[str]
 
     def ask(case: Any) -> None:
         request = case.as_transport_kwargs(base_url="http://testserver.local")
-        request["headers"] = {**request["headers"], "Authorization": f"Bearer {token}"}
+        headers = {**request["headers"], "Authorization": f"Bearer {token}"}
+        request["headers"] = {name: value.encode("latin-1", "replace") for name, value in headers.items()}
         request.pop("cookies", None)
         answer = client.request(**request)
         if answer.is_success:
