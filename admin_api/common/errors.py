@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from traceback import extract_tb
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.types import ExceptionHandlersMap
 from sqlalchemy.exc import IntegrityError
 
@@ -24,6 +25,9 @@ from engine.store.ledger_store import KeyReused, UnknownTenant
 
 FRAMES_LOGGED_MAX = 12
 PROBLEM_JSON = "application/problem+json"
+
+_IN_BODY = re.compile(r"(?P<reason>.*) - at `\$\.data\.(?P<field>.+)`", re.DOTALL)
+"""msgspec's words for what is wrong in a body."""
 
 _log = structlog.get_logger(__name__)
 
@@ -119,6 +123,15 @@ def _http(_request: _Asked, error: HTTPException) -> Response[ProblemDetails]:
     return problem(error.status_code, error.detail, headers=dict(error.headers) if error.headers else None)
 
 
+def _misread(request: _Asked, error: InternalServerException) -> Response[ProblemDetails]:
+    """Litestar holds a field of the body for ours, and its fault too, where a dependency has its name (``audience``)."""
+    found = _IN_BODY.fullmatch(str(error.__cause__)) if isinstance(error.__cause__, msgspec.ValidationError) else None
+    if found is None:
+        return _http(request, error)
+    field = FieldError(found["field"], found["reason"][:300])
+    return problem(400, "the request has values that cannot be taken", [field], code="value.invalid")
+
+
 def _validation(_request: _Asked, error: ValidationException) -> Response[ProblemDetails]:
     errors = []
     for extra in error.extra if isinstance(error.extra, list) else []:
@@ -200,6 +213,7 @@ def _ours(request: _Asked, error: Exception) -> Response[ProblemDetails]:
 
 _HANDLERS: dict[type[Exception], _Handler] = {
     HTTPException: _http,
+    InternalServerException: _misread,
     ValidationException: _validation,
     Refused: _refused,
     Refusal: _refusal,

@@ -99,6 +99,9 @@ async def test_a_field_that_is_wrong_is_not_named(world: World) -> None:
         "detail": "the request has values that cannot be taken",
         "errors": [{"field": "per_minute_micro", "reason": "Expected `int`, got `str`"}],
     }
+    role = {"audience": "nobody", "name": "N", "permissions": []}
+    answer = await world.ask("platform", "POST", "/api/platform/roles", json=role)
+    assert answer.json()["errors"] == [{"field": "audience", "reason": "Invalid enum value 'nobody'"}]
     answer = await world.ask("platform", "GET", "/api/platform/cdrs?limit=501")
     assert answer.json()["errors"][0]["field"] == "limit"
 
