@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Dialect, Row, Select, case, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from engine.store.isolation import BEYOND
 from engine.store.scope import Scope, within
 from engine.store.tables import Cdr, Recording
 
@@ -151,5 +152,6 @@ async def read_recording(connection: AsyncConnection | AsyncSession, scope: Scop
         )
         .join(Cdr, Cdr.id == Recording.cdr_id)
         .where(Recording.cdr_id == cdr_id, within(scope, tenant=Cdr.tenant_id, agent=Cdr.agent_id))
+        .execution_options(**{BEYOND: ("recordings",)})  # it is whose its CDR is, also while it is not filed yet
     )
     return (await connection.execute(statement)).one_or_none()
