@@ -14,7 +14,7 @@ from engine.store.webhook_store import EventKind, event_id
 _CDR = (
     "id", "state", "tenant_id", "agent_id", "line_id", "binding_id", "direction", "a_number", "x_number", "b_number",
     "started_at_ms", "ringing_at_ms", "answered_at_ms", "ended_at_ms", "billed_seconds", "package_seconds",
-    "charge_micro", "release_side", "cause", "sip_status", "q850_cause",
+    "charge_micro", "release_side", "cause", "sip_status", "q850_cause", "unrecorded_because", "transferred_from",
 )  # fmt: skip
 _RECORDING = ("cdr_id", "duration_ms", "size_octets", "sha256", "gaps_ms")
 
@@ -38,7 +38,9 @@ async def _data(connection: AsyncConnection, scope: TenantScope, delivery: AnyRo
     match delivery.kind:
         case EventKind.CDR_ENDED:
             row = await read_cdr(connection, scope, delivery.subject_id)
-            return None if row is None else {name: getattr(row, name) for name in _CDR}
+            if row is None:
+                return None
+            return {name: getattr(row, name) for name in _CDR} | {"recorded": row.recording_path is not None}
         case EventKind.RECORDING_READY:
             row = await read_recording(connection, scope, delivery.subject_id)
             return None if row is None else {name: getattr(row, name) for name in _RECORDING}
