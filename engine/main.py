@@ -36,6 +36,7 @@ from engine.runtime.operator import Operator
 from engine.runtime.record_keeper import RecordKeeper
 from engine.runtime.registration_keeper import RegistrationKeeper, read_registrations
 from engine.runtime.room_watch import RoomWatch
+from engine.runtime.spend_desk import SpendDesk
 from engine.runtime.switchboard import Switchboard
 from engine.settings import Settings
 from engine.store.database import open_database, reading
@@ -152,6 +153,8 @@ async def run_engine(settings: Settings) -> None:
         keyring=Keyring(settings.sealing_keys_file),
     )
     await follower.start()
+    spend_desk = SpendDesk(database, controller.spending, lambda: milliseconds(clock.now()))
+    await spend_desk.read()
     await plane.start(talking)
     held = [record for record in recovered.talking if plane.holds(record.media_call_id)]
     lost = [record for record in recovered.talking if not plane.holds(record.media_call_id)]
@@ -231,6 +234,7 @@ async def run_engine(settings: Settings) -> None:
             "records": keeper.run(),
             "leases": lease_desk.run(),
             "minutes": minutes_desk.run(),
+            "spending": spend_desk.run(),
             "changes": follower.run(),
             "registrations": registrations.run(),
             "registrar": _sweep_registrar(controller, clock),

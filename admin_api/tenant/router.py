@@ -19,6 +19,7 @@ from admin_api.tenant.api_keys import ApiKeyController
 from admin_api.tenant.departments import DepartmentController
 from admin_api.tenant.funds import get_spending
 from admin_api.tenant.kept_recordings import get_own_retention, put_own_retention
+from admin_api.tenant.money_rules import SpendCapController, get_own_money_rules
 from admin_api.tenant.offboarding import OffboardingController
 from admin_api.tenant.recharges import TenantRechargeController
 from admin_api.tenant.statements import get_statement
@@ -56,6 +57,8 @@ tenant_router = Router(
         PackageReadController,
         OrderController,
         get_spending,
+        get_own_money_rules,
+        SpendCapController,
         TenantRechargeController,
         get_statement,
     ],

@@ -26,6 +26,7 @@ class ActiveCall:
     """``caller`` and ``callee`` are None once their sessions are over; a call with neither is forgotten."""
 
     __slots__ = (
+        "asked_micro",
         "call",
         "call_id",
         "callee",
@@ -34,6 +35,7 @@ class ActiveCall:
         "forks",
         "gateway",
         "gateways_left",
+        "is_capped",
         "joined",
         "keys_pending",
         "max_forwards",
@@ -62,6 +64,10 @@ class ActiveCall:
         self.contacts: list[RegisteredContact] = []
         """The softphones that are to ring, where the callee is an agent who has any."""
         self.max_forwards = max_forwards
+        self.asked_micro = 0
+        """What was asked of its tenant's credit, and not answered yet."""
+        self.is_capped = False
+        """Less was asked than is wanted, for a spend cap."""
         self.media_needs: dict[Leg, MediaNeeds] = {}
         self.gateway: GatewayFacts | None = None
         self.gateways_left: list[tuple[GatewayFacts, Hop]] = []

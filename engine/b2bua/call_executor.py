@@ -16,12 +16,13 @@ from engine.b2bua.media_desk import MediaDesk
 from engine.b2bua.outcome import REFUSAL_TEXTS, reason_header
 from engine.b2bua.running_call import CallRecord, record_of
 from engine.domain import events as call_events
-from engine.domain.call import CallState
+from engine.domain.call import CallState, milliseconds
 from engine.domain.cause import CODES, Cause
 from engine.domain.credit_book import REFUSED, CreditBook
 from engine.domain.events import CallEvent, CallOutput, Leg
 from engine.domain.package_minutes import MinutesBook
 from engine.domain.routing import Route
+from engine.domain.spend_cap import SpendBook
 from sip.core.session import Session, SessionState
 from sip.core.user_agent import UserAgent
 
@@ -44,6 +45,7 @@ class CallExecutor:
     ) -> None:
         self.credit: CreditBook[ActiveCall] = CreditBook(settings.lease_micro)
         self.minutes: MinutesBook[ActiveCall] = MinutesBook(MINUTES_LEASE_SECONDS)
+        self.spending = SpendBook()
         self.calls: dict[str, ActiveCall] = {}
         self.calls_by_tenant: dict[int, dict[str, ActiveCall]] = {}
         self.media = MediaDesk()
@@ -70,6 +72,7 @@ class CallExecutor:
         if tariff.held:
             tariff.held = dict(self.minutes.hold_again(tariff.held.items()))
         held = self.credit.credit_of(active.route.tenant_id).hold(active.call.held_before_micro(now), 0)
+        self.spending.hold(active.route.tenant_id, active.route.parties.agent_id, held or 0)
         self._perform(active, active.call.resume(held or 0), now)
         self.note(active)
 
@@ -136,12 +139,35 @@ class CallExecutor:
         self.note(active)
 
     def _hold_credit(self, active: ActiveCall, output: call_events.HoldCredit, now: float) -> None:
-        held = self.credit.hold(active.route.tenant_id, output.wanted_micro, output.least_micro, active)
-        if held is not None:
-            self.feed(active, credit_event(held), now)
+        tenant_id, agent_id = active.route.tenant_id, active.route.parties.agent_id
+        room_micro = self.spending.room_micro(tenant_id, agent_id, milliseconds(now))
+        wanted_micro = output.wanted_micro if room_micro is None else min(output.wanted_micro, room_micro)
+        if wanted_micro < output.least_micro:
+            self.feed(active, call_events.CreditRefused(Cause.SPEND_CAP), now)
+            return
+        # Counted while the database is asked, or calls that wait together would go beyond the cap together.
+        self.spending.hold(tenant_id, agent_id, wanted_micro)
+        active.asked_micro, active.is_capped = wanted_micro, wanted_micro < output.wanted_micro
+        held_micro = self.credit.hold(tenant_id, wanted_micro, output.least_micro, active)
+        if held_micro is not None:
+            self.credit_answered(active, held_micro, now)
+
+    def credit_answered(self, active: ActiveCall, held_micro: int, now: float) -> None:
+        """What the call asked for was held, some of it, or REFUSED."""
+        asked_micro, active.asked_micro = active.asked_micro, 0
+        is_refused = held_micro == REFUSED
+        unheld_micro = asked_micro - (0 if is_refused else held_micro)
+        if unheld_micro:
+            self.spending.hold(active.route.tenant_id, active.route.parties.agent_id, -unheld_micro)
+        if is_refused:
+            self.feed(active, call_events.CreditRefused(), now)
+        else:
+            self.feed(active, call_events.CreditGranted(held_micro, active.is_capped and not unheld_micro), now)
 
     def _post_credit(self, active: ActiveCall, output: call_events.PostCredit, now: float) -> None:
-        self.credit.post(active.route.tenant_id, output.held_micro, output.charge_micro)
+        tenant_id, agent_id = active.route.tenant_id, active.route.parties.agent_id
+        self.credit.post(tenant_id, output.held_micro, output.charge_micro)
+        self.spending.post(tenant_id, agent_id, output.held_micro, output.charge_micro, milliseconds(now))
 
     def _hold_minutes(self, active: ActiveCall, output: call_events.HoldMinutes, now: float) -> None:
         parts = self.minutes.hold(output.buckets, output.wanted_seconds, active)
@@ -242,12 +268,6 @@ class CallExecutor:
         del tenant_calls[active.call_id]
         if not tenant_calls:
             del self.calls_by_tenant[tenant_id]
-
-
-def credit_event(held_micro: int) -> CallEvent:
-    if held_micro == REFUSED:
-        return call_events.CreditRefused()
-    return call_events.CreditGranted(held_micro)
 
 
 PERFORMERS: dict[type, Callable[..., None]] = {

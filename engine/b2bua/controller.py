@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.admission import Admission
-from engine.b2bua.call_executor import CallExecutor, credit_event
+from engine.b2bua.call_executor import CallExecutor
 from engine.b2bua.call_timers import CallTimers
 from engine.b2bua.callee_leg import CalleeLeg
 from engine.b2bua.controller_settings import ControllerSettings
@@ -93,6 +93,7 @@ class Controller:
         self.calls = self._executor.calls
         self.credit = self._executor.credit
         self.minutes = self._executor.minutes
+        self.spending = self._executor.spending
         self.media = self._executor.media
         self._renegotiator = Renegotiator(
             user_agent,
@@ -184,7 +185,7 @@ class Controller:
     def lease_answered(self, tenant_id: int, granted_micro: int | None, now: float) -> None:
         """Brings a lease; None where the database did not answer."""
         for active, held_micro in self.credit.lease_answered(tenant_id, granted_micro):
-            self._executor.feed(active, credit_event(held_micro), now)
+            self._executor.credit_answered(active, held_micro, now)
 
     def minutes_answered(self, bucket_id: int, granted_seconds: int | None, now: float) -> None:
         """Brings a lease of package minutes; None where the database did not answer."""
@@ -194,6 +195,10 @@ class Controller:
     def account_changed(self, tenant_id: int, now: float) -> None:
         """Money came or went: calls in their final unit may go on."""
         self.credit.account_changed(tenant_id)
+        self.caps_changed(tenant_id, now)
+
+    def caps_changed(self, tenant_id: int, now: float) -> None:
+        """Calls in their final unit ask again."""
         for active in list(self._executor.calls_by_tenant.get(tenant_id, {}).values()):
             self._executor.feed(active, call_events.CreditChanged(), now)
 

@@ -77,6 +77,7 @@ def reason_header(cause: Cause, text: str = "") -> tuple[str, str]:
 REFUSAL_TEXTS = MappingProxyType(
     {
         Cause.NO_CREDIT: "no credit",
+        Cause.SPEND_CAP: "spend cap reached",
         Cause.CAPACITY: "no capacity",
         Cause.NO_BINDING: "no binding",
         Cause.UNKNOWN_X: "unknown number",

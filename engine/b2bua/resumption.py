@@ -14,7 +14,7 @@ from engine.b2bua.carrier_account import accounts_of
 from engine.b2bua.reception import Reception
 from engine.b2bua.running_call import CallRecord, JoinedCall, RunningCall
 from engine.b2bua.transfer import Transfer
-from engine.domain.call import Call, CallPolicy
+from engine.domain.call import Call, CallPolicy, milliseconds
 from engine.domain.cdr import Cdr
 from engine.domain.directory import Directory
 from engine.domain.events import HungUp, Leg
@@ -91,6 +91,8 @@ class Resumption:
         credit, minutes = self._executor.credit.credit_of(cdr.tenant_id), self._executor.minutes
         charged_micro = credit.hold(cdr.charge_micro, 0) or 0
         credit.post(charged_micro, charged_micro)
+        ended_at_ms = cdr.ended_at_ms or milliseconds(now)
+        self._executor.spending.post(cdr.tenant_id, cdr.agent_id, 0, cdr.charge_micro, ended_at_ms)
         used = minutes.hold_again(cdr.minutes_used)
         minutes.post(used, used)
         self.hang_up(record.running, now)

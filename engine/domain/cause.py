@@ -32,6 +32,7 @@ class Cause(StrEnum):
     ROUTE_LOSES_MONEY = "route_loses_money"
     NO_CREDIT = "no_credit"
     CREDIT_EXHAUSTED = "credit_exhausted"
+    SPEND_CAP = "spend_cap"
     CAPACITY = "capacity"
     TRUNK_FAILURE = "trunk_failure"
     TIMEOUT = "timeout"
@@ -73,6 +74,7 @@ CODES = MappingProxyType(
         Cause.ROUTE_LOSES_MONEY: Codes(403, 21),
         Cause.NO_CREDIT: Codes(402, 21),
         Cause.CREDIT_EXHAUSTED: Codes(402, 21),
+        Cause.SPEND_CAP: Codes(402, 21),
         Cause.CAPACITY: Codes(503, 42),
         Cause.TRUNK_FAILURE: Codes(502, 38),
         Cause.TIMEOUT: Codes(504, 102),

@@ -37,11 +37,13 @@ class TimerKind(StrEnum):
 class CreditGranted:
     amount_micro: int
     """May be less than was wanted: then it is the final unit."""
+    is_capped: bool = False
+    """A spend cap allows no more, whatever the account has."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreditRefused:
-    pass
+    cause: Cause = Cause.NO_CREDIT  # or SPEND_CAP
 
 
 @dataclass(frozen=True, slots=True)

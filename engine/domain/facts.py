@@ -41,6 +41,22 @@ class AccountFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class MoneyRulesFacts:
+    """What a tenant may spend in a day of ``zone``; None: what he has."""
+
+    tenant_id: int
+    zone: str
+    day_cap_micro: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCapFacts:
+    agent_id: int
+    tenant_id: int
+    day_cap_micro: int
+
+
+@dataclass(frozen=True, slots=True)
 class AgentFacts:
     id: int
     tenant_id: int
@@ -194,7 +210,9 @@ class BindingFacts:
 Facts = (
     TenantFacts
     | AccountFacts
+    | MoneyRulesFacts
     | AgentFacts
+    | AgentCapFacts
     | SipAccountFacts
     | TrunkFacts
     | RateFacts

@@ -71,7 +71,7 @@ class CallFigures:
         direction = cdr.direction.value if cdr.direction is not None else ""
         cause = cdr.cause or Cause.UNKNOWN
         self.ended_calls[trunk, direction, cause.value] += 1
-        if cause in (Cause.NO_CREDIT, Cause.CREDIT_EXHAUSTED):
+        if cause in (Cause.NO_CREDIT, Cause.CREDIT_EXHAUSTED, Cause.SPEND_CAP):
             self.credit_refusals[(cause.value,)] += 1
         if cdr.ringing_at_ms is not None:
             self.ringing_seconds.see((cdr.ringing_at_ms - cdr.started_at_ms) / 1000, trunk)

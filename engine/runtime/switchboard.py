@@ -12,7 +12,7 @@ from engine.b2bua.controller import Controller
 from engine.domain.call import milliseconds
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr
-from engine.domain.facts import AccountFacts, Facts
+from engine.domain.facts import AccountFacts, AgentCapFacts, Facts, MoneyRulesFacts
 from engine.domain.package_minutes import MinutesBucket
 from engine.runtime.call_watch import CallWatch
 from engine.runtime.clock import SteadyClock
@@ -185,6 +185,9 @@ class Switchboard:
             if isinstance(fact, AccountFacts):
                 self.controller.credit.account_told(fact)
                 self.controller.account_changed(fact.tenant_id, now)
+            elif isinstance(fact, MoneyRulesFacts | AgentCapFacts):
+                self.controller.spending.take(fact)
+                self.controller.caps_changed(fact.tenant_id, now)
             elif isinstance(fact, MinutesBucket):
                 ended = fact.id in known and fact.expires_at_ms <= milliseconds(now)
                 self.controller.minutes.bucket_changed(fact.id, ended=ended)
@@ -192,6 +195,7 @@ class Switchboard:
 
     def remove(self, entity: str, entity_id: str) -> None:
         self.controller.directory.remove(entity, entity_id)
+        self.controller.spending.remove(entity, entity_id)
 
     def lease_answered(self, tenant_id: int, granted_micro: int | None) -> None:
         self.controller.lease_answered(tenant_id, granted_micro, self._clock.now())

@@ -31,11 +31,14 @@ from engine.store.tables import (
     XNumber,
 )
 from engine.store.tables.numbers import CarrierPermission, LinePermission
+from engine.store.tables.orders import AgentSpendCap, MoneyRules
 
 FED_TABLES: tuple[type[Table], ...] = (
     Tenant,
     Account,
+    MoneyRules,
     Agent,
+    AgentSpendCap,
     SipAccount,
     Trunk,
     Rate,

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.domain.facts import (
     AccountFacts,
+    AgentCapFacts,
     AgentFacts,
     BindingFacts,
     CarrierPermissionFacts,
@@ -18,6 +19,7 @@ from engine.domain.facts import (
     GatewayFacts,
     LineFacts,
     LinePermissionFacts,
+    MoneyRulesFacts,
     RateFacts,
     SipAccountFacts,
     TenantFacts,
@@ -43,6 +45,7 @@ from engine.store.tables import (
     XNumber,
 )
 from engine.store.tables.numbers import CarrierPermission, LinePermission
+from engine.store.tables.orders import AgentSpendCap, MoneyRules
 from engine.store.trunk_secrets import read_registration
 
 CHANGES_READ_MAX = 10_000
@@ -87,7 +90,9 @@ def _trunk(row: Row[Any], keyring: Keyring | None) -> TrunkFacts:
 _SOURCES = (
     _Source(Tenant, TenantFacts),
     _Source(Account, AccountFacts, key="tenant_id"),
+    _Source(MoneyRules, MoneyRulesFacts, key="tenant_id"),
     _Source(Agent, AgentFacts),
+    _Source(AgentSpendCap, AgentCapFacts, key="agent_id"),
     _Source(SipAccount, SipAccountFacts),
     _Source(Rate, RateFacts),
     _Source(Trunk, TrunkFacts),

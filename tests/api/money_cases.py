@@ -9,6 +9,7 @@ from engine.services.orders import Wanted, act, create_order
 from engine.services.packages import Terms, create_package
 from engine.services.recharges import create_recharge
 from engine.store.scope import AgentScope, TenantScope
+from engine.store.tables.orders import AgentSpendCap
 
 FREE_OF_CHARGE = Terms(minutes=10, price_micro=0)
 
@@ -32,6 +33,8 @@ async def make_money_world(session: AsyncSession, now_ms: int) -> None:
     for tenant_id in (1, 2):
         values = {"key": f"recharge of {tenant_id}", "reference": f"r{tenant_id}", "provider": "by_hand", "by": "w"}
         await create_recharge(session, tenant_id, amount_micro=9, now_ms=now_ms, **values)
+    for tenant_id, agent_id in ((1, 1), (2, 3)):
+        session.add(AgentSpendCap(agent_id=agent_id, tenant_id=tenant_id, day_cap_micro=1000 + agent_id))
     await create_order(session, TenantScope(2), Wanted(OrderKind.PURCHASE, "waits", package_id=3), "w", now_ms)
 
 
@@ -93,6 +96,30 @@ MONEY_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
         "/tenants/{tenant_id:int}/overdraft-changes",
         "/tenants/1/overdraft-changes",
         {"shows": ("items",)},
+    ),
+    ("platform", "GET", "/tenants/{tenant_id:int}/money-rules", "/tenants/1/money-rules", {"shows": ("zone",)}),
+    (
+        "platform",
+        "PUT",
+        "/tenants/{tenant_id:int}/money-rules",
+        "/tenants/1/money-rules",
+        {"body": {"day_cap_micro": 77}, "shows": ('"day_cap_micro":77',)},
+    ),
+    ("tenant1", "GET", "/money-rules", "", {"shows": ("zone",)}),
+    ("tenant1", "GET", "/spend-caps", "", {"shows": ('"day_cap_micro":1001',), "hides": ('"day_cap_micro":1003',)}),
+    (
+        "tenant1",
+        "PUT",
+        "/spend-caps/{agent_id:int}",
+        "/spend-caps/2",
+        {"foreign": ("tenant2",), "body": {"day_cap_micro": 77}, "shows": ('"agent_id":2', "77")},
+    ),
+    (
+        "tenant1",
+        "DELETE",
+        "/spend-caps/{agent_id:int}",
+        "/spend-caps/1",
+        {"foreign": ("tenant2",), "status": 204},
     ),
     (
         "platform",

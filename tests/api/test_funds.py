@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from .conftest import World
+from engine.domain.facts import AgentCapFacts, MoneyRulesFacts
+from engine.store.cdr_store import write_cdrs
+from engine.store.database import open_database, reading, writing
+from engine.store.directory_reader import read_all, read_changes
+from engine.store.spending_store import read_charged
+
+from .conftest import NOW_MS, World, cdr
 
 
 async def _platform(world: World, method: str, path: str, **request: Any) -> Any:
@@ -81,3 +87,31 @@ async def test_a_plan_s_entries_are_lost_or_take_what_no_call_can_have(world: Wo
     trunk = await _platform(world, "PATCH", "/trunks/1", json={"buy_rate_id": made["id"]})
     assert trunk.json()["buy_rate_id"] == made["id"]
     assert (await _platform(world, "PATCH", "/trunks/1", json={"buy_rate_id": 99})).status_code == 422
+
+
+async def test_a_spend_cap_reaches_no_engine_or_another_s_agent(world: World) -> None:
+    answer = await _platform(world, "PUT", "/tenants/1/money-rules", json={"day_cap_micro": 500})
+    assert answer.json() == {"tenant_id": 1, "zone": "Asia/Shanghai", "day_cap_micro": 500}
+    assert (await _platform(world, "PUT", "/tenants/9/money-rules", json={"day_cap_micro": 1})).status_code == 404
+    assert (await _platform(world, "PUT", "/tenants/1/money-rules", json={"day_cap_micro": -1})).status_code == 400
+    answer = await world.ask("tenant1", "PUT", "/api/tenant/spend-caps/2", json={"day_cap_micro": 0})
+    assert answer.json() == {"agent_id": 2, "day_cap_micro": 0}
+    assert (await world.ask("tenant1", "GET", "/api/tenant/money-rules")).json()["day_cap_micro"] == 500
+    database = open_database(world.settings.database_url)
+    async with writing(database) as connection:
+        ended = [("new", NOW_MS), ("old", NOW_MS - 1), ("rerated", NOW_MS + 1)]
+        rows = [cdr(1, 1, 1, started_at_ms=NOW_MS - 9, ended_at_ms=at_ms) | {"id": call_id} for call_id, at_ms in ended]
+        rows[2]["corrected_micro"] = 20_000
+        others = [cdr(2, *of, ended_at_ms=NOW_MS) | {"id": f"of agent {of[1]}"} for of in ((1, 2), (2, 3))]
+        await write_cdrs(connection, [*rows, *others])
+    async with reading(database) as connection:
+        _, facts = await read_all(connection)
+        charged = await read_charged(connection, 1, NOW_MS)
+    assert MoneyRulesFacts(1, "Asia/Shanghai", 500) in facts
+    assert AgentCapFacts(2, 1, 0) in facts
+    assert charged == {1: 220_000, 2: 120_000}
+    await world.ask("tenant1", "DELETE", "/api/tenant/spend-caps/2")
+    async with reading(database) as connection:
+        _, _, removed = await read_changes(connection, 0)
+    await database.dispose()
+    assert ("agent_spend_caps", "2") in removed

@@ -47,6 +47,7 @@ class CallBase:
     __slots__ = (
         "_answer",
         "_answers_pending",
+        "_is_capped",
         "_media_taken",
         "_offer",
         "_offered_by_callee",
@@ -81,6 +82,8 @@ class CallBase:
         self._answers_pending = 0
         self._media_taken = False
         self._renewing = False
+        self._is_capped = False
+        """What was granted last, or refused, was so by a spend cap."""
         self._overdue = False
         """The granted time is over, and the slice that was asked for is waited for."""
 

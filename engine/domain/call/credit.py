@@ -61,6 +61,7 @@ class CallCredit(CallBase):
 
     def _grant(self, event: CreditGranted) -> None:
         self._renewing = self._overdue = False
+        self._is_capped = event.is_capped
         self.held_micro += event.amount_micro
         wanted_seconds = self.granted_seconds + self._policy.slice_seconds
         self.granted_seconds = self._tariff.seconds_for(self.held_micro, self._policy.duration_seconds_max)
@@ -76,6 +77,7 @@ class CallCredit(CallBase):
 
     def _credit_refused_talking(self, event: CreditRefused, now: float) -> list[CallOutput]:
         self._renewing = False
+        self._is_capped = event.cause is Cause.SPEND_CAP
         self.final_unit = True
         return self._credit_timers()
 
@@ -106,8 +108,11 @@ class CallCredit(CallBase):
                 self._overdue = True
                 return [SetTimer(TimerKind.CUT, now + CREDIT_WAIT_SECONDS)]
             case TimerKind.CUT:
-                limit = self.granted_seconds >= self._policy.duration_seconds_max
-                cause = Cause.DURATION_LIMIT if limit else Cause.CREDIT_EXHAUSTED
-                return self._release_both(now, cause, ReleaseSide.PLATFORM)
+                return self._release_both(now, self._cut_cause(), ReleaseSide.PLATFORM)
             case _:
                 return []
+
+    def _cut_cause(self) -> Cause:
+        if self.granted_seconds >= self._policy.duration_seconds_max:
+            return Cause.DURATION_LIMIT
+        return Cause.SPEND_CAP if self._is_capped else Cause.CREDIT_EXHAUSTED

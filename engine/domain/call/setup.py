@@ -50,7 +50,7 @@ class CallSetup(CallTalk):
         return [OfferMedia(offer)]
 
     def _credit_refused_first(self, event: CreditRefused, now: float) -> list[CallOutput]:
-        return self._end(now, Cause.NO_CREDIT, ReleaseSide.PLATFORM, [Refuse(Cause.NO_CREDIT)])
+        return self._end(now, event.cause, ReleaseSide.PLATFORM, [Refuse(event.cause)])
 
     def _media_offered(self, event: MediaOffered, now: float) -> list[CallOutput]:
         return self._dial(event.media, now)

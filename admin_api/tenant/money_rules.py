@@ -1,0 +1,74 @@
+"""What a tenant is held to, and what he holds his agents to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Controller, Request, delete, get, put
+from litestar.params import JSONBody
+
+from admin_api.common.auth import Principal
+from admin_api.common.context import GivenContext, GivenScope, found
+from admin_api.common.fields import AmountMicro
+from admin_api.common.money_rules import MoneyRulesView
+from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.views import view_of
+from engine.domain.permission import Permission
+from engine.services.money_rules import read_agent_cap, read_agent_caps, read_rules, set_agent_cap
+from engine.store.listing import read_one
+from engine.store.tables import Agent
+
+_READ, _WRITE = {"permission": Permission.FUNDS_READ}, {"permission": Permission.FUNDS_WRITE}
+
+
+class NewSpendCap(msgspec.Struct, forbid_unknown_fields=True):
+    day_cap_micro: AmountMicro
+
+
+class SpendCapView(msgspec.Struct):
+    agent_id: int
+    day_cap_micro: int
+
+
+@get("/money-rules", opt=_READ, summary="What you are held to", tags=["funds"])
+async def get_own_money_rules(
+    request: Request[Principal, Any, Any], context: GivenContext, audience: GivenScope
+) -> MoneyRulesView:
+    async with context.reading() as session:
+        return view_of(await read_rules(session, audience, request.user.tenant_scope.tenant_id), MoneyRulesView)
+
+
+class SpendCapController(Controller):
+    path = "/spend-caps"
+    tags = ("funds",)
+
+    @get("/", opt=_READ, summary="What your agents may spend a day, where it is capped")
+    async def list_spend_caps(
+        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
+    ) -> Page[SpendCapView]:
+        async with context.reading() as session:
+            rows = await read_agent_caps(session, audience, above_id=id_cursor(cursor), limit=limit)
+        return page(rows, limit, lambda row: view_of(row, SpendCapView), lambda row: str(row.agent_id))
+
+    @put("/{agent_id:int}", opt=_WRITE, summary="Cap what an agent may spend a day")
+    async def put_spend_cap(
+        self,
+        request: Request[Principal, Any, Any],
+        context: GivenContext,
+        audience: GivenScope,
+        agent_id: Id,
+        data: JSONBody[NewSpendCap],
+    ) -> SpendCapView:
+        """Calls beyond it are refused; running ones end as their granted time does, with a warning."""
+        async with context.writing() as session:
+            found(await read_one(session, audience, Agent, agent_id), "agent")
+            tenant_id = request.user.tenant_scope.tenant_id
+            return view_of(
+                await set_agent_cap(session, audience, tenant_id, agent_id, data.day_cap_micro), SpendCapView
+            )
+
+    @delete("/{agent_id:int}", opt=_WRITE, summary="Let an agent spend what there is")
+    async def delete_spend_cap(self, context: GivenContext, audience: GivenScope, agent_id: Id) -> None:
+        async with context.writing() as session:
+            await session.delete(found(await read_agent_cap(session, audience, agent_id), "spend cap"))
