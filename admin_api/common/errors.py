@@ -124,7 +124,7 @@ def _http(_request: _Asked, error: HTTPException) -> Response[ProblemDetails]:
 
 
 def _misread(request: _Asked, error: InternalServerException) -> Response[ProblemDetails]:
-    """Litestar holds a field of the body for ours, and its fault too, where a dependency has its name (``audience``)."""
+    """Litestar holds a field of the body for ours, and its fault too, where a dependency is named so (``audience``)."""
     found = _IN_BODY.fullmatch(str(error.__cause__)) if isinstance(error.__cause__, msgspec.ValidationError) else None
     if found is None:
         return _http(request, error)
