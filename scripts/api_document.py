@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from litestar.testing import TestClient
+from litestar.datastructures import State
+from litestar.serialization import encode_json, get_serializer
 
+from admin_api.common.description import complete
 from admin_api.main import create_app
-from engine.runtime.control.client import EngineControl
-from engine.settings import Settings
-from engine.store.database import open_database
 
 
 def read_document() -> str:
-    settings = Settings()
-    database = open_database("sqlite+aiosqlite:///:memory:")
-    app = create_app(settings, database, EngineControl(settings.control_socket), secret=bytes(32), now_ms=lambda: 0)
-    return TestClient(app).get("/schema/openapi.json").text
+    app = create_app(State())
+    return encode_json(complete(app, app.openapi_schema.to_schema()), get_serializer()).decode()
 
 
 if __name__ == "__main__":

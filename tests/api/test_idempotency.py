@@ -1,6 +1,7 @@
 """A request that is sent again under its Idempotency-Key: a double click, a replay, a crash in between."""
 
 import asyncio
+from copy import copy
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.common.idempotency import takes_key
+from admin_api.main import create_app
 from engine.store.database import open_database, reading, writing_session
 from engine.store.idempotency_store import (
     CLAIMED_MS,
@@ -56,12 +58,11 @@ async def test_a_recharge_without_its_own_key_is_paid_in_once(world: World) -> N
     assert account.json()["balance_micro"] == answer.json()["balance_micro"]
 
 
-async def test_a_double_click_is_carried_out_twice(world: World, database_url: str) -> None:
+async def test_a_double_click_is_carried_out_twice(world: World) -> None:
     """Two processes of the API on one database, eight clicks at once."""
-    twin = World(world.context.recordings_folder, database_url)
-    twin.tokens = world.tokens
     await world.token("platform")
-    async with AsyncTestClient(twin.app, raise_server_exceptions=False) as client:
+    twin = copy(world)
+    async with AsyncTestClient(create_app(world.state()), raise_server_exceptions=False) as client:
         twin.client = client
         answers = await asyncio.gather(*(_post(one) for _ in range(4) for one in (world, twin)))
     good = [answer.json() for answer in answers if answer.status_code == 201]
