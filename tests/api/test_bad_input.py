@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from typing import Any
 
 import pytest
@@ -51,9 +52,16 @@ async def test_a_path_breaks_the_server(world: World, case: Case) -> None:
         assert answer.status_code in (400, 404, 405), (odd, answer.status_code, answer.text)
 
 
+def _query_names(world: World, case: Case) -> list[str]:
+    """What the route takes by its own description; one that it does not know where it takes nothing."""
+    described = (world.app.openapi_schema.paths or {})[re.sub(r":\w+}", "}", case.route)].get
+    assert described is not None
+    names = {each.name for each in described.parameters or () if getattr(each, "param_in", "") == "query"}
+    return sorted(names) or ["unknown"]
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if case.method == "GET"], ids=lambda case: case.route)
 async def test_a_query_breaks_the_server(world: World, case: Case) -> None:
-    names = ("cursor", "limit", "tenant_id", "agent_id", "line_id", "state", "status", "from_ms", "to_ms", "number")
     values = (
         "",
         "0",
@@ -70,7 +78,7 @@ async def test_a_query_breaks_the_server(world: World, case: Case) -> None:
         "-1",
         "99999999999999999-a",
     )
-    for name, value in itertools.product((*names, "answered", "cause", "live"), values):
+    for name, value in itertools.product(_query_names(world, case), values):
         answer = await world.ask(case.owner, "GET", f"{case.path}?{name}={value}")
         assert answer.status_code in (200, 400, 422), (name, value, answer.text)
 
