@@ -32,7 +32,7 @@ from engine.store.scope import Platform, Scope, TenantScope
 from engine.store.tables import Agent, LegalHold, RecordingRetention
 
 Days = Annotated[int, Meta(ge=0, le=36_500)]
-Reason = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*\Z", max_length=200)]
+Reason = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*\Z", max_length=200)]
 CdrId = Annotated[str, Meta(max_length=32, pattern=r"^[A-Za-z0-9._-]+\Z")]
 RowId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
