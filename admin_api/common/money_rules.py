@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+
+from admin_api.common.context import Context
+from admin_api.common.paging import Page, id_cursor, page
+from admin_api.common.views import view_of
+from engine.store.notice_store import read_events
+from engine.store.scope import Scope
 
 
 class MoneyRulesView(msgspec.Struct):
-    """``zone`` is that of his days and months; null: not at all."""
+    """``zone`` is that of his days and months; a null is no cap, no threshold, and not low."""
 
     tenant_id: int
     zone: str
     day_cap_micro: int | None
+    low_balance_micro: int | None
+    low_since_ms: int | None
+
+
+class MoneyEventView(msgspec.Struct):
+    """``content`` of a low balance: ``left_micro`` that could still be spent, ``threshold_micro``."""
+
+    id: int
+    tenant_id: int
+    kind: str
+    content: dict[str, Any]
+    at_ms: int
+
+
+async def event_page(
+    context: Context, scope: Scope, tenant_id: int | None, cursor: str | None, limit: int
+) -> Page[MoneyEventView]:
+    async with context.reading() as session:
+        rows = await read_events(session, scope, tenant_id=tenant_id, below_id=id_cursor(cursor), limit=limit)
+    return page(rows, limit, lambda row: view_of(row, MoneyEventView), lambda row: str(row.id))

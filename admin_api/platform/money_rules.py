@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
-from litestar import Controller, get, put
-from litestar.params import JSONBody
+from litestar import Controller, get, patch
+from litestar.params import JSONBody, QueryParameter
+from msgspec import UNSET, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
-from admin_api.common.fields import AmountMicro
-from admin_api.common.money_rules import MoneyRulesView
-from admin_api.common.paging import Id
+from admin_api.common.fields import AmountMicro, given
+from admin_api.common.money_rules import MoneyEventView, MoneyRulesView, event_page
+from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
-from engine.services.money_rules import read_rules, set_day_cap
+from engine.services.money_rules import change_rules, read_rules
 from engine.store.listing import read_one
 from engine.store.tables import Tenant
 
+TenantFilter = Annotated[Id | None, QueryParameter(name="tenant_id")]
 
-class NewMoneyRules(msgspec.Struct, forbid_unknown_fields=True):
-    """Null: he may spend what he has."""
 
-    day_cap_micro: AmountMicro | None
+class MoneyRulesChange(msgspec.Struct, forbid_unknown_fields=True):
+    """Null: he may spend what he has, or is told of nothing. What is left out stays."""
+
+    day_cap_micro: AmountMicro | UnsetType | None = UNSET
+    low_balance_micro: AmountMicro | UnsetType | None = UNSET
+
+
+@get("/money-events", opt={"permission": Permission.FUNDS_READ}, summary="What tenants were told", tags=["funds"])
+async def list_money_events(
+    context: GivenContext,
+    audience: GivenScope,
+    tenant_id: TenantFilter = None,
+    cursor: Cursor = None,
+    limit: Limit = PAGE_DEFAULT,
+) -> Page[MoneyEventView]:
+    """Newest first."""
+    return await event_page(context, audience, tenant_id, cursor, limit)
 
 
 class MoneyRulesController(Controller):
@@ -33,11 +51,13 @@ class MoneyRulesController(Controller):
             found(await read_one(session, audience, Tenant, tenant_id), "tenant")
             return view_of(await read_rules(session, audience, tenant_id), MoneyRulesView)
 
-    @put("/", opt={"permission": Permission.FUNDS_WRITE}, summary="Set what a tenant may spend a day")
-    async def put_money_rules(
-        self, context: GivenContext, audience: GivenScope, tenant_id: Id, data: JSONBody[NewMoneyRules]
+    @patch("/", opt={"permission": Permission.FUNDS_WRITE}, summary="Set what a tenant may spend, and is told of")
+    async def change_money_rules(
+        self, context: GivenContext, audience: GivenScope, tenant_id: Id, data: JSONBody[MoneyRulesChange]
     ) -> MoneyRulesView:
         """Calls beyond it are refused; running ones end as their granted time does, with a warning."""
         async with context.writing() as session:
             found(await read_one(session, audience, Tenant, tenant_id), "tenant")
-            return view_of(await set_day_cap(session, audience, tenant_id, data.day_cap_micro), MoneyRulesView)
+            return view_of(
+                await change_rules(session, audience, tenant_id, given(data), context.now_ms()), MoneyRulesView
+            )

@@ -18,7 +18,7 @@ from admin_api.platform.jumps import create_jump
 from admin_api.platform.kept_recordings import delete_recording, get_retention, put_retention
 from admin_api.platform.lines import LineController
 from admin_api.platform.metrics import read_metrics
-from admin_api.platform.money_rules import MoneyRulesController
+from admin_api.platform.money_rules import MoneyRulesController, list_money_events
 from admin_api.platform.number_pools import NumberPoolController
 from admin_api.platform.orders import PlatformOrderController, PlatformPackageController
 from admin_api.platform.rates import RateController
@@ -66,6 +66,7 @@ platform_router = Router(
         put_record_format,
         FundsController,
         MoneyRulesController,
+        list_money_events,
         PlatformRechargeController,
         StatementController,
         create_recharge_order,

@@ -5,21 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Controller, Request, delete, get, put
+from litestar import Controller, Request, delete, get, patch, put
 from litestar.params import JSONBody
 
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro
-from admin_api.common.money_rules import MoneyRulesView
+from admin_api.common.money_rules import MoneyEventView, MoneyRulesView, event_page
 from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
-from engine.services.money_rules import read_agent_cap, read_agent_caps, read_rules, set_agent_cap
+from engine.services.money_rules import change_rules, read_agent_cap, read_agent_caps, read_rules, set_agent_cap
 from engine.store.listing import read_one
 from engine.store.tables import Agent
 
 _READ, _WRITE = {"permission": Permission.FUNDS_READ}, {"permission": Permission.FUNDS_WRITE}
+
+
+class NewLowBalance(msgspec.Struct, forbid_unknown_fields=True):
+    low_balance_micro: AmountMicro | None
 
 
 class NewSpendCap(msgspec.Struct, forbid_unknown_fields=True):
@@ -37,6 +41,27 @@ async def get_own_money_rules(
 ) -> MoneyRulesView:
     async with context.reading() as session:
         return view_of(await read_rules(session, audience, request.user.tenant_scope.tenant_id), MoneyRulesView)
+
+
+@patch("/money-rules", opt=_WRITE, summary="Set what you are told of", tags=["funds"])
+async def change_own_money_rules(
+    request: Request[Principal, Any, Any],
+    context: GivenContext,
+    audience: GivenScope,
+    data: JSONBody[NewLowBalance],
+) -> MoneyRulesView:
+    """Below it there is one event, and one ``account.low`` for webhooks; the next after you were above it."""
+    tenant_id, values = request.user.tenant_scope.tenant_id, {"low_balance_micro": data.low_balance_micro}
+    async with context.writing() as session:
+        return view_of(await change_rules(session, audience, tenant_id, values, context.now_ms()), MoneyRulesView)
+
+
+@get("/money-events", opt=_READ, summary="What you were told of your money", tags=["funds"])
+async def list_own_money_events(
+    context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
+) -> Page[MoneyEventView]:
+    """Newest first."""
+    return await event_page(context, audience, None, cursor, limit)
 
 
 class SpendCapController(Controller):

@@ -19,7 +19,12 @@ from admin_api.tenant.api_keys import ApiKeyController
 from admin_api.tenant.departments import DepartmentController
 from admin_api.tenant.funds import get_spending
 from admin_api.tenant.kept_recordings import get_own_retention, put_own_retention
-from admin_api.tenant.money_rules import SpendCapController, get_own_money_rules
+from admin_api.tenant.money_rules import (
+    SpendCapController,
+    change_own_money_rules,
+    get_own_money_rules,
+    list_own_money_events,
+)
 from admin_api.tenant.offboarding import OffboardingController
 from admin_api.tenant.recharges import TenantRechargeController
 from admin_api.tenant.statements import get_statement
@@ -58,6 +63,8 @@ tenant_router = Router(
         OrderController,
         get_spending,
         get_own_money_rules,
+        change_own_money_rules,
+        list_own_money_events,
         SpendCapController,
         TenantRechargeController,
         get_statement,

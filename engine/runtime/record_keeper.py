@@ -28,6 +28,7 @@ from engine.store.database import writing
 from engine.store.journal import Journal
 from engine.store.ledger_store import CallCharge, settle
 from engine.store.minutes_store import MinutesUsed, settle_minutes
+from engine.store.notice_store import notice_low
 from engine.store.webhook_store import tell_of_records
 from media.plane import RecordingFinished
 
@@ -238,6 +239,7 @@ class RecordKeeper:
                 settlement = await settle(connection, self._engine_id, charges)
                 if settlement.beyond_lease_micro:
                     log.error("charged beyond the lease", micro=settlement.beyond_lease_micro)
+                await notice_low(connection, {charge.tenant_id for charge in charges}, self._now_ms())
             # Last: what locks the feed and the accounts goes before what looks at webhooks.
             await tell_of_records(connection, rows, [recording.call_id for recording in recordings], self._now_ms())
 

@@ -12,6 +12,7 @@ from engine.services.accounts import set_overdraft_limit
 from engine.store.audit import audit
 from engine.store.claim_store import BalanceTooLow, ClaimKind, ClaimState, TooManyClaims, refund, transfer
 from engine.store.ledger_store import correct
+from engine.store.notice_store import notice_low
 from engine.store.scope import Scope, within
 from engine.store.tables import Account
 from engine.store.tables.orders import OverdraftChange
@@ -66,6 +67,7 @@ async def change_overdraft(
     change.at_ms = now_ms
     session.add(change)
     await session.flush()
+    await notice_low(await session.connection(), [tenant_id], now_ms)
     return True
 
 

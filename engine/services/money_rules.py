@@ -1,4 +1,4 @@
-"""What tenants and agents are held to: their spend caps."""
+"""What tenants are told of and held to, and their agents."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.month import ZONE
+from engine.store.notice_store import notice_low
 from engine.store.scope import Scope, within
 from engine.store.tables.orders import AgentSpendCap, MoneyRules
 
 
 async def read_rules(session: AsyncSession, scope: Scope, tenant_id: int) -> MoneyRules:
-    """Those of a tenant for whom nothing is set hold him to nothing. Not of the session: ``set_day_cap`` is."""
+    """Those of a tenant for whom nothing is set hold him to nothing. The session does not have them."""
     row: MoneyRules | None = await session.scalar(
         select(MoneyRules).where(
             MoneyRules.tenant_id == tenant_id, within(scope, tenant=MoneyRules.tenant_id, agent=None)
@@ -22,11 +23,19 @@ async def read_rules(session: AsyncSession, scope: Scope, tenant_id: int) -> Mon
     return row or MoneyRules(tenant_id=tenant_id, zone=ZONE)
 
 
-async def set_day_cap(session: AsyncSession, scope: Scope, tenant_id: int, day_cap_micro: int | None) -> MoneyRules:
+async def change_rules(
+    session: AsyncSession, scope: Scope, tenant_id: int, values: dict[str, int | None], now_ms: int
+) -> MoneyRules:
+    """``values``: ``day_cap_micro``, ``low_balance_micro`` or both. Who is below a new threshold is told at once."""
     row = await read_rules(session, scope, tenant_id)
-    row.day_cap_micro = day_cap_micro
+    for name, value in values.items():
+        setattr(row, name, value)
+    if row.low_balance_micro is None:
+        row.low_since_ms = None
     session.add(row)
     await session.flush()
+    await notice_low(await session.connection(), [tenant_id], now_ms)
+    await session.refresh(row)
     return row
 
 

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from engine.store.change_feed import lock_feed, record_change
 from engine.store.lease_store import LEASES, lock_accounts
+from engine.store.notice_store import notice_low
 from engine.store.scope import Scope, within
 from engine.store.tables import Account, CreditLease, LedgerEntry, LedgerTransaction
 
@@ -146,6 +147,7 @@ async def post(
             .values(balance_micro=Account.balance_micro + amounts_micro[account_id])
         )
         await record_change(connection, "accounts", account_id, now_ms)
+    await notice_low(connection, tenants, now_ms)
     return True
 
 

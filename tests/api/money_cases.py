@@ -9,7 +9,7 @@ from engine.services.orders import Wanted, act, create_order
 from engine.services.packages import Terms, create_package
 from engine.services.recharges import create_recharge
 from engine.store.scope import AgentScope, TenantScope
-from engine.store.tables.orders import AgentSpendCap
+from engine.store.tables.orders import AgentSpendCap, MoneyEvent
 
 FREE_OF_CHARGE = Terms(minutes=10, price_micro=0)
 
@@ -34,6 +34,7 @@ async def make_money_world(session: AsyncSession, now_ms: int) -> None:
         values = {"key": f"recharge of {tenant_id}", "reference": f"r{tenant_id}", "provider": "by_hand", "by": "w"}
         await create_recharge(session, tenant_id, amount_micro=9, now_ms=now_ms, **values)
     for tenant_id, agent_id in ((1, 1), (2, 3)):
+        session.add(MoneyEvent(tenant_id=tenant_id, kind="low_balance", subject="s", content={}, at_ms=now_ms))
         session.add(AgentSpendCap(agent_id=agent_id, tenant_id=tenant_id, day_cap_micro=1000 + agent_id))
     await create_order(session, TenantScope(2), Wanted(OrderKind.PURCHASE, "waits", package_id=3), "w", now_ms)
 
@@ -100,12 +101,15 @@ MONEY_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("platform", "GET", "/tenants/{tenant_id:int}/money-rules", "/tenants/1/money-rules", {"shows": ("zone",)}),
     (
         "platform",
-        "PUT",
+        "PATCH",
         "/tenants/{tenant_id:int}/money-rules",
         "/tenants/1/money-rules",
         {"body": {"day_cap_micro": 77}, "shows": ('"day_cap_micro":77',)},
     ),
     ("tenant1", "GET", "/money-rules", "", {"shows": ("zone",)}),
+    ("tenant1", "PATCH", "/money-rules", "", {"body": {"low_balance_micro": 0}, "shows": ('"low_balance_micro":0',)}),
+    ("platform", "GET", "/money-events", "", {"shows": ('"tenant_id":1', '"tenant_id":2')}),
+    ("tenant1", "GET", "/money-events", "", {"shows": ('"tenant_id":1',), "hides": ('"tenant_id":2',)}),
     ("tenant1", "GET", "/spend-caps", "", {"shows": ('"day_cap_micro":1001',), "hides": ('"day_cap_micro":1003',)}),
     (
         "tenant1",

@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from engine.domain.facts import AgentCapFacts, MoneyRulesFacts
 from engine.store.cdr_store import write_cdrs
 from engine.store.database import open_database, reading, writing
 from engine.store.directory_reader import read_all, read_changes
 from engine.store.spending_store import read_charged
+from engine.store.tables import WebhookDelivery
 
 from .conftest import NOW_MS, World, cdr
 
@@ -90,10 +92,10 @@ async def test_a_plan_s_entries_are_lost_or_take_what_no_call_can_have(world: Wo
 
 
 async def test_a_spend_cap_reaches_no_engine_or_another_s_agent(world: World) -> None:
-    answer = await _platform(world, "PUT", "/tenants/1/money-rules", json={"day_cap_micro": 500})
-    assert answer.json() == {"tenant_id": 1, "zone": "Asia/Shanghai", "day_cap_micro": 500}
-    assert (await _platform(world, "PUT", "/tenants/9/money-rules", json={"day_cap_micro": 1})).status_code == 404
-    assert (await _platform(world, "PUT", "/tenants/1/money-rules", json={"day_cap_micro": -1})).status_code == 400
+    answer = await _platform(world, "PATCH", "/tenants/1/money-rules", json={"day_cap_micro": 500})
+    assert (answer.json()["zone"], answer.json()["day_cap_micro"]) == ("Asia/Shanghai", 500)
+    assert (await _platform(world, "PATCH", "/tenants/9/money-rules", json={"day_cap_micro": 1})).status_code == 404
+    assert (await _platform(world, "PATCH", "/tenants/1/money-rules", json={"day_cap_micro": -1})).status_code == 400
     answer = await world.ask("tenant1", "PUT", "/api/tenant/spend-caps/2", json={"day_cap_micro": 0})
     assert answer.json() == {"agent_id": 2, "day_cap_micro": 0}
     assert (await world.ask("tenant1", "GET", "/api/tenant/money-rules")).json()["day_cap_micro"] == 500
@@ -115,3 +117,40 @@ async def test_a_spend_cap_reaches_no_engine_or_another_s_agent(world: World) ->
         _, _, removed = await read_changes(connection, 0)
     await database.dispose()
     assert ("agent_spend_caps", "2") in removed
+
+
+async def test_a_low_balance_is_told_of_twice_or_not_again(world: World) -> None:
+    """Tenant 1 has 5,000 and may go 1,000 below."""
+
+    async def told() -> list[int]:
+        items = (await world.ask("tenant1", "GET", "/api/tenant/money-events")).json()["items"]
+        return [each["content"]["left_micro"] for each in items if each["content"]]
+
+    async def move(micro: int) -> None:
+        body = {"amount_micro": micro, "key": str(world.now_ms), "note": "why"}
+        assert (await _platform(world, "POST", "/tenants/1/corrections", json=body)).status_code == 200
+        world.now_ms += 1
+
+    hook = {"url": "https://example.com/hook", "kinds": ["account.low"]}
+    assert (await world.ask("tenant1", "POST", "/api/tenant/webhooks", json=hook)).status_code == 201
+    rules = {"low_balance_micro": 2000}
+    assert (await world.ask("tenant1", "PATCH", "/api/tenant/money-rules", json=rules)).status_code == 200
+    await move(-4000)
+    assert await told() == [], "2,000 are not below 2,000"
+    await move(-1)
+    await move(-1)
+    assert await told() == [1999]
+    await move(500)
+    await move(-600)
+    assert await told() == [1898, 1999]
+    answer = await _platform(world, "PUT", "/tenants/1/overdraft-limit", json={"limit_micro": 5000, "reason": "why"})
+    assert answer.status_code == 200
+    assert (await _platform(world, "GET", "/tenants/1/money-rules")).json()["low_since_ms"] is None
+    answer = await _platform(world, "PATCH", "/tenants/1/money-rules", json={"low_balance_micro": 10**9})
+    assert answer.json()["low_since_ms"] == world.now_ms
+    assert len(await told()) == 3
+    database = open_database(world.settings.database_url)
+    async with reading(database) as connection:
+        news = (await connection.execute(select(WebhookDelivery.kind, WebhookDelivery.subject_id))).all()
+    await database.dispose()
+    assert len({subject for kind, subject in news if kind == "account.low"}) == 3

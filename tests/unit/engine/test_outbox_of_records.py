@@ -18,6 +18,7 @@ from engine.runtime.record_keeper import RecordKeeper
 from engine.store.database import open_database, reading, writing_session
 from engine.store.journal import Journal
 from engine.store.tables import Account, Tenant, Webhook, WebhookDelivery
+from engine.store.tables.orders import MoneyEvent, MoneyRules
 from media.plane import RecordingFinished
 
 
@@ -61,3 +62,24 @@ async def test_an_ended_call_is_stored_and_nobody_told(tmp_path: Path, database:
             ("cdr.ended", "c1", 3000, "pending"),
             ("recording.ready", "c1", 5000, "pending"),
         ]
+
+
+async def test_calls_use_up_a_balance_and_nobody_hears_of_it(tmp_path: Path, database: AsyncEngine) -> None:
+    async with writing_session(database, 0) as session:
+        session.add(MoneyRules(tenant_id=1, low_balance_micro=-100))
+    records = RecordKeeper(
+        journal=Journal(tmp_path / "journal"),
+        database=database,
+        engine_id="engine-1",
+        write_interval_seconds=0.01,
+        now_ms=lambda: 5_000,
+    )
+    for number, charge_micro in enumerate((100, 1, 1)):
+        cdr = Cdr.started(f"c{number}", Parties(tenant_id=1), 1000)
+        cdr.state, cdr.ended_at_ms, cdr.charge_micro = CdrState.ENDED, 3000, charge_micro
+        records.take([CallRecord(cdr, Tariff(Rate(1)))])
+        await records.store_waiting()
+    await records.close()
+    async with reading(database) as connection:
+        told = (await connection.execute(select(MoneyEvent.kind, MoneyEvent.content, MoneyEvent.at_ms))).all()
+    assert [tuple(each) for each in told] == [("low_balance", {"left_micro": -101, "threshold_micro": -100}, 5_000)]

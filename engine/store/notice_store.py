@@ -1,0 +1,69 @@
+"""What tenants are told of their money: a row in ``money_events``, and news for their webhooks, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from engine.store.scope import Scope, within
+from engine.store.tables import Account
+from engine.store.tables.orders import MoneyEvent, MoneyRules
+from engine.store.webhook_store import Event, EventKind, tell
+
+
+class NoticeKind(StrEnum):
+    LOW_BALANCE = "low_balance"
+
+
+async def notice_low(connection: AsyncConnection, tenant_ids: Collection[int], now_ms: int) -> None:
+    """Tells each of ``tenant_ids`` who has fallen below his threshold, once until he has been above it.
+
+    Call it in the transaction that has moved the money, which has the accounts' locks: two engines then do not both
+    find him above. What counts is what he may still spend, his overdraft included and what is to be paid out not.
+    """
+    # In the driver's own words: this is asked in each batch of the engine's charges, and mostly nobody wants it.
+    wanted = "SELECT 1 FROM money_rules WHERE low_balance_micro IS NOT NULL LIMIT 1"
+    if not tenant_ids or (await connection.exec_driver_sql(wanted)).first() is None:
+        return
+    left_micro = Account.balance_micro + Account.overdraft_limit_micro - Account.claimed_micro
+    rows = await connection.execute(
+        select(MoneyRules.tenant_id, MoneyRules.low_balance_micro, MoneyRules.low_since_ms, left_micro.label("left"))
+        .join(Account, Account.tenant_id == MoneyRules.tenant_id)
+        .where(MoneyRules.tenant_id.in_(tenant_ids), MoneyRules.low_balance_micro.is_not(None))
+        .order_by(MoneyRules.tenant_id)
+    )
+    for tenant_id, threshold_micro, low_since_ms, left in rows.all():
+        is_low = threshold_micro is not None and left < threshold_micro
+        if is_low == (low_since_ms is not None):
+            continue
+        await connection.execute(
+            update(MoneyRules).where(MoneyRules.tenant_id == tenant_id).values(low_since_ms=now_ms if is_low else None)
+        )
+        if is_low:
+            content = {"left_micro": left, "threshold_micro": threshold_micro}
+            await _raise(connection, tenant_id, content, now_ms)
+
+
+async def _raise(connection: AsyncConnection, tenant_id: int, content: dict[str, Any], now_ms: int) -> None:
+    row = {"tenant_id": tenant_id, "kind": NoticeKind.LOW_BALANCE, "subject": "", "content": content, "at_ms": now_ms}
+    event_id = await connection.scalar(select(MoneyEvent.id).order_by(MoneyEvent.id.desc()).limit(1))
+    row["subject"] = f"{now_ms}-{event_id or 0}"  # he may fall below it twice within a millisecond
+    await connection.execute(insert(MoneyEvent), row)
+    subject = f"{tenant_id}-{row['subject']}"
+    await tell(connection, [Event(EventKind.ACCOUNT_LOW, tenant_id, subject, now_ms, content)], now_ms)
+
+
+async def read_events(
+    session: AsyncSession, scope: Scope, *, tenant_id: int | None, below_id: int | None, limit: int
+) -> Sequence[MoneyEvent]:
+    """Newest first, those below ``below_id``."""
+    statement = select(MoneyEvent).where(within(scope, tenant=MoneyEvent.tenant_id, agent=None))
+    if tenant_id is not None:
+        statement = statement.where(MoneyEvent.tenant_id == tenant_id)
+    if below_id is not None:
+        statement = statement.where(MoneyEvent.id < below_id)
+    return (await session.scalars(statement.order_by(MoneyEvent.id.desc()).limit(limit))).all()
