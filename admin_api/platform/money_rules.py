@@ -12,14 +12,14 @@ from msgspec import UNSET, UnsetType
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, given
 from admin_api.common.money_rules import MoneyEventView, MoneyRulesView, event_page
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page
+from admin_api.common.paging import INTEGER_MAX, PAGE_DEFAULT, Cursor, Id, Limit, Page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.services.money_rules import change_rules, read_rules
 from engine.store.listing import read_one
 from engine.store.tables import Tenant
 
-TenantFilter = Annotated[Id | None, QueryParameter(name="tenant_id")]
+TenantFilter = Annotated[int | None, QueryParameter(name="tenant_id", ge=1, le=INTEGER_MAX)]
 
 
 class MoneyRulesChange(msgspec.Struct, forbid_unknown_fields=True):
