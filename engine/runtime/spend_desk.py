@@ -14,7 +14,7 @@ from engine.store.database import reading
 from engine.store.spending_store import read_charged
 
 READ_SECONDS = 5.0
-"""How old another engine's charges may be here: ADR 14."""
+"""How old another engine's charges may be here: ADR 15."""
 
 log = structlog.get_logger()
 
