@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,3 +45,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     name = cluster.create(template=TEMPLATE)
     yield cluster.url(name)
     cluster.drop(name)
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_it_was() -> Iterator[None]:
+    """The command line leaves AXBRIDGE_CONFIG for processes that it starts: a later test's must not read it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
