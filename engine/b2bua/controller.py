@@ -202,9 +202,9 @@ class Controller:
         for active in list(self._executor.calls_by_tenant.get(tenant_id, {}).values()):
             self._executor.feed(active, call_events.CreditChanged(), now)
 
-    def resume(self, records: Iterable[CallRecord], now: float) -> None:
+    def resume(self, records: Iterable[CallRecord], now: float, alive_at: float) -> None:
         """Goes on with the talking calls of an engine that is gone; the plane holds them, and ``credit`` the leases."""
-        self._resumption.resume(records, now)
+        self._resumption.resume(records, now, alive_at)
 
     def abandon(self, records: Iterable[CallRecord]) -> None:
         """Calls that were being set up when their engine died: who answers one now is hung up."""

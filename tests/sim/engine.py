@@ -340,7 +340,7 @@ class EngineHost:
         chronicle.resumed += [Resumed(record.cdr.id, milliseconds(timeline.now)) for record in held]
         controller.abandon(recovered.ended)
         controller.hang_up_again(recovered.hung_up, timeline.now)
-        controller.resume(held, timeline.now)
+        controller.resume(held, timeline.now, recovered.alive_at_ms / 1000)
         chronicle.places_missing += self._places_missing()
         process.keeper.take(lost)
         process.node.flush()
