@@ -203,6 +203,8 @@ def _hold_recording(
     cdr: dict[str, Any], row: dict[str, Any] | None, befallen: Befallen, folder: Path, found: Findings
 ) -> None:
     if cdr["recording_path"] is None:
+        if cdr.get("unrecorded_because"):
+            return  # the engine has said why: no room on the disk
         found.unreadable.append(f"{cdr['id']} ({cdr['cause']}) was not recorded")
         return
     started_at, ended_at = cdr["started_at_ms"] / 1000, cdr["ended_at_ms"] / 1000
