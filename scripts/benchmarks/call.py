@@ -1,190 +1,57 @@
 """CPU and set-up time of a call: SIPp → engine → SIPp over loopback, all books on, no RTP.
 
 Prints progress to standard error and, as its last line on standard output, one JSON object. CPU is utime + stime of
-the engine process (SIP, calls, charging, journal, store); the media worker's is beside it.
+the engine process (SIP, calls, charging, journal, store); the media worker's is beside it. With ``--kamailio`` or
+``--before CHECKOUT`` (a checkout of axbridge with its environment made) that one takes turns with us at each rate, and
+``ratios`` are ours by theirs, of all processes' CPU, level by level.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from tempfile import TemporaryDirectory
 
+from scripts.benchmarks import call_kamailio
+from scripts.benchmarks.call_load import SIPP_MODES, SOCKET_BUFFER_OCTETS, Way, opened_way, run_rate
+from scripts.benchmarks.call_world import CALLEE_HOST, CALLER_HOST, ENGINE_HOST, pairs, world
 from scripts.benchmarks.installation import Installation, free_udp_port, installation
-from sip.transport.tls import client_context, server_context
-from tests.interop.tls_relay import TlsRelay
-from tests.unit.sip.stream_lane import Authority
+from scripts.benchmarks.usage import cpu_seconds, with_children
 
-HERE = Path(__file__).parent
-CALLER_HOST, ENGINE_HOST, CALLEE_HOST = "127.0.0.2", "127.0.0.1", "127.0.0.3"
-PAIRS = 500
-"""Bindings that the calls go round on; each has its own A and B on one of ten X numbers."""
-X_NUMBERS = 10
-SOCKET_BUFFER_OCTETS = 4_194_304
-SIPP_MODES = {"udp": "u1", "tcp": "t1", "tls": "t1"}
-"""SIPp as Debian builds it has no TLS: with "tls" each SIPp speaks TCP to a relay in this process that has it."""
 HELD_CALLS, HELD_RATE, HELD_MS = 1000, 100, 16_000
+WARMING_RATE, WARMING_SECONDS = 50, 2
+"""Warms caches, which what has run for long has warm."""
+CPU = "cpu_ms_per_call"
 
-
-def world(
-    callee_port: int,
-    *,
-    balance: str = "1000000",
-    rate: str = "0.12",
-    by_second: bool = False,
-    transport: str = "udp",
-) -> str:
-    """The provisioning file of the benchmark: one tenant, one line, ten X numbers, 500 bindings. ``rate`` a minute."""
-    increments = "\nfirst_increment_seconds = 1\nnext_increment_seconds = 1" if by_second else ""
-    lines = [
-        '[[tenants]]\ncode = "bench"\nname = "Bench"',
-        f'[[accounts]]\ntenant = "bench"\nopening_balance = "{balance}"',
-        '[[carriers]]\ncode = "bench"\nname = "Bench"',
-        f'[[trunks]]\ncarrier = "bench"\ncode = "bench"\nname = "Bench"\nhost = "{CALLEE_HOST}"\nport = {callee_port}\n'
-        f'source_addresses = ["{CALLER_HOST}", "{CALLEE_HOST}"]\nnumber_format = "national"\ncalls_max = 100000\n'
-        f'transport = "{transport}"',
-        f'[[rates]]\ncode = "bench"\nname = "Bench"\nper_minute = "{rate}"{increments}',
-        '[[lines]]\ncarrier = "bench"\ntrunk = "bench"\nrate = "bench"\ncode = "bench"\nname = "Bench"',
-    ]
-    lines += [
-        f'[[x_numbers]]\nnumber = "{x_number(index)}"\nline = "bench"\ntenant = "bench"' for index in range(X_NUMBERS)
-    ]
-    lines += [
-        f'[[bindings]]\ntenant = "bench"\nx_number = "{x_number(index % X_NUMBERS)}"\n'
-        f'a_number = "{a_number(index)}"\nb_number = "{13_900_000_000 + index}"'
-        for index in range(PAIRS)
-    ]
-    return "\n\n".join(lines)
-
-
-def a_number(index: int) -> str:
-    return str(13_800_000_000 + index)
-
-
-def x_number(index: int) -> str:
-    return f"010655{index:05d}"
+Level = dict[str, float | int]
 
 
 @dataclass(frozen=True)
-class Way:
-    """How SIPp reaches the engine and is reached: over TLS by two relays, else directly."""
+class Contestant:
+    """One of those that take turns; ``used`` gives CPU seconds so far by process."""
 
-    transport: str
-    callee_port: int
-    """Where the trunk's calls go."""
-    sipp_callee_port: int
-    remote: str
-    """Where SIPp's calls go."""
-    configuration: str
-    """The engine's."""
+    folder: Path
+    used: Callable[[], dict[str, float]]
+    way: Way
+    levels: list[Level] = field(default_factory=list)
+    """Of each rate, the median of its rounds."""
 
-    def scenario(self, name: str, folder: Path) -> str:
-        """The scenario's file; for TLS a copy that says TLS and the port where the engine meets the phone."""
-        path = HERE / f"{name}.xml"
-        if self.transport != "tls":
-            return str(path)
-        text = path.read_text().replace("[transport]", "TLS").replace("[local_port]", str(self.callee_port))
-        (folder / path.name).write_text(text)
-        return str(folder / path.name)
+    def run(self, rate: int, seconds: int) -> Level:
+        return run_rate(self.folder, self.used, rate, seconds, self.way)
 
 
-@contextmanager
-def opened_way(transport: str) -> Iterator[Way]:
-    callee_port, engine_port = free_udp_port(CALLEE_HOST), free_udp_port(ENGINE_HOST)
-    # A gateway is not asked for its health here: SIPp would take the question for one of its calls.
-    others = "[trunks]\nping_seconds = 0\n[calls]\ncalls_max = 20000"
-    sip = f'[sip]\nhost = "{ENGINE_HOST}"\nport = {engine_port}\n'
-    if transport != "tls":
-        yield Way(transport, callee_port, callee_port, f"{ENGINE_HOST}:{engine_port}", sip + others)
-        return
-    tls_port, sipp_callee_port = free_udp_port(ENGINE_HOST), free_udp_port(CALLEE_HOST)
-    with TemporaryDirectory(prefix="axbridge-bench-") as folder:
-        authority = Authority(Path(folder))
-        own = authority.settings(ENGINE_HOST)
-        sip += (
-            f'tls_port = {tls_port}\ntls_certificate_file = "{own.certificate_file}"\n'
-            f'tls_key_file = "{own.key_file}"\ntls_authorities_file = "{own.authorities_file}"\n'
-        )
-        towards_engine = TlsRelay(
-            (CALLER_HOST, 0),
-            (ENGINE_HOST, tls_port),
-            client_context(authority.settings(CALLER_HOST)),
-            towards_server=True,
-            source=(CALLER_HOST, 0),
-        )
-        towards_callee = TlsRelay(
-            (CALLEE_HOST, callee_port),
-            (CALLEE_HOST, sipp_callee_port),
-            server_context(authority.settings(CALLEE_HOST)),
-            towards_server=False,
-        )
-        try:
-            remote = f"{CALLER_HOST}:{towards_engine.address[1]}"
-            yield Way(transport, callee_port, sipp_callee_port, remote, sip + others)
-        finally:
-            towards_engine.close()
-            towards_callee.close()
-
-
-def run_rate(made: Installation, rate: int, seconds: int, way: Way) -> dict[str, float | int]:
-    """One level: ``rate`` calls a second for ``seconds``, each held for one second."""
-    folder = made.folder / f"rate-{rate}-{time.monotonic_ns()}"
-    folder.mkdir()
-    calls = rate * seconds
-    data = folder / "pairs.csv"
-    data.write_text(pairs())
-    limit = str(rate * 10 + 100)
-    common = ["-buff_size", str(SOCKET_BUFFER_OCTETS), "-nostdin", "-m", str(calls), "-l", limit, "-trace_stat"]
-    common += ["-t", SIPP_MODES[way.transport]]
-    callee = subprocess.Popen(
-        ["sipp", "-sf", way.scenario("call_callee", folder),
-         "-i", CALLEE_HOST, "-p", str(way.sipp_callee_port), *common,
-         "-timeout", str(seconds + 60)],
-        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    time.sleep(0.5)
-    before = {name: made.usage(name) for name in made.process_ids}
-    statistics = folder / "caller.csv"
-    try:
-        subprocess.run(
-            ["sipp", way.remote, "-sf", way.scenario("call_caller", folder), "-inf", str(data),
-             "-i", CALLER_HOST, "-p", str(free_udp_port(CALLER_HOST)), "-r", str(rate), "-d", "1000", *common,
-             "-stf", str(statistics), "-fd", "1", "-trace_rtt", "-rtt_freq", "50", "-timeout", str(seconds + 40)],
-            cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds + 60, check=False,
-        )  # fmt: skip
-    finally:
-        callee.terminate()
-        callee.wait(timeout=10)
-    time.sleep(1.0)  # what the store still writes belongs to these calls
-    after = {name: made.usage(name) for name in made.process_ids}
-    totals = _last_row(statistics)
-    setups_ms = _setups_ms(folder)
-    successful = int(totals["SuccessfulCall(C)"])
-    cpu_ms = (after["engine"].cpu_seconds - before["engine"].cpu_seconds) * 1000
-    media_ms = sum(
-        (after[name].cpu_seconds - before[name].cpu_seconds) * 1000 for name in after if name.startswith("media")
-    )
-    return {
-        "rate": rate,
-        "calls": calls,
-        "failed": calls - successful,
-        "cpu_ms_per_call": round(cpu_ms / calls, 3),
-        "media_cpu_ms_per_call": round(media_ms / calls, 3),
-        "setup_p50_ms": round(median(setups_ms), 2),
-        "setup_p99_ms": round(quantiles(setups_ms, n=100)[98], 2),
-        "retransmissions": int(totals["Retransmissions(C)"]),
-    }
+def engine_and_media(made: Installation) -> dict[str, float]:
+    used = {name: made.usage(name).cpu_seconds for name in made.process_ids}
+    return {CPU: used.pop("engine"), f"media_{CPU}": sum(used.values())}
 
 
 def held_memory(made: Installation, calls: int, way: Way) -> float:
@@ -221,56 +88,89 @@ def held_memory(made: Installation, calls: int, way: Way) -> float:
     return (after - before) / max(up, 1)
 
 
-def pairs() -> str:
-    """SIPp's file of who calls which X number, in turn."""
-    return "SEQUENTIAL\n" + "".join(f"{a_number(index)};{x_number(index % X_NUMBERS)};\n" for index in range(PAIRS))
+def axbridge(stack: ExitStack, transport: str, checkout: Path | None = None) -> tuple[Contestant, Installation]:
+    """This checkout, or another one."""
+    way = stack.enter_context(opened_way(transport))
+    provisioning = world(way.callee_port, transport=transport)
+    made = stack.enter_context(installation(way.configuration, provisioning, checkout=checkout))
+    return Contestant(made.folder, lambda: engine_and_media(made), way), made
 
 
-def _last_row(path: Path) -> dict[str, str]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file, delimiter=";"))[-1]
+def kamailio(stack: ExitStack) -> Contestant:
+    way = stack.enter_context(opened_way("udp"))
+    port = free_udp_port(ENGINE_HOST)
+    pid = stack.enter_context(call_kamailio.kamailio(ENGINE_HOST, port, CALLEE_HOST, way.callee_port))
+    folder = stack.enter_context(TemporaryDirectory(prefix="axbridge-bench-"))
+    processes = with_children(pid)
+    to_it = Way("udp", way.callee_port, way.sipp_callee_port, f"{ENGINE_HOST}:{port}", "")
+    return Contestant(Path(folder), lambda: {CPU: sum(map(cpu_seconds, processes))}, to_it)
 
 
-def _setups_ms(folder: Path) -> list[float]:
-    """INVITE to 200 at the caller: what is between INVITE in and INVITE out is less than that."""
-    found: list[float] = []
-    for path in folder.glob("*_rtt.csv"):
-        for line in path.read_text().splitlines()[1:]:
-            match = re.match(r"[\d.]+;([\d.]+);", line)
-            if match:
-                found.append(float(match[1]))
-    return found or [0.0, 0.0]
+def medians(rounds: list[Level]) -> Level:
+    return {key: round(median(level[key] for level in rounds), 3) for key in rounds[0]}
 
 
-def main() -> None:
+def all_cpu(level: Level) -> float:
+    """Of all that one contestant has running, in milliseconds a call."""
+    return sum(value for key, value in level.items() if key.endswith(CPU))
+
+
+def ratios(ours: list[Level], theirs: list[Level]) -> list[float]:
+    return [round(all_cpu(own) / all_cpu(other), 3) for own, other in zip(ours, theirs, strict=True)]
+
+
+def parsed_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench call", description=__doc__)
     parser.add_argument("--json", action="store_true", help="kept for scripts: the last line is JSON either way")
     parser.add_argument("--rates", default="100,400,600", help="calls a second, comma-separated")
     parser.add_argument(
         "--seconds", type=int, default=10, help="length of each level; the last one runs three times it"
     )
+    parser.add_argument("--rounds", type=int, default=1, help="of each level, in turn with the others; medians count")
     parser.add_argument("--transport", choices=sorted(SIPP_MODES), default="udp", help="of both legs")
+    parser.add_argument("--kamailio", action="store_true", help="beside a stateful proxy of it, over UDP")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="beside another checkout of axbridge")
     arguments = parser.parse_args()
-    transport = arguments.transport
     if shutil.which("sipp") is None:
-        sys.exit("scripts/bench call needs SIPp: apt-get install sip-tester")
+        parser.exit(1, "scripts/bench call needs SIPp: apt-get install sip-tester\n")
+    if arguments.kamailio and not call_kamailio.available():
+        parser.exit(1, "scripts/bench call --kamailio needs it: apt-get install kamailio\n")
+    if arguments.kamailio and arguments.transport != "udp":
+        parser.error("--kamailio is measured over UDP")
+    return arguments
+
+
+def main() -> None:
+    arguments = parsed_arguments()
     rates = [int(text) for text in arguments.rates.split(",")]
-    levels = []
-    with (
-        opened_way(transport) as way,
-        installation(way.configuration, world(way.callee_port, transport=transport)) as made,
-    ):
-        run_rate(made, 50, 2, way)  # warms caches, which a long-running engine has warm
+    with ExitStack() as stack:
+        own, made = axbridge(stack, arguments.transport)
+        contestants = {"axbridge": own}
+        if arguments.kamailio:
+            contestants["kamailio"] = kamailio(stack)
+        if arguments.before is not None:
+            contestants["before"], _ = axbridge(stack, arguments.transport, arguments.before.resolve())
+        for contestant in contestants.values():
+            contestant.run(WARMING_RATE, WARMING_SECONDS)
         for index, rate in enumerate(rates):
             seconds = arguments.seconds * (3 if index == len(rates) - 1 else 1)
-            level = run_rate(made, rate, seconds, way)
-            print(level, file=sys.stderr)
-            levels.append(level)
-        rss_kb_per_call = round(held_memory(made, HELD_CALLS, way), 1)
+            rounds: dict[str, list[Level]] = {name: [] for name in contestants}
+            for _ in range(arguments.rounds):
+                for name, contestant in contestants.items():
+                    level = contestant.run(rate, seconds)
+                    print(f"{name}: {level}", file=sys.stderr)
+                    rounds[name].append(level)
+            for name, contestant in contestants.items():
+                contestant.levels.append(medians(rounds[name]))
+        rss_kb_per_call = round(held_memory(made, HELD_CALLS, own.way), 1)
         counters = made.status()["counters"]
     print(f"counters: {counters}", file=sys.stderr)
-    main_level = next((level for level in levels if level["rate"] == 400), levels[-1])
-    print(json.dumps({"transport": transport, **main_level, "rss_kb_per_call": rss_kb_per_call, "levels": levels}))
+    main_level = next((level for level in own.levels if level["rate"] == 400), own.levels[-1])
+    others = {name: contestant.levels for name, contestant in contestants.items() if contestant is not own}
+    result = {"transport": arguments.transport, **main_level, "rss_kb_per_call": rss_kb_per_call, "levels": own.levels}
+    if others:
+        result |= {"others": others, "ratios": {name: ratios(own.levels, levels) for name, levels in others.items()}}
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

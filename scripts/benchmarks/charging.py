@@ -30,7 +30,8 @@ from engine.domain.credit_book import CreditBook
 from engine.domain.routing import Direction, Parties
 from engine.runtime.call_journal import CallMilestone, CallStored, encode, recover
 from engine.store.journal import Journal, read_journal
-from scripts.benchmarks.call import CALLEE_HOST, CALLER_HOST, ENGINE_HOST, HERE, SOCKET_BUFFER_OCTETS, pairs, world
+from scripts.benchmarks.call_load import HERE, SOCKET_BUFFER_OCTETS
+from scripts.benchmarks.call_world import CALLEE_HOST, CALLER_HOST, ENGINE_HOST, pairs, world
 from scripts.benchmarks.installation import Installation, free_udp_port, installation
 from sip.core.hop import Hop
 from sip.core.session_snapshot import SessionSnapshot

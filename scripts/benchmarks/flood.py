@@ -15,9 +15,12 @@ import socket
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
-from scripts.benchmarks.call import ENGINE_HOST, opened_way, run_rate, world
+from scripts.benchmarks.call import engine_and_media
+from scripts.benchmarks.call_load import opened_way, run_rate
+from scripts.benchmarks.call_world import ENGINE_HOST, world
 from scripts.benchmarks.installation import installation
 
 SOURCES = 200
@@ -108,15 +111,16 @@ def main() -> None:
     if shutil.which("sipp") is None:
         sys.exit("scripts/bench flood needs SIPp: apt-get install sip-tester")
     with opened_way("udp") as way, installation(way.configuration, world(way.callee_port)) as made:
-        run_rate(made, arguments.rate, 2, way)  # warms caches, which a long-running engine has warm
-        quiet = run_rate(made, arguments.rate, max(2, arguments.seconds // 4), way)
+        used = partial(engine_and_media, made)
+        run_rate(made.folder, used, arguments.rate, 2, way)  # warms caches, which a long-running engine has warm
+        quiet = run_rate(made.folder, used, arguments.rate, max(2, arguments.seconds // 4), way)
         print(f"without flood: {quiet}", file=sys.stderr)
         before = made.status()["counters"]
         engine_port = made.settings.sip.port
         flood = Flood((ENGINE_HOST, engine_port), arguments.flood)
         flood.start()
         began = time.monotonic()
-        level = run_rate(made, arguments.rate, arguments.seconds, way)
+        level = run_rate(made.folder, used, arguments.rate, arguments.seconds, way)
         flooded_seconds = time.monotonic() - began
         flood.stop()
         after = made.status()["counters"]

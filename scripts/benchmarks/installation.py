@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.settings import Settings, read_settings
+from scripts.benchmarks.usage import cpu_seconds, resident_kb
 
 READY_SECONDS_MAX = 20.0
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+OWN_CHECKOUT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -35,25 +36,25 @@ class Installation:
     folder: Path
     settings: Settings
     process_ids: dict[str, int]
+    command: list[str]
+    checkout: Path
 
     def usage(self, name: str) -> Usage:
         pid = self.process_ids[name]
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        status = Path(f"/proc/{pid}/status").read_text()
-        rss_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-        return Usage((int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND, rss_kb)
+        return Usage(cpu_seconds(pid), resident_kb(pid))
 
     def start_engine(self, log: BinaryIO) -> subprocess.Popen[bytes]:
         """In the place of one that has been killed; who calls this ends it."""
-        command = [sys.executable, "-m", "engine", "engine"]
-        engine = subprocess.Popen(command, env=self._environment(), stdout=log, stderr=log)
+        command = [*self.command, "engine"]
+        engine = subprocess.Popen(command, cwd=self.checkout, env=self._environment(), stdout=log, stderr=log)
         self.process_ids["engine"] = engine.pid
         return engine
 
     def status(self) -> dict[str, object]:
         """The engine's own health report."""
         output = subprocess.run(
-            [sys.executable, "-m", "engine", "status"],
+            [*self.command, "status"],
+            cwd=self.checkout,
             env=self._environment(),
             capture_output=True,
             check=True,
@@ -81,11 +82,17 @@ def free_udp_port(host: str = "127.0.0.1") -> int:
 
 @contextmanager
 def installation(
-    configuration: str, provisioning: str, *, media_workers: int = 1, media: str = ""
+    configuration: str,
+    provisioning: str,
+    *,
+    media_workers: int = 1,
+    media: str = "",
+    checkout: Path | None = None,
 ) -> Iterator[Installation]:
     """Loads ``provisioning``, starts media workers and the engine, and ends them and their folder afterwards.
 
-    ``media`` is more for the configuration's section of that name.
+    ``media`` is more for the configuration's section of that name. ``checkout`` is another one's folder than ours, with
+    its environment in ``.venv``.
     Raises TimeoutError where the engine does not come up.
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -98,16 +105,24 @@ def installation(
         )
         (folder / "world.toml").write_text(provisioning)
         environment = {**os.environ, "AXBRIDGE_CONFIG": str(config)}
-        own = [sys.executable, "-m", "engine"]
-        subprocess.run([*own, "load", str(folder / "world.toml")], env=environment, check=True, stdout=sys.stderr)
+        python = sys.executable if checkout is None else str(checkout / ".venv/bin/python")
+        own = [python, "-m", "engine"]
+        where = checkout or OWN_CHECKOUT
+        subprocess.run(
+            [*own, "load", str(folder / "world.toml")], cwd=where, env=environment, check=True, stdout=sys.stderr
+        )
         processes: dict[str, subprocess.Popen[bytes]] = {}
         try:
             for index in range(media_workers):
                 command = [*own, "media", "--index", str(index)]
-                processes[f"media-{index}"] = _start(command, environment, folder / f"media-{index}.log")
-            processes["engine"] = _start([*own, "engine"], environment, folder / "engine.log")
+                processes[f"media-{index}"] = _start(command, where, environment, folder / f"media-{index}.log")
+            processes["engine"] = _start([*own, "engine"], where, environment, folder / "engine.log")
             made = Installation(
-                folder, read_settings(config), {name: process.pid for name, process in processes.items()}
+                folder,
+                read_settings(config),
+                {name: process.pid for name, process in processes.items()},
+                own,
+                where,
             )
             _wait_until_ready(made, media_workers)
             yield made
@@ -126,9 +141,9 @@ def installation(
                     print(line, file=sys.stderr)
 
 
-def _start(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+def _start(command: list[str], checkout: Path, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
-        return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        return subprocess.Popen(command, cwd=checkout, env=environment, stdout=output, stderr=output)
 
 
 def _wait_until_ready(made: Installation, media_workers: int) -> None:

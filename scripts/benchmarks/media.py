@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -30,9 +29,9 @@ from media.embedded.settings import WorkerSettings  # noqa: E402
 from media.plane import Answer, Delete, Offer, Side, StartRecording  # noqa: E402
 from scripts.benchmarks.media_engine import Engine  # noqa: E402
 from scripts.benchmarks.media_rtpengine import Rtpengine, available  # noqa: E402
+from scripts.benchmarks.usage import cpu_seconds, resident_kb  # noqa: E402
 
 HERE = Path(__file__).parent
-TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 FREQUENCIES_HZ = [400 + 100 * index for index in range(16)]
 LENGTH_ERROR_SECONDS_MAX = 0.02
 PURITY_MIN = 0.95
@@ -43,24 +42,6 @@ def compiled(folder: Path, name: str) -> str:
     target = folder / name
     subprocess.run(["cc", "-O2", "-Wall", "-o", target, HERE / f"{name}.c"], check=True)
     return str(target)
-
-
-def cpu_seconds(pid: int) -> float:
-    """utime + stime of all threads. From the scheduler's own count where there is one: /proc/<pid>/stat says the same
-    in steps of 10 ms, which is a sixth of what the floor takes in three seconds at 100 calls."""
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").glob("*/schedstat"))
-        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
-    except (OSError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * TICK_SECONDS
-
-
-def resident_kb(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    return 0
 
 
 def write_tones(folder: Path) -> str:

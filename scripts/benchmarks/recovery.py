@@ -21,7 +21,8 @@ from statistics import median
 
 from engine.runtime.control.client import EngineControl, EngineUnavailable
 from engine.runtime.control.protocol import Health, HealthReport
-from scripts.benchmarks.call import CALLEE_HOST, CALLER_HOST, ENGINE_HOST, HERE, SOCKET_BUFFER_OCTETS, pairs, world
+from scripts.benchmarks.call_load import HERE, SOCKET_BUFFER_OCTETS
+from scripts.benchmarks.call_world import CALLEE_HOST, CALLER_HOST, ENGINE_HOST, pairs, world
 from scripts.benchmarks.installation import Installation, free_udp_port, installation
 
 SETUP_RATE = 100

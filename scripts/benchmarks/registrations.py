@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
-from pathlib import Path
 
+from scripts.benchmarks.usage import resident_kb
 from sip.core.hop import Hop
 from sip.core.message import Request
 from sip.core.parser import parse_message
@@ -29,18 +30,13 @@ def _register(index: int, cseq_number: int) -> tuple[Request, Hop]:
     return message, Hop("udp", host, 5060)
 
 
-def _rss_kb() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench registrations", description=__doc__)
     parser.add_argument("--json", action="store_true", help="kept for scripts: the last line is JSON either way")
     parser.add_argument("--phones", type=int, default=100_000)
     phones = parser.parse_args().phones
     registrar = Registrar(RegistrarSettings(addresses_of_record_max=phones))
-    before_kb = _rss_kb()
+    before_kb = resident_kb(os.getpid())
     times = []
     for cseq_number in (1, 2):
         start = time.process_time()
@@ -53,7 +49,7 @@ def main() -> None:
         json.dumps(
             {
                 "phones": phones,
-                "rss_mb": round((_rss_kb() - before_kb) / 1024, 1),
+                "rss_mb": round((resident_kb(os.getpid()) - before_kb) / 1024, 1),
                 "register_us": round(times[0], 1),
                 "refresh_us": round(times[1], 1),
             }
