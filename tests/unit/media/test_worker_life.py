@@ -274,17 +274,17 @@ def test_disk_full_at_the_start_loses_no_more_than_the_start(worker: Worker, tmp
     call = Call(engine)
     resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     call.record(tmp_path / "call.wav")
-    last = speak(call, 1.4)
+    last = speak(call, 2.4)  # a worker writes once a second, later where the machine is busy
     resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     speak(call, 2.4, first=last)
     engine.accepted(Delete(engine.cookie(), "call", time.monotonic()))
     event = engine.event()
     assert isinstance(event, RecordingFinished)
-    assert event.duration_ms > 3700
+    assert event.duration_ms > 4700
     for side in Side:
         (gap,) = [(start, end) for gap_side, start, end in event.gaps_ms if gap_side is side]
         assert gap[0] == 0
-        assert 400 <= gap[1] <= 2500
+        assert 400 <= gap[1] <= 3500
     samples = read_recording(tmp_path / "call.wav")
     assert not samples[:3200].any()
     assert share_at(samples[-9600:-1600, 0], 440) > 0.95
