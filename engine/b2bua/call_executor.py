@@ -19,13 +19,14 @@ from engine.domain import events as call_events
 from engine.domain.call import CallState, milliseconds
 from engine.domain.cause import CODES, Cause
 from engine.domain.credit_book import REFUSED, CreditBook
-from engine.domain.events import CallEvent, CallOutput, Leg
+from engine.domain.events import CallEvent, CallOutput, Leg, TimerKind
 from engine.domain.package_minutes import MinutesBook
 from engine.domain.routing import Route
 from engine.domain.spend_cap import SpendBook
 from sip.core.session import Session, SessionState
 from sip.core.user_agent import UserAgent
 
+GLARE_SECONDS_AS_CALLER, GLARE_SECONDS_AS_CALLEE = (2.1, 4.0), (0.0, 2.0)
 MINUTES_LEASE_SECONDS = 3600
 """Package seconds asked of the database at a time: an hour of talk for each asking."""
 
@@ -42,6 +43,7 @@ class CallExecutor:
         timers: CallTimers,
         left: Callable[[Route], None],
         to_monotonic: Callable[[float], float],
+        random: Callable[[], float],
     ) -> None:
         self.credit: CreditBook[ActiveCall] = CreditBook(settings.lease_micro)
         self.minutes: MinutesBook[ActiveCall] = MinutesBook(MINUTES_LEASE_SECONDS)
@@ -57,6 +59,7 @@ class CallExecutor:
         self._timers = timers
         self._left = left
         self._to_monotonic = to_monotonic
+        self._random = random
 
     def begin(self, active: ActiveCall, now: float) -> None:
         """A new call; ``left`` is told its route when it is over."""
@@ -83,6 +86,11 @@ class CallExecutor:
     def feed(self, active: ActiveCall, event: CallEvent, now: float) -> None:
         """Tells the machine, and carries out what it asks."""
         self._perform(active, active.call.receive(event, now), now)
+
+    def wait_out_glare(self, active: ActiveCall, session: Session, now: float) -> None:
+        """The call's GLARE timer, at the time that RFC 3261 §14.1 gives whoever began the dialog, or did not."""
+        earliest, latest = GLARE_SECONDS_AS_CALLER if session.outgoing else GLARE_SECONDS_AS_CALLEE
+        self._timers.set(active, TimerKind.GLARE, now + earliest + (latest - earliest) * self._random())
 
     def reject(self, session: Session, cause: Cause, now: float) -> None:
         """Refuses an INVITE for a cause of the domain's."""

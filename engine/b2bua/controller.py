@@ -89,6 +89,7 @@ class Controller:
             timers=self._timers,
             left=reception.leave,
             to_monotonic=to_monotonic,
+            random=random,
         )
         self.calls = self._executor.calls
         self.credit = self._executor.credit
@@ -237,6 +238,10 @@ class Controller:
             active, kind = due
             if kind is TimerKind.GATEWAY:
                 self._callee_leg.gateway_silent(active, now)
+            elif kind is TimerKind.GLARE:
+                transfer = active.merger or (active.referral.transfer if active.referral is not None else None)
+                if transfer is not None:
+                    transfer.ask_again(now)
             else:
                 self._executor.feed(active, call_events.TimerFired(kind), now)
 

@@ -12,7 +12,6 @@ from enum import Enum
 from engine.b2bua.transfer import Transfer
 from sip.core.events import DialogResponse
 from sip.core.transactions.states import State
-from sip.errors import LocalFault
 
 
 class Step(Enum):
@@ -33,17 +32,14 @@ class Merger(Transfer):
         self._last_sdp = self._new_party.local_sdp if self._new_party is not None else b""
         self.first.merger = self._call.merger = self
         self._notify(100, now)
-        try:
-            if self._new_party is None:
-                raise LocalFault("the new party is gone")
-            self._user_agent.request(self._new_party, "INVITE", now)
-        except LocalFault:
-            self._give_up(491, now)
+        self._ask(self._new_party, b"", now)
 
     def answered(self, event: DialogResponse, now: float) -> bool:
         asked = self._new_party if self._step is Step.OFFERED else self.first.session(self.leg.other)
         if event.session is not asked or self._step not in (Step.OFFERED, Step.ANSWERED):
             return False
+        if self._asks_again(event.status, now):
+            return True
         response = event.response
         if event.status >= 300 or response is None or not response.body:
             self._give_up(event.status if 400 <= event.status < 700 else 488, now)
@@ -62,13 +58,7 @@ class Merger(Transfer):
             self.join(now)
             return
         self._step = Step.ANSWERED
-        staying = self.first.session(self.leg.other)
-        try:
-            if staying is None:
-                raise LocalFault("the party that stays is gone")
-            self._user_agent.request(staying, "INVITE", now, body=sdp)
-        except LocalFault:
-            self._give_up(491, now)
+        self._ask(self.first.session(self.leg.other), sdp, now)
 
     def refused(self, now: float) -> None:
         """The media plane wants neither the offer nor the answer."""
@@ -96,6 +86,9 @@ class Merger(Transfer):
         if own is not None:
             own.owner = self
             self._user_agent.bye(own, now)
+
+    def _not_asked(self, now: float) -> None:
+        self._give_up(491, now)
 
     def _give_up(self, status: int, now: float) -> None:
         """Both calls go on as they were, each with the agent."""

@@ -21,6 +21,9 @@ from sip.core.session import Session, SessionState
 from sip.core.user_agent import UserAgent
 from sip.errors import LocalFault
 
+GLARES_MAX = 3
+"""How often a party that has asked for a change itself (491) is asked again; the transfer fails at the next."""
+
 
 class Progress(Enum):
     CALLING = "calling"
@@ -56,6 +59,9 @@ class Transfer:
         self._transferor: Session | None = first.session(leg)
         self._progress = Progress.CALLING
         self._has_rung = False
+        self._asked: tuple[Session, bytes] | None = None
+        """Who was asked in a re-INVITE last, and with which offer."""
+        self._glares = 0
         self.joined_at_ms: int | None = None
         self.leaving: list[Session] = []
         """Once joined: sessions that are out of the call, and may not have ended yet."""
@@ -91,18 +97,14 @@ class Transfer:
     def offered(self, sdp: bytes, now: float) -> None:
         """The new callee's offer goes to the party that stays."""
         self._progress = Progress.ASKING
-        staying = self.first.session(self.leg.other)
-        try:
-            if staying is None:
-                raise LocalFault("the party that stays is gone")
-            self._user_agent.request(staying, "INVITE", now, body=sdp)
-        except LocalFault:
-            self._executor.feed(self._call, PlatformHangUp(Cause.UNAVAILABLE), now)
+        self._ask(self.first.session(self.leg.other), sdp, now)
 
     def answered(self, event: DialogResponse, now: float) -> bool:
         """The response of the party that stays; False if none was waited for."""
         if self._progress is not Progress.ASKING or event.session is not self.first.session(self.leg.other):
             return False
+        if self._asks_again(event.status, now):
+            return True
         self._progress = Progress.CALLING
         response = event.response
         if event.status < 300 and response is not None and response.body:
@@ -110,6 +112,34 @@ class Transfer:
         else:
             self._executor.feed(self._call, PlatformHangUp(Cause.INCOMPATIBLE_MEDIA), now)
         return True
+
+    def ask_again(self, now: float) -> None:
+        """Time enough has passed since the last 491."""
+        if self._asked is not None:
+            self._ask(*self._asked, now)
+
+    def _ask(self, session: Session | None, sdp: bytes, now: float) -> None:
+        """A re-INVITE, with an offer or for one."""
+        if session is None:
+            self._not_asked(now)
+            return
+        self._asked = session, sdp
+        try:
+            self._user_agent.request(session, "INVITE", now, body=sdp)
+        except LocalFault:  # one of the party's own is pending, or it has hung up, of which we shall hear
+            if not self._asks_again(491, now):
+                self._not_asked(now)
+
+    def _asks_again(self, status: int, now: float) -> bool:
+        """True where the party's own re-INVITE has crossed ours (RFC 3261 §14.1), and ours is to come again."""
+        if status != 491 or self._asked is None or self._glares == GLARES_MAX:
+            return False
+        self._glares += 1
+        self._executor.wait_out_glare(self.first, self._asked[0], now)
+        return True
+
+    def _not_asked(self, now: float) -> None:
+        self._executor.feed(self._call, PlatformHangUp(Cause.UNAVAILABLE), now)
 
     def join(self, now: float) -> None:
         """Both have what the other says: the new callee takes the transferor's place."""

@@ -27,7 +27,8 @@ class TimerKind(StrEnum):
     CREDIT = "credit"  # time to hold the next slice
     WARNING = "warning"  # the final unit is about to end
     CUT = "cut"  # the granted time is over
-    GATEWAY = "gateway"  # a gateway has not said a word; the controller's own, not the machine's
+    GATEWAY = "gateway"  # a gateway has not said a word; the controller's own, not the machine's, as is the next
+    GLARE = "glare"  # a re-INVITE of a transfer's has met one of the party's own, and comes again
 
 
 # Inputs -----------------------------------------------------------------------------------------------------------

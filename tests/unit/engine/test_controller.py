@@ -35,6 +35,8 @@ class Phone:
         self.answers = True
         self.refuses = 0
         self.reinvite_status = 200
+        self.reinvites_refused_max = 1_000
+        """How often; then one is answered."""
         self.answer_in_ack = SDP
         self.node.put_above(self)
 
@@ -53,7 +55,8 @@ class Phone:
             case sip_events.DialogResponse(session=session, method="INVITE", status=200) if session.client is not None:
                 agent.acknowledge(session, now, self.answer_in_ack)
             case sip_events.DialogRequest(transaction=transaction, request=request):
-                if request.method == "INVITE" and self.reinvite_status != 200:
+                refuses = self.reinvite_status != 200 and len(self.requests("INVITE")) <= self.reinvites_refused_max
+                if request.method == "INVITE" and refuses:
                     agent.respond(transaction, self.reinvite_status, now)
                 else:
                     agent.respond(transaction, 200, now, body=SDP if request.method == "INVITE" else b"")

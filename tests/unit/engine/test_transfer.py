@@ -418,3 +418,51 @@ def test_only_a_call_of_the_agents_own_can_be_replaced(office: Office) -> None:
     office.first.node.flush()
     office.pass_seconds(2)
     assert office.first.responses("REFER") == [404]
+
+
+@pytest.mark.parametrize("glares", [1, 3])
+def test_a_transfer_outlives_a_re_invite_of_the_customers_own_that_crosses_it(office: Office, glares: int) -> None:
+    """RFC 3261 §14.1: 491, and the same again a little later."""
+    office.customer.reinvite_status, office.customer.reinvites_refused_max = 491, glares
+    office.refer("agent2")
+    office.pass_seconds(10)
+    assert outcomes(office.first) == ["100", "200"]
+    assert len(office.customer.requests("INVITE")) == glares + 1
+    office.hang_up(office.customer)
+    office.records()
+    office.assert_nothing_left()
+
+
+def test_a_customer_who_never_takes_the_new_offer_stays_with_the_agent(office: Office) -> None:
+    office.customer.reinvite_status = 491
+    office.refer("agent2")
+    office.pass_seconds(20)
+    assert len(office.customer.requests("INVITE")) == 4
+    assert outcomes(office.first)[-1] == "488"
+    assert not has_ended(office.customer)
+    office.hang_up(office.customer)
+    office.assert_nothing_left()
+
+
+@pytest.mark.parametrize("who", ["customer", "expert"])
+def test_an_attended_transfer_outlives_a_re_invite_that_crosses_it(office: Office, who: str) -> None:
+    session = office.call_second_customer()
+    replaced = office.first.session
+    assert replaced is not None
+    party: Phone = getattr(office, who)
+    party.reinvite_status, party.reinvites_refused_max = 491, 2
+    assert office.merge(session, replaced) == 202
+    office.pass_seconds(15)
+    assert outcomes(office.first) == ["100", "200"]
+    office.hang_up(office.customer)
+    office.records()
+    office.assert_nothing_left()
+
+
+def test_a_customer_who_hangs_up_before_the_offer_comes_again_ends_it_all(office: Office) -> None:
+    office.customer.reinvite_status = 491
+    office.refer("agent2")
+    office.hang_up(office.customer)
+    assert has_ended(office.first)
+    assert has_ended(office.second)
+    office.assert_nothing_left()
