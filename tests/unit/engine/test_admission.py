@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from engine.b2bua.admission import Admission, Caller
+from engine.b2bua.admission import Admission, Caller, Refusal
 from engine.b2bua.source_guard import GuardSettings, SourceGuard
-from engine.domain.facts import TrunkFacts, TrunkRegistrationFacts
-from sip.core.digest import DigestAuthenticator
+from engine.domain.facts import SipAccountFacts, TrunkFacts, TrunkRegistrationFacts
+from sip.core.digest import DigestAuthenticator, authorize, digest_ha1
 from sip.core.hop import Hop
 from sip.core.message import Request
 from sip.core.parser import parse_message
-from tests.unit.engine.facts import TRUNK, X, directory
+from tests.unit.engine.facts import STRANGER, TRUNK, A, B, X, directory
 
 CARRIER = Hop("udp", "127.0.0.3", 5060)
 REGISTERED = replace(TRUNK, registration=TrunkRegistrationFacts("shop-4711", "carrier.example", "", ""))
@@ -45,3 +45,27 @@ def test_number_stands_in_to_where_our_own_contact_is_called(
     trunk: TrunkFacts, uri: str, to: str, dialled: str | None
 ) -> None:
     assert identify(trunk, uri, to).dialled == dialled
+
+
+@pytest.mark.parametrize("header", ["P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"])
+def test_what_a_softphone_asserts_of_itself_is_ignored(header: str) -> None:
+    """Only a trusted peer may assert an identity (RFC 3325 §5): a softphone's number is its agent's."""
+    ha1 = {"MD5": digest_ha1("MD5", "agent1", "axbridge", "a-password")}
+    account = SipAccountFacts(1, 1, "agent1", "axbridge", ha1["MD5"], "", "active")
+    authenticator = DigestAuthenticator("axbridge", b"secret", algorithms=("MD5",))
+    guard = SourceGuard(GuardSettings(), lambda host, port: False)
+    admission = Admission(directory(account), authenticator, lambda: "token", guard)
+    uri, phone, credentials = f"sip:{X}@127.0.0.1", Hop("udp", "127.0.0.9", 5060), ""
+    for attempt in range(2):
+        request = parse_message(
+            f"INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.9;branch=z9hG4bK{attempt}\r\n"
+            f"From: <sip:{STRANGER}@x>;tag=1\r\nTo: <{uri}>\r\n{header}: <sip:{B}@x>\r\nCall-ID: 1\r\n{credentials}"
+            f"CSeq: {attempt} INVITE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        assert isinstance(request, Request)
+        answer = admission.identify(request, phone, 0.0)
+        if isinstance(answer, Refusal):
+            challenges = [value for _, value in answer.headers]
+            credentials = f"Authorization: {authorize(challenges, ha1, 'agent1', 'INVITE', uri, 'c', 1)}\r\n"
+    assert isinstance(answer, Caller)
+    assert answer.number == A
