@@ -36,10 +36,12 @@ from admin_api.session.attempts import LoginAttempts
 from admin_api.session.login import Turnstile, login, refresh
 from admin_api.session.router import session_router
 from admin_api.tenant.router import tenant_router
+from engine.push.broker import read_broker
+from engine.push.notice_publisher import NoticePublisher
 from engine.runtime.control.client import EngineControl
 from engine.runtime.logs import LEVELS, set_up_logs
 from engine.services import second_factor
-from engine.settings import Settings, read_settings
+from engine.settings import PushSettings, Settings, read_settings
 from engine.store.database import open_database
 from engine.store.keyring import Keyring
 from engine.store.secret_file import derived_key, read_secret
@@ -65,7 +67,10 @@ def make_state(
     now_ms: Callable[[], int],
     new_id: Callable[[], str] = lambda: uuid4().hex,
 ) -> State:
-    """What an application works with and remembers. Its routes, which take 0.4 s to make, know nothing of it."""
+    """What an application works with and remembers. Its routes, which take 0.4 s to make, know nothing of it.
+
+    Raises BrokerUnusable.
+    """
     context = Context(
         database=database,
         control=control,
@@ -82,7 +87,35 @@ def make_state(
         now_ms=now_ms,
         new_id=new_id,
     )
-    return State({"context": context, "attempts": LoginAttempts(), "turnstile": Turnstile(), "key_rates": KeyRates()})
+    return State(
+        {
+            "context": context,
+            "attempts": LoginAttempts(),
+            "turnstile": Turnstile(),
+            "key_rates": KeyRates(),
+            "publisher": _notice_publisher(settings.push, database, now_ms, new_id),
+        }
+    )
+
+
+def _notice_publisher(
+    push: PushSettings, database: AsyncEngine, now_ms: Callable[[], int], new_id: Callable[[], str]
+) -> NoticePublisher | None:
+    """None where no broker is set. Raises BrokerUnusable."""
+    if not push.broker_url:
+        return None
+    return NoticePublisher(
+        database=database,
+        broker=read_broker(
+            push.broker_url,
+            username=push.username,
+            password_file=push.password_file,
+            authorities_file=push.authorities_file,
+        ),
+        client_id=f"axbridge-api-{new_id()[:16]}",
+        topic_prefix=push.topic_prefix,
+        now_ms=now_ms,
+    )
 
 
 def _context(request: Request[Any, Any, Any]) -> Context:
@@ -100,10 +133,12 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
         random=random.random,
         private_allowed=context.settings.webhooks_to_private_addresses,
     )
+    publisher: NoticePublisher | None = app.state.publisher
     tasks = [
         asyncio.create_task(keep_house_for_ever(context.database, context.now_ms)),
         asyncio.create_task(keep_numbers_for_ever(context.database, context.now_ms)),
         asyncio.create_task(deliverer.run()),
+        *([asyncio.create_task(publisher.run())] if publisher is not None else []),
     ]
     try:
         yield

@@ -117,6 +117,14 @@ class ApiSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     webhooks_to_private_addresses: bool = False
 
 
+class PushSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    broker_url: str = ""
+    username: str = ""
+    password_file: str = ""
+    authorities_file: str = ""
+    topic_prefix: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64}){0,4}$")] = "axbridge"
+
+
 class TraceSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     enabled: bool = True
     calls_max: Positive = 20_000
@@ -146,6 +154,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     store: StoreSettings = StoreSettings()
     recordings: RecordingSettings = RecordingSettings()
     api: ApiSettings = ApiSettings()
+    push: PushSettings = PushSettings()
     trace: TraceSettings = TraceSettings()
     metrics: MetricsSettings = MetricsSettings()
 

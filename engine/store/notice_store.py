@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -12,11 +13,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from engine.store.scope import Scope, within
 from engine.store.tables import Account
 from engine.store.tables.orders import MoneyEvent, MoneyRules
-from engine.store.webhook_store import Event, EventKind, tell
+from engine.store.webhook_store import Event, EventKind, event_id, tell
 
 
 class NoticeKind(StrEnum):
     LOW_BALANCE = "low_balance"
+
+
+_NEWS = {NoticeKind.LOW_BALANCE: EventKind.ACCOUNT_LOW}
+"""What webhooks are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One that is to be published. ``event_id`` and ``kind`` are those of the webhooks' event."""
+
+    id: int
+    tenant_id: int
+    event_id: str
+    kind: EventKind
+    at_ms: int
+    content: dict[str, Any]
 
 
 async def notice_low(connection: AsyncConnection, tenant_ids: Collection[int], now_ms: int) -> None:
@@ -49,12 +66,42 @@ async def notice_low(connection: AsyncConnection, tenant_ids: Collection[int], n
 
 
 async def _raise(connection: AsyncConnection, tenant_id: int, content: dict[str, Any], now_ms: int) -> None:
-    row = {"tenant_id": tenant_id, "kind": NoticeKind.LOW_BALANCE, "subject": "", "content": content, "at_ms": now_ms}
-    event_id = await connection.scalar(select(MoneyEvent.id).order_by(MoneyEvent.id.desc()).limit(1))
-    row["subject"] = f"{now_ms}-{event_id or 0}"  # he may fall below it twice within a millisecond
+    row: dict[str, Any] = {
+        "tenant_id": tenant_id,
+        "kind": NoticeKind.LOW_BALANCE,
+        "subject": "",
+        "content": content,
+        "at_ms": now_ms,
+    }
+    last_id = await connection.scalar(select(MoneyEvent.id).order_by(MoneyEvent.id.desc()).limit(1))
+    row["subject"] = f"{now_ms}-{last_id or 0}"  # he may fall below it twice within a millisecond
     await connection.execute(insert(MoneyEvent), row)
-    subject = f"{tenant_id}-{row['subject']}"
-    await tell(connection, [Event(EventKind.ACCOUNT_LOW, tenant_id, subject, now_ms, content)], now_ms)
+    news = _NEWS[NoticeKind.LOW_BALANCE]
+    await tell(connection, [Event(news, tenant_id, _subject_id(tenant_id, row["subject"]), now_ms, content)], now_ms)
+
+
+def _subject_id(tenant_id: int, subject: str) -> str:
+    return f"{tenant_id}-{subject}"
+
+
+async def unpublished_notices(connection: AsyncConnection, since_ms: int, limit: int) -> list[Notice]:
+    """Oldest first, none from before ``since_ms``."""
+    rows = await connection.execute(
+        select(MoneyEvent.id, MoneyEvent.tenant_id, MoneyEvent.kind, MoneyEvent.subject, MoneyEvent.at_ms,
+               MoneyEvent.content)
+        .where(MoneyEvent.published_at_ms.is_(None), MoneyEvent.at_ms >= since_ms)
+        .order_by(MoneyEvent.at_ms, MoneyEvent.id)
+        .limit(limit)
+    )  # fmt: skip
+    found = []
+    for id_, tenant_id, kind, subject, at_ms, content in rows:
+        news = _NEWS[NoticeKind(kind)]
+        found.append(Notice(id_, tenant_id, event_id(news, _subject_id(tenant_id, subject)), news, at_ms, content))
+    return found
+
+
+async def mark_published(connection: AsyncConnection, ids: Sequence[int], now_ms: int) -> None:
+    await connection.execute(update(MoneyEvent).where(MoneyEvent.id.in_(ids)).values(published_at_ms=now_ms))
 
 
 async def read_events(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, false, true
+from sqlalchemy import Boolean, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.store.tables.base import Table
@@ -159,9 +159,16 @@ class MoneyEvent(Table):
     subject: Mapped[str] = mapped_column(String(64))
     content: Mapped[dict[str, Any]]
     at_ms: Mapped[int]
+    published_at_ms: Mapped[int | None]  # over MQTT
     __table_args__ = (
         UniqueConstraint("tenant_id", "kind", "subject", name="one_event_per_subject"),
         Index("money_events_by_tenant", "tenant_id", "id"),
+        Index(
+            "money_events_unpublished",
+            "at_ms",
+            sqlite_where=text("published_at_ms IS NULL"),
+            postgresql_where=text("published_at_ms IS NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
