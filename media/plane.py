@@ -15,6 +15,10 @@ from typing import Literal
 
 import msgspec
 
+WARNING_MS_MAX = 10_000
+RINGBACK_MS_MAX = 120_000
+"""Longer ones end then."""
+
 
 class Side(StrEnum):
     """Which of a call's two legs. The caller is the left channel of a recording, the callee the right one."""
@@ -76,13 +80,25 @@ class StartRecording(msgspec.Struct, tag="start recording", array_like=True):
 
 
 class PlayMedia(msgspec.Struct, tag="play media", array_like=True):
-    """Play a tone to one side only, in place of what the other side says; it is in the recording of nobody."""
+    """Play a tone to one side only, in place of what the other side says; it is in the recording of nobody.
+
+    It takes the place of one that is being played. A ringback tone ends with the engine that asked for it.
+    """
 
     cookie: int
     call_id: str
     side: Side
-    tone: Literal["warning"]
+    tone: Literal["warning", "ringback"]
     duration_ms: int
+    """At most WARNING_MS_MAX or RINGBACK_MS_MAX."""
+
+
+class StopMedia(msgspec.Struct, tag="stop media", array_like=True):
+    """End the tone that is played to a side, if there is one: what the other side says is relayed again."""
+
+    cookie: int
+    call_id: str
+    side: Side
 
 
 class Delete(msgspec.Struct, tag="delete", array_like=True):
@@ -106,7 +122,7 @@ class ListCalls(msgspec.Struct, tag="list", array_like=True):
     cookie: int
 
 
-Command = Offer | Answer | StartRecording | PlayMedia | Delete | Query | ListCalls
+Command = Offer | Answer | StartRecording | PlayMedia | StopMedia | Delete | Query | ListCalls
 
 
 class SideStatistics(msgspec.Struct, array_like=True):

@@ -65,6 +65,16 @@ class MediaDesk:
         call_id, side = active.media_side(leg)
         self._send(plane.PlayMedia(self._next_cookie(), call_id, plane.Side(side), "warning", duration_ms), active)
 
+    def play_ringback(self, active: ActiveCall, leg: Leg) -> None:
+        """Until ``stop_tone``, or the plane's own limit."""
+        call_id, side = active.media_side(leg)
+        command = plane.PlayMedia(self._next_cookie(), call_id, plane.Side(side), "ringback", plane.RINGBACK_MS_MAX)
+        self._send(command, active)
+
+    def stop_tone(self, active: ActiveCall, leg: Leg) -> None:
+        call_id, side = active.media_side(leg)
+        self._send(plane.StopMedia(self._next_cookie(), call_id, plane.Side(side)), active)
+
     def delete(self, active: ActiveCall, at: float) -> None:
         self._send(plane.Delete(self._next_cookie(), active.call_id, at), active)
 

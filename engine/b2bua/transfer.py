@@ -59,6 +59,8 @@ class Transfer:
         self._transferor: Session | None = first.session(leg)
         self._progress = Progress.CALLING
         self._has_rung = False
+        self._rings = False
+        """The party that stays hears it."""
         self._asked: tuple[Session, bytes] | None = None
         """Who was asked in a re-INVITE last, and with which offer."""
         self._glares = 0
@@ -91,11 +93,14 @@ class Transfer:
 
     def ringing(self, now: float) -> None:
         if not self._has_rung:  # however often the callee says so
-            self._has_rung = True
+            self._has_rung = self._rings = True
             self._notify(180, now)
+            # Nothing comes from the new callee before its answer, and the transferor is on hold or gone.
+            self._executor.media.play_ringback(self.first, self.leg.other)
 
     def offered(self, sdp: bytes, now: float) -> None:
         """The new callee's offer goes to the party that stays."""
+        self._stop_ringing()
         self._progress = Progress.ASKING
         self._ask(self.first.session(self.leg.other), sdp, now)
 
@@ -117,6 +122,12 @@ class Transfer:
         """Time enough has passed since the last 491."""
         if self._asked is not None:
             self._ask(*self._asked, now)
+
+    def _stop_ringing(self) -> None:
+        if self._rings:
+            self._rings = False
+            if self.first.call.state is CallState.TALKING:  # else its media are gone
+                self._executor.media.stop_tone(self.first, self.leg.other)
 
     def _ask(self, session: Session | None, sdp: bytes, now: float) -> None:
         """A re-INVITE, with an offer or for one."""
@@ -177,6 +188,7 @@ class Transfer:
         elif self._progress is not Progress.OVER:
             self._progress = Progress.OVER
             self.first.referral = None
+            self._stop_ringing()
             self._notify(CODES[cause].sip_status, now)
             if self._transferor is None:
                 self._executor.feed(self.first, HungUp(self.leg), now)

@@ -13,6 +13,11 @@ from media.codec.wav import SAMPLE_RATE
 WARNING_HZ: Final = 1400
 """The call-waiting and recording-warning range of ITU-T E.180: heard over speech, and no DTMF frequency."""
 
+RINGBACK_HZ: Final = 450
+RINGBACK_ON_SECONDS: Final = 1
+RINGBACK_OFF_SECONDS: Final = 4
+"""What a caller hears in mainland China while the other phone rings (ITU-T E.180 supplement 2)."""
+
 AMPLITUDE: Final = 8000
 """About -12 dBm0: plain, and not painful in a headset."""
 
@@ -29,3 +34,9 @@ def tone(samples: int, frequency_hz: float = WARNING_HZ, amplitude: float = AMPL
         wave[:fade] *= ramp
         wave[-fade:] *= ramp[::-1]
     return wave.astype(np.int16)
+
+
+def ringback() -> Pcm:
+    """One period, to be played again and again."""
+    silence = np.zeros(RINGBACK_OFF_SECONDS * SAMPLE_RATE, np.int16)
+    return np.concatenate([tone(RINGBACK_ON_SECONDS * SAMPLE_RATE, RINGBACK_HZ), silence])

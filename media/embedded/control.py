@@ -53,11 +53,19 @@ class Watcher(Protocol):
 class ControlSocket:
     """Listens at ``path``; hands each command to ``execute`` and sends back what it returns."""
 
-    def __init__(self, path: Path, watcher: Watcher, execute: Callable[[Command, float], Reply]) -> None:
-        """Raises OSError if it cannot listen there, also when another worker does."""
+    def __init__(
+        self,
+        path: Path,
+        watcher: Watcher,
+        execute: Callable[[Command, float], Reply],
+        engine_came: Callable[[float], None] = lambda _now: None,
+    ) -> None:
+        """``engine_came`` is told of each connection. Raises OSError if it cannot listen there, also when another
+        worker does."""
         self.path = path
         self._watcher = watcher
         self._execute = execute
+        self._engine_came = engine_came
         self._connections: list[_Connection] = []
         self._events: deque[bytes] = deque(maxlen=EVENTS_KEPT_MAX)
         self._told: deque[tuple[float, bytes]] = deque(maxlen=EVENTS_KEPT_MAX)
@@ -110,6 +118,7 @@ class ControlSocket:
             accepted.close()
             return
         self._connections.append(connection)
+        self._engine_came(now)
         repeated = [message for when, message in self._told if when > now - EVENTS_REPEATED_SECONDS]
         self._told.clear()
         for message in [*repeated, *self._events]:

@@ -35,13 +35,13 @@ from media.plane import (
     Reply,
     Side,
     StartRecording,
+    StopMedia,
 )
 from media.rtp.srtp import KEY_OCTETS
 
 log = logging.getLogger("media.calls")
 
 CALL_ID_LENGTH_MAX: Final = 256
-TONE_MS_MAX: Final = 10_000
 COMMAND_DELAY_SECONDS_MAX: Final = 60.0
 """A recording that is said to have begun longer ago, or later, begins now: a wrong clock must not make a huge file."""
 AHEAD_SECONDS_MAX: Final = 1.0
@@ -108,6 +108,8 @@ class Desk:
                 return self._start_recording(command, now)
             case PlayMedia():
                 return self._play(command, now)
+            case StopMedia():
+                return self._stop(command)
             case Delete():
                 return self._end(command.call_id, command.at, now, command.cookie)
             case Query():
@@ -213,12 +215,27 @@ class Desk:
             call,
             command.side,
             codec,
-            duration_ms=min(command.duration_ms, TONE_MS_MAX),
+            is_ringback=command.tone == "ringback",
+            duration_ms=command.duration_ms,
             ssrc=self._random_bits(32),
             schedule=self._relay.at,
             now=now,
         )
         return Accepted(command.cookie)
+
+    def _stop(self, command: StopMedia) -> Reply:
+        self._call(command.call_id)
+        player = self._players.pop((command.call_id, command.side), None)
+        if player is not None:
+            player.stop()
+        return Accepted(command.cookie)
+
+    def engine_came(self, now: float) -> None:
+        """Another engine knows nothing of what was ringing for the one before."""
+        for key, player in list(self._players.items()):
+            if player.is_ringback:
+                player.stop()
+                del self._players[key]
 
     def _end(self, call_id: str, at: float, now: float, cookie: int = 0) -> Reply:
         call = self._call(call_id)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 from media.codec.g711 import encode
-from media.codec.tone import tone
+from media.codec.tone import ringback, tone
 from media.embedded.call import Handler, RelayedCall
 from media.errors import PeerFault
-from media.plane import Side
+from media.plane import RINGBACK_MS_MAX, WARNING_MS_MAX, Side
 from media.rtp.packet import Packet, build, parse
 
 FRAME_SAMPLES: Final = 160
@@ -30,6 +31,7 @@ class TonePlayer:
         side: Side,
         codec: tuple[int, str],
         *,
+        is_ringback: bool,
         duration_ms: int,
         ssrc: int,
         schedule: Callable[[float, Handler], None],
@@ -39,8 +41,10 @@ class TonePlayer:
         self._call = call
         self._side = side
         self._payload_type, law = codec
-        frames = max(1, round(duration_ms / 1000 / FRAME_SECONDS))
-        self._octets = encode(tone(frames * FRAME_SAMPLES), law)
+        self.is_ringback = is_ringback
+        ms = min(duration_ms, RINGBACK_MS_MAX if is_ringback else WARNING_MS_MAX)
+        self._frames = max(1, round(ms / 1000 / FRAME_SECONDS))
+        self._octets = _ringback(law) if is_ringback else encode(tone(self._frames * FRAME_SAMPLES), law)
         self._ssrc = ssrc
         self._schedule = schedule
         self._sequence, self._timestamp = _numbers_after(call, side)
@@ -60,15 +64,16 @@ class TonePlayer:
     def _play(self, _now: float) -> None:
         if self._stopped:
             return
-        place = self._played * FRAME_SAMPLES
-        if place >= len(self._octets) or self._call.closed:
+        at = self._played * FRAME_SAMPLES
+        place = at % len(self._octets)
+        if self._played >= self._frames or self._call.closed:
             self.stop()
             return
         packet = Packet(
             self._payload_type,
             self._played == 0,
             (self._sequence + self._played) & 0xFFFF,
-            (self._timestamp + place) & 0xFFFF_FFFF,
+            (self._timestamp + at) & 0xFFFF_FFFF,
             self._ssrc,
             self._octets[place : place + FRAME_SAMPLES],
         )
@@ -76,6 +81,12 @@ class TonePlayer:
             self._call.legs[self._side].sender(rewritten=False)(build(packet))
         self._played += 1
         self._schedule(self._start + self._played * FRAME_SECONDS, self._play)
+
+
+@cache
+def _ringback(law: str) -> bytes:
+    """40 kB, for all that hear it."""
+    return encode(ringback(), law)
 
 
 def _numbers_after(call: RelayedCall, side: Side) -> tuple[int, int]:

@@ -45,7 +45,7 @@ def run(settings: WorkerSettings) -> None:
         engine_connected=lambda: control.connected,
         random_bits=secrets.randbits,
     )
-    control = ControlSocket(Path(settings.socket_path), relay, desk.execute)
+    control = ControlSocket(Path(settings.socket_path), relay, desk.execute, desk.engine_came)
 
     def woken(now: float) -> None:
         os.read(wake_in, 4096)

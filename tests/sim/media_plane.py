@@ -44,6 +44,8 @@ class SimulatedPlane:
         self.calls: set[str] = set()
         self.recordings: dict[str, tuple[float, float]] = {}
         """Call → (start, end) of its recording, in seconds."""
+        self.tones: dict[tuple[str, plane.Side], str] = {}
+        """What is played to whom."""
         self.died_at: float | None = None
         self._timeline = timeline
         self._random = random
@@ -59,6 +61,7 @@ class SimulatedPlane:
     def connect(self, user: MediaUser, ended_at: Callable[[str], float | None]) -> None:
         """An engine is there. ``ended_at`` is asked of each call that is held; None lets it go on."""
         self._user = user
+        self.tones = {key: tone for key, tone in self.tones.items() if tone != "ringback"}
         for call_id in sorted(self.calls):
             ended = ended_at(call_id)
             if ended is not None:
@@ -95,6 +98,7 @@ class SimulatedPlane:
                 if command.call_id not in self.calls:
                     return plane.Refused(command.cookie, plane.Refusal.UNKNOWN_CALL, "")
                 self.calls.remove(command.call_id)
+                self.tones = {key: tone for key, tone in self.tones.items() if key[0] != command.call_id}
                 started = self._started.pop(command.call_id, None)
                 if started is not None:
                     self.recordings[command.call_id] = (started, command.at)
@@ -104,6 +108,10 @@ class SimulatedPlane:
             case _:
                 if command.call_id not in self.calls:
                     return plane.Refused(command.cookie, plane.Refusal.UNKNOWN_CALL, "")
+        return self._carry_out(command)
+
+    def _carry_out(self, command: plane.Command) -> plane.Reply:
+        """Of a call that is there."""
         match command:
             case plane.Answer():
                 if self._random.random() < self._conduct.refuses:
@@ -114,6 +122,10 @@ class SimulatedPlane:
                 if command.call_id in self._started:
                     return plane.Refused(command.cookie, plane.Refusal.WRONG_STATE, "it is recorded already")
                 self._started[command.call_id] = command.at
+            case plane.PlayMedia():
+                self.tones[command.call_id, command.side] = command.tone
+            case plane.StopMedia():
+                self.tones.pop((command.call_id, command.side), None)
         return plane.Accepted(command.cookie, sdp=b"v=0\r\ns=rewritten\r\nm=audio 30000 RTP/AVP 8\r\n")
 
     def _fall_silent(self, call_id: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
 from engine.domain.facts import AgentFacts, BindingFacts, Facts, LineFacts, SipAccountFacts, TrunkFacts, XNumberFacts
+from media import plane
 from sip.core import events as sip_events
 from sip.core.hop import Hop
 from sip.core.session import Session
@@ -466,3 +467,39 @@ def test_a_customer_who_hangs_up_before_the_offer_comes_again_ends_it_all(office
     assert has_ended(office.first)
     assert has_ended(office.second)
     office.assert_nothing_left()
+
+
+def test_the_customer_hears_it_ring_until_the_colleague_answers(office: Office) -> None:
+    office.second.answers = False
+    office.refer("agent2")
+    session = office.second.session
+    assert session is not None
+    office.second.node.user_agent.progress(session, 180, office.timeline.now)
+    office.second.node.flush()
+    office.pass_seconds(2)
+    (call_id,) = office.engine.media.calls
+    # He has called, so his is the caller's side.
+    assert office.engine.media.tones == {(call_id, plane.Side.CALLER): "ringback"}
+    office.second.node.user_agent.answer(session, office.timeline.now, SDP)
+    office.second.node.flush()
+    office.pass_seconds(2)
+    assert office.engine.media.tones == {}
+    office.hang_up(office.customer)
+    office.records()
+
+
+def test_a_colleague_who_does_not_answer_stops_ringing(office: Office) -> None:
+    office.second.answers = False
+    office.refer("agent2")
+    session = office.second.session
+    assert session is not None
+    office.second.node.user_agent.progress(session, 180, office.timeline.now)
+    office.second.node.flush()
+    office.pass_seconds(2)
+    assert office.engine.media.tones
+    office.second.node.user_agent.reject(session, 486, office.timeline.now)
+    office.second.node.flush()
+    office.pass_seconds(2)
+    assert outcomes(office.first) == ["100", "180", "486"]
+    assert office.engine.media.tones == {}
+    office.hang_up(office.customer)

@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from media.plane import (
     Side,
     SideStatistics,
     StartRecording,
+    StopMedia,
 )
 from tests.unit.media.phones import Call, Engine, Phone, Worker, description, rtp, share_at, spare_ports
 
@@ -316,6 +318,40 @@ def test_warning_tone_is_heard_by_one_side_only_and_voice_goes_on(engine: Engine
     assert share_at(samples.astype(float), 1400) > 0.9
     time.sleep(0.1)
     call.talk(first=30)
+
+
+def heard(call: Call, packets: int) -> np.ndarray[Any, Any]:
+    """What the caller's phone hears next, as samples."""
+    payloads = [call.caller.receive()[12:] for _ in range(packets)]
+    return DECODED["PCMA"][np.frombuffer(b"".join(payloads), np.uint8)].astype(float)
+
+
+def test_ringback_is_heard_again_and_again_until_it_is_stopped(engine: Engine) -> None:
+    call = Call(engine)
+    call.talk(count=5)
+    engine.accepted(PlayMedia(engine.cookie(), "call", Side.CALLER, "ringback", 60_000))
+    period = heard(call, 260)  # 5.2 s: a second of tone, four of silence, and again
+    assert share_at(period[:8000], 450) > 0.9
+    assert not np.any(np.abs(period[8000:40_000]) > 100)
+    assert share_at(period[40_000:41_600], 450) > 0.9
+    engine.accepted(StopMedia(engine.cookie(), "call", Side.CALLER))
+    assert isinstance(engine.ask(StopMedia(engine.cookie(), "call", Side.CALLER)), Accepted), "it need not be playing"
+    time.sleep(0.1)
+    call.talk(first=300)
+
+
+def test_ringback_ends_where_another_engine_comes(worker: Worker) -> None:
+    engine = worker.engine()
+    call = Call(engine)
+    call.talk(count=5)
+    engine.accepted(PlayMedia(engine.cookie(), "call", Side.CALLER, "ringback", 60_000))
+    assert share_at(heard(call, 5), 450) > 0.9
+    engine.socket.close()
+    worker.engine()
+    time.sleep(0.1)
+    while not call.caller.hears_nothing():  # what was on its way
+        assert call.caller.receive()
+    call.talk(first=300)
 
 
 def test_reports_pass_without_names(engine: Engine) -> None:
