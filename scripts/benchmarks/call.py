@@ -1,9 +1,9 @@
 """CPU and set-up time of a call: SIPp → engine → SIPp over loopback, all books on, no RTP.
 
 Prints progress to standard error and, as its last line on standard output, one JSON object. CPU is utime + stime of
-the engine process (SIP, calls, charging, journal, store); the media worker's is beside it. With ``--kamailio`` or
-``--before CHECKOUT`` (a checkout of axbridge with its environment made) that one takes turns with us at each rate, and
-``ratios`` are ours by theirs, of all processes' CPU, level by level.
+the engine process (SIP, calls, charging, journal, store); the media worker's is beside it. With ``--kamailio``,
+``--rtpengine`` or ``--before CHECKOUT`` (a checkout of axbridge with its environment made) that one takes turns with us
+at each rate, and ``ratios`` are ours by theirs, of all processes' CPU, level by level.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from scripts.benchmarks import call_kamailio
+from scripts.benchmarks import call_kamailio, media_rtpengine
 from scripts.benchmarks.call_load import SIPP_MODES, SOCKET_BUFFER_OCTETS, Way, opened_way, run_rate
 from scripts.benchmarks.call_world import CALLEE_HOST, CALLER_HOST, ENGINE_HOST, pairs, world
 from scripts.benchmarks.installation import Installation, free_udp_port, installation
+from scripts.benchmarks.media_rtpengine import Rtpengine
 from scripts.benchmarks.usage import cpu_seconds, with_children
 
 HELD_CALLS, HELD_RATE, HELD_MS = 1000, 100, 16_000
@@ -96,14 +97,23 @@ def axbridge(stack: ExitStack, transport: str, checkout: Path | None = None) -> 
     return Contestant(made.folder, lambda: engine_and_media(made), way), made
 
 
-def kamailio(stack: ExitStack) -> Contestant:
+def kamailio(stack: ExitStack, *, with_rtpengine: bool) -> Contestant:
     way = stack.enter_context(opened_way("udp"))
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="axbridge-bench-")))
     port = free_udp_port(ENGINE_HOST)
-    pid = stack.enter_context(call_kamailio.kamailio(ENGINE_HOST, port, CALLEE_HOST, way.callee_port))
-    folder = stack.enter_context(TemporaryDirectory(prefix="axbridge-bench-"))
+    media = Rtpengine(folder) if with_rtpengine else None
+    if media is not None:
+        stack.callback(media.close)
+    pid = stack.enter_context(
+        call_kamailio.kamailio(ENGINE_HOST, port, CALLEE_HOST, way.callee_port, media.port if media else None)
+    )
     processes = with_children(pid)
-    to_it = Way("udp", way.callee_port, way.sipp_callee_port, f"{ENGINE_HOST}:{port}", "")
-    return Contestant(Path(folder), lambda: {CPU: sum(map(cpu_seconds, processes))}, to_it)
+
+    def used() -> dict[str, float]:
+        found = {CPU: sum(map(cpu_seconds, processes))}
+        return found | {f"media_{CPU}": cpu_seconds(media.pid)} if media is not None else found
+
+    return Contestant(folder, used, Way("udp", way.callee_port, way.sipp_callee_port, f"{ENGINE_HOST}:{port}", ""))
 
 
 def medians(rounds: list[Level]) -> Level:
@@ -129,14 +139,17 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1, help="of each level, in turn with the others; medians count")
     parser.add_argument("--transport", choices=sorted(SIPP_MODES), default="udp", help="of both legs")
     parser.add_argument("--kamailio", action="store_true", help="beside a stateful proxy of it, over UDP")
+    parser.add_argument("--rtpengine", action="store_true", help="beside such a proxy with rtpengine")
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="beside another checkout of axbridge")
     arguments = parser.parse_args()
     if shutil.which("sipp") is None:
         parser.exit(1, "scripts/bench call needs SIPp: apt-get install sip-tester\n")
-    if arguments.kamailio and not call_kamailio.available():
-        parser.exit(1, "scripts/bench call --kamailio needs it: apt-get install kamailio\n")
-    if arguments.kamailio and arguments.transport != "udp":
-        parser.error("--kamailio is measured over UDP")
+    if (arguments.kamailio or arguments.rtpengine) and not call_kamailio.available():
+        parser.exit(1, "scripts/bench call: Kamailio is not there: apt-get install kamailio\n")
+    if arguments.rtpengine and not media_rtpengine.available():
+        parser.exit(1, "scripts/bench call: rtpengine is not there: apt-get install rtpengine-daemon\n")
+    if (arguments.kamailio or arguments.rtpengine) and arguments.transport != "udp":
+        parser.error("Kamailio is measured over UDP")
     return arguments
 
 
@@ -147,7 +160,9 @@ def main() -> None:
         own, made = axbridge(stack, arguments.transport)
         contestants = {"axbridge": own}
         if arguments.kamailio:
-            contestants["kamailio"] = kamailio(stack)
+            contestants["kamailio"] = kamailio(stack, with_rtpengine=False)
+        if arguments.rtpengine:
+            contestants["kamailio_rtpengine"] = kamailio(stack, with_rtpengine=True)
         if arguments.before is not None:
             contestants["before"], _ = axbridge(stack, arguments.transport, arguments.before.resolve())
         for contestant in contestants.values():

@@ -1,7 +1,8 @@
 """Kamailio beside us under the same calls: a stateful proxy that stays in the path and knows its dialogs.
 
-That is the least that a Kamailio does where it stands in our place (tm, rr, dialog). It hides no number, relays no
-speech, charges nothing and writes no CDR; each of these is a module more.
+That is the least that a Kamailio does where it stands in our place (tm, rr, dialog). It hides no number, charges
+nothing and writes no CDR; each of these is a module more. With rtpengine it takes ports for each call and gives them
+back, as we do, for the speech that there is none of here.
 """
 
 from __future__ import annotations
@@ -40,22 +41,35 @@ loadmodule "maxfwd.so"
 loadmodule "siputils.so"
 loadmodule "textops.so"
 loadmodule "dialog.so"
+{rtpengine_module}
 
 request_route {{
     if (!mf_process_maxfwd_header("10")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
     if (is_method("OPTIONS")) {{ sl_send_reply("200", "OK"); exit; }}
     if (is_method("CANCEL")) {{ if (t_check_trans()) {{ t_relay(); }} exit; }}
     if (has_totag()) {{
-        if (loose_route()) {{ t_relay(); exit; }}
+        if (loose_route()) {{ {delete} t_relay(); exit; }}
         if (is_method("ACK") && t_check_trans()) {{ t_relay(); }}
         exit;
     }}
     dlg_manage();
     record_route();
+    {offer}
     $du = "sip:{callee_host}:{callee_port}";
     t_relay();
 }}
+
+onreply_route[ANSWERED] {{
+    {answer}
+    return;
+}}
 """
+_RTPENGINE = {
+    "rtpengine_module": 'loadmodule "rtpengine.so"\nmodparam("rtpengine", "rtpengine_sock", "udp:127.0.0.1:{port}")',
+    "offer": 'rtpengine_offer("replace-origin"); t_on_reply("ANSWERED");',
+    "answer": 'if (status == "200" && has_body("application/sdp")) {{ rtpengine_answer("replace-origin"); }}',
+    "delete": 'if (is_method("BYE")) {{ rtpengine_delete(); }}',
+}
 
 
 def available() -> bool:
@@ -63,7 +77,9 @@ def available() -> bool:
 
 
 @contextmanager
-def kamailio(host: str, port: int, callee_host: str, callee_port: int) -> Iterator[int]:
+def kamailio(
+    host: str, port: int, callee_host: str, callee_port: int, rtpengine_port: int | None = None
+) -> Iterator[int]:
     """Runs it for as long as the block; gives its main process, whose children do the work. Calls go on to the callee.
 
     Raises TimeoutError, with its log, where it does not come up.
@@ -71,8 +87,13 @@ def kamailio(host: str, port: int, callee_host: str, callee_port: int) -> Iterat
     with TemporaryDirectory(prefix="axbridge-bench-kamailio-") as name:
         folder = Path(name)
         config, log = folder / "kamailio.cfg", folder / "log.txt"
+        media = {
+            key: "" if rtpengine_port is None else text.format(port=rtpengine_port) for key, text in _RTPENGINE.items()
+        }
         config.write_text(
-            _SCRIPT.format(workers=WORKERS, host=host, port=port, callee_host=callee_host, callee_port=callee_port)
+            _SCRIPT.format(
+                workers=WORKERS, host=host, port=port, callee_host=callee_host, callee_port=callee_port, **media
+            )
         )
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -55,6 +55,7 @@ class Rtpengine:
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.pid = self._process.pid
+        self.port = port
         self._cookie = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.connect(("127.0.0.1", port))
