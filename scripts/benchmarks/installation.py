@@ -58,7 +58,7 @@ class Installation:
             env=self._environment(),
             capture_output=True,
             check=True,
-            timeout=10,
+            timeout=30,
         ).stdout
         return json.loads(output)  # type: ignore[no-any-return]
 
