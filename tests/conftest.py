@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.store.migrations import upgrade
-from tests.postgresql import TEMPLATE, Cluster
+from tests.postgresql import TEMPLATE, Cluster, Restorable
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,13 @@ def postgresql() -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.remove()
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgresql: Cluster) -> Iterator[Restorable]:
+    restorable = Restorable(postgresql, postgresql.create(template=TEMPLATE))
+    yield restorable
+    restorable.close()
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +48,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         shutil.copy(request.getfixturevalue("migrated_file"), path)
         yield f"sqlite+aiosqlite:///{path}"
         return
-    cluster: Cluster = request.getfixturevalue("postgresql")
-    name = cluster.create(template=TEMPLATE)
-    yield cluster.url(name)
-    cluster.drop(name)
+    migrated: Restorable = request.getfixturevalue("migrated_database")
+    migrated.restore()
+    yield migrated.url
 
 
 @pytest.fixture(autouse=True)

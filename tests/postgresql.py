@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -12,6 +13,8 @@ import time
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+import asyncpg
 
 from scripts.benchmarks.installation import free_udp_port
 
@@ -99,3 +102,51 @@ class Cluster:
     def _run(self, program: str, *arguments: str, check: bool = True) -> int:
         command = [_program(program), "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, *arguments]
         return subprocess.run(command, check=check, capture_output=True).returncode
+
+
+class Restorable:
+    """A database that each test gets as it was when this was made: 5 ms, where to drop it and copy another took 170.
+
+    What is restored are rows and sequences. A test that alters tables needs a database of its own.
+    """
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self.url = cluster.url(name)
+        self._loop = asyncio.new_event_loop()
+        self._connection: asyncpg.Connection[Any] = self._loop.run_until_complete(
+            asyncpg.connect(self.url.replace("+asyncpg", ""))
+        )
+        self._restore = self._loop.run_until_complete(self._keep())
+
+    async def _keep(self) -> str:
+        """Copies all rows, and returns the statements that bring them back."""
+        rows = await self._connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        tables = [row["tablename"] for row in rows]
+        await self._connection.execute("CREATE SCHEMA kept")
+        for table in tables:
+            await self._connection.execute(f"CREATE TABLE kept.{table} AS TABLE public.{table}")
+        sequences = await self._connection.fetch(
+            "SELECT sequencename, coalesce(last_value, 1) AS value, last_value IS NOT NULL AS called"
+            " FROM pg_sequences WHERE schemaname = 'public'"
+        )
+        return ";".join(
+            [
+                # Whoever is left of the test before may hold locks.
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                "SET session_replication_role = replica",  # neither triggers nor foreign keys look on
+                *(f"DELETE FROM public.{table}" for table in tables),
+                *(f"INSERT INTO public.{table} SELECT * FROM kept.{table}" for table in tables),
+                *(
+                    f"SELECT setval('public.{row['sequencename']}', {row['value']}, {row['called']})"
+                    for row in sequences
+                ),
+            ]
+        )
+
+    def restore(self) -> None:
+        self._loop.run_until_complete(self._connection.execute(self._restore))
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._connection.close())
+        self._loop.close()

@@ -32,7 +32,7 @@ async def test_a_change_leaves_no_entry(world: World) -> None:
     for who in ("platform", "tenant1"):
         (entry,) = await _log(world, who, entity="agents")
         expected = {"action": "update", "entity_id": "1", "tenant_id": 1, "request_id": "of-a-proxy.1", "user_id": 2}
-        expected |= {"actor_kind": "user", "actor": "tenant1", "at_ms": world.now_ms, "address": "testclient"}
+        expected |= {"actor_kind": "user", "actor": "tenant1", "at_ms": world.now_ms, "address": "127.0.0.1"}
         assert {name: entry[name] for name in expected} == expected
         assert (entry["before"], entry["after"]) == ({"name": "Agent 1"}, {"name": "New"})
     assert await _log(world, "tenant2", entity="agents") == []

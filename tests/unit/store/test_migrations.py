@@ -1,3 +1,5 @@
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,19 @@ from engine.store.ledger_check import differences
 from engine.store.ledger_store import recharge
 from engine.store.migrations import configuration, newest_revision, upgrade
 from engine.store.tables import Account, Change, Table, Tenant
+from tests.postgresql import TEMPLATE, Cluster
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) -> Iterator[str]:
+    """A database for this test alone, whose tables it may alter."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{shutil.copy(migrated_file, tmp_path / 'axbridge.sqlite3')}"
+        return
+    cluster: Cluster = request.getfixturevalue("postgresql")
+    name = cluster.create(template=TEMPLATE)
+    yield cluster.url(name)
+    cluster.drop(name)
 
 
 def _differences(connection: Connection) -> object:
