@@ -19,11 +19,12 @@ from engine.services.carrier_records import RecordFormat
 from engine.services.cdr_export import ExportFormat, TooManyRows, UnknownZone, export_cdrs, zone_of
 from engine.services.reconciliation import ReconciliationRefused, reconcile
 from engine.settings import Settings
-from engine.store.cdr_store import PAGE_ROWS_MAX, CdrFilter
+from engine.store.cdr_store import CdrFilter
 from engine.store.database import open_database, reading, reading_session
 from engine.store.reconciliation_store import read_differences, read_reconciliation
 from engine.store.scope import Platform, Scope, TenantScope
-from engine.store.tables import Line, Tenant, Trunk
+from engine.store.sorting import PAGE_ROWS_MAX, PageWanted
+from engine.store.tables import Line, ReconciliationDifference, Tenant, Trunk
 
 
 class CommandRefused(Exception):
@@ -130,12 +131,13 @@ async def reconcile_file(
 
 async def _differences(database: AsyncEngine, reconciliation_id: str) -> AsyncIterator[bytes]:
     """One JSON object a line."""
-    after: int | None = None
+    position = ReconciliationDifference.position
+    wanted = PageWanted.by(position, limit=PAGE_ROWS_MAX)
     while True:
         async with reading_session(database) as session:
-            rows = await read_differences(session, reconciliation_id, kind=None, after=after, limit=PAGE_ROWS_MAX)
+            rows = await read_differences(session, reconciliation_id, kind=None, wanted=wanted)
         for row in rows:
             yield msgspec.json.encode({"kind": row.kind, "cdr_id": row.cdr_id, **row.content}) + b"\n"
         if len(rows) < PAGE_ROWS_MAX:
             return
-        after = rows[-1].position
+        wanted = PageWanted.by(position, limit=PAGE_ROWS_MAX, after=(rows[-1].position,))

@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.fields import AgentStatus, Name, Number, RowId, canonical, given
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, id_cursor, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
 from admin_api.common.suspension import Suspension, SuspensionAnswer, cut_calls
 from admin_api.common.views import AgentView, view_of
 from engine.domain.permission import Permission
@@ -44,22 +44,24 @@ async def make_agent(
         return view_of(agent, AgentView)
 
 
+_SORTS = Sorts("id", "id", id=Agent.id, code=Agent.code, name=Agent.name)
+
+
 class AgentController(Controller):
     path = "/agents"
     tags = ("agents",)
 
-    @get("/", opt={"permission": Permission.AGENTS_READ}, summary="Agents")
+    @get("/", opt={"permission": Permission.AGENTS_READ}, dependencies=_SORTS.given, summary="Agents")
     async def list_agents(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         agent_status: Annotated[AgentStatus | None, QueryParameter(name="status")] = None,
         tenant_id: QueryId = None,
         department_id: Annotated[
             int | None, QueryParameter(ge=1, le=2**63 - 1, description="Of it, and of all below it.")
         ] = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[AgentView]:
         conditions = [
             column == value
@@ -71,8 +73,8 @@ class AgentController(Controller):
                 department = await read_one(session, audience, Department, department_id)
                 owner_id = 0 if department is None else department.tenant_id
                 conditions.append(Agent.department_id.in_(below(owner_id, [department_id])))
-            rows = await read_page(session, audience, Agent, *conditions, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, partial(view_of, shape=AgentView), lambda row: str(row.id))
+            rows = await read_page(session, audience, Agent, *conditions, wanted=wanted)
+            return page(rows, wanted, partial(view_of, shape=AgentView))
 
     @get("/{agent_id:int}", opt={"permission": Permission.AGENTS_READ}, summary="One agent")
     async def get_agent(self, context: GivenContext, audience: GivenScope, agent_id: Id) -> AgentView:

@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 from sqlalchemy import select
 
 from admin_api.common.context import GivenContext, GivenScope
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Limit, Page, QueryId, id_cursor, page
+from admin_api.common.paging import GivenPage, Page, QueryId, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.store.audit import ActorKind, read_audit
@@ -46,10 +46,20 @@ class AuditEntryView(msgspec.Struct):
     after: dict[str, Any] | None
 
 
-@get("/audit", opt={"permission": Permission.AUDIT_READ}, summary="Who changed what, newest first", tags=["audit"])
+_SORTS = Sorts("-id", "id", id=AuditEntry.id)
+
+
+@get(
+    "/audit",
+    opt={"permission": Permission.AUDIT_READ},
+    dependencies=_SORTS.given,
+    summary="Who changed what, newest first",
+    tags=["audit"],
+)
 async def list_audit(
     context: GivenContext,
     audience: GivenScope,
+    wanted: GivenPage,
     actor_kind: Annotated[ActorKind | None, QueryParameter()] = None,
     user_id: QueryId = None,
     api_key_id: QueryId = None,
@@ -59,8 +69,6 @@ async def list_audit(
     request_id: Word = None,
     from_ms: QueryId = None,
     to_ms: QueryId = None,
-    cursor: Cursor = None,
-    limit: Limit = PAGE_DEFAULT,
 ) -> Page[AuditEntryView]:
     conditions = [
         column == value
@@ -83,10 +91,10 @@ async def list_audit(
     if to_ms is not None:
         conditions.append(AuditEntry.at_ms < to_ms)
     async with context.reading() as session:
-        rows = await read_audit(session, audience, *conditions, below_id=id_cursor(cursor), limit=limit)
+        rows = await read_audit(session, audience, *conditions, wanted=wanted)
         people = {row.user_id for row in rows if row.user_id is not None}
         own = select(User.id).where(User.id.in_(people), owned(audience, User))
-        return page(rows, limit, partial(_view, set((await session.scalars(own)).all())), lambda row: str(row.id))
+        return page(rows, wanted, partial(_view, set((await session.scalars(own)).all())))
 
 
 def _view(own_people: set[int], row: AuditEntry) -> AuditEntryView:

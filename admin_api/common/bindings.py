@@ -12,12 +12,13 @@ from litestar.params import JSONBody, QueryParameter
 from admin_api.common.calls import CallId
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Number, RowId, TimeMs, canonical
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Limit, Page, page, time_cursor
+from admin_api.common.paging import GivenPage, Page, Sorts, page
 from admin_api.common.views import BindingView, masked_for, view_of
 from engine.domain.permission import Permission
 from engine.services.bindings import create_binding, set_expiry, unbind
 from engine.store.listing import read_binding, read_bindings
 from engine.store.scope import AgentScope, Scope, TenantScope
+from engine.store.tables import Binding
 
 
 class NewBinding(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,19 +43,21 @@ def _binding_view(scope: Scope, row: Any) -> BindingView:
     return masked_for(scope, view_of(row, BindingView))
 
 
+_SORTS = Sorts("-created_at_ms", "id", created_at_ms=Binding.created_at_ms, id=Binding.id)
+
+
 class BindingController(Controller):
     path = "/bindings"
     tags = ("bindings",)
 
-    @get("/", opt={"permission": Permission.BINDINGS_READ}, summary="Bindings, newest first")
+    @get("/", opt={"permission": Permission.BINDINGS_READ}, dependencies=_SORTS.given, summary="Bindings, newest first")
     async def list_bindings(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         live: Annotated[bool, QueryParameter(description="Only those in force.")] = True,
         number: Annotated[str | None, QueryParameter(max_length=40, description="A or X.")] = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[BindingView]:
         async with context.reading() as session:
             rows = await read_bindings(
@@ -62,10 +65,9 @@ class BindingController(Controller):
                 audience,
                 live_at_ms=context.now_ms() if live else None,
                 number=None if number is None else canonical(number, "number"),
-                before=time_cursor(cursor),
-                limit=limit,
+                wanted=wanted,
             )
-        return page(rows, limit, partial(_binding_view, audience), lambda row: f"{row.created_at_ms}-{row.id}")
+        return page(rows, wanted, partial(_binding_view, audience))
 
     @post("/", opt={"permission": Permission.BINDINGS_WRITE}, summary="Bind A and B on X")
     async def create_binding(

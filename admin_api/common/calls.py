@@ -14,7 +14,7 @@ from litestar.params import FromQuery, PathParameter, QueryParameter
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import EngineRefused
 from admin_api.common.fields import canonical
-from admin_api.common.paging import INTEGER_MAX, PAGE_DEFAULT, Cursor, Limit, Page, QueryId, page, time_cursor
+from admin_api.common.paging import INTEGER_MAX, GivenPage, Page, QueryId, Sorts, page
 from admin_api.common.views import CdrView, LiveCallView, masked_for, sees_customers, view_of
 from admin_api.recordings import recording_link
 from engine.domain.cause import Cause
@@ -24,6 +24,7 @@ from engine.runtime.control.protocol import Calls, Done, Failed, HangUp, ListCal
 from engine.store.cdr_store import CdrFilter, read_cdr, read_cdrs, read_recording
 from engine.store.retention_store import read_deletion
 from engine.store.scope import AgentScope, DepartmentScope, Platform, Scope, agents_below, tenant_of
+from engine.store.tables import Cdr
 
 CallId = Annotated[str, PathParameter(max_length=32, pattern=r"^[A-Za-z0-9._-]+\Z")]
 
@@ -45,15 +46,25 @@ def _cdr_view(scope: Scope, row: Any) -> CdrView:
     return view
 
 
+_SORTS = Sorts("-started_at_ms", "id", started_at_ms=Cdr.started_at_ms, id=Cdr.id)
+_LIVE_SORTS = Sorts("started_at_ms", "id", started_at_ms=Cdr.started_at_ms, id=Cdr.id)
+
+
 class CdrController(Controller):
     path = "/cdrs"
     tags = ("calls",)
 
-    @get("/", opt={"permission": Permission.CALLS_READ}, summary="CDRs, newest first; running calls are among them")
+    @get(
+        "/",
+        opt={"permission": Permission.CALLS_READ},
+        dependencies=_SORTS.given,
+        summary="CDRs, newest first; running calls are among them",
+    )
     async def list_cdrs(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         tenant_id: QueryId = None,
         agent_id: QueryId = None,
         call_state: Annotated[CdrState | None, QueryParameter(name="state")] = None,
@@ -62,10 +73,8 @@ class CdrController(Controller):
         number: Annotated[str | None, QueryParameter(max_length=40, description="A, X or B; agents: A or X.")] = None,
         answered: FromQuery[bool | None] = None,
         cause: FromQuery[Cause | None] = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[CdrView]:
-        wanted = CdrFilter(
+        of = CdrFilter(
             tenant_id=tenant_id,
             agent_id=agent_id,
             state=call_state,
@@ -77,8 +86,8 @@ class CdrController(Controller):
             cause=cause,
         )
         async with context.reading() as session:
-            rows = await read_cdrs(session, audience, wanted, before=time_cursor(cursor), limit=limit)
-        return page(rows, limit, partial(_cdr_view, audience), lambda row: f"{row.started_at_ms}-{row.id}")
+            rows = await read_cdrs(session, audience, of, wanted)
+        return page(rows, wanted, partial(_cdr_view, audience))
 
     @get("/{cdr_id:str}", opt={"permission": Permission.CALLS_READ}, summary="One CDR")
     async def get_cdr(self, context: GivenContext, audience: GivenScope, cdr_id: CallId) -> CdrView:
@@ -107,8 +116,13 @@ class LiveCallController(Controller):
     path = "/live-calls"
     tags = ("calls",)
 
-    @get("/", opt={"permission": Permission.CALLS_READ}, summary="Calls that run at this moment, asked of the engine")
-    async def list_calls(self, context: GivenContext, audience: GivenScope) -> Page[LiveCallView]:
+    @get(
+        "/",
+        opt={"permission": Permission.CALLS_READ},
+        dependencies=_LIVE_SORTS.given,
+        summary="Calls that run at this moment, asked of the engine",
+    )
+    async def list_calls(self, context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[LiveCallView]:
         tenant_id = None if isinstance(audience, Platform) else audience.tenant_id
         agents: Collection[int | None] | None = None
         if isinstance(audience, DepartmentScope):
@@ -125,7 +139,7 @@ class LiveCallController(Controller):
             for call in reply.calls
             if tenant_id in (None, call.tenant_id) and (agents is None or call.agent_id in agents)
         ]
-        return Page([masked_for(audience, view_of(call, LiveCallView)) for call in calls])
+        return page(wanted.of_rows(calls), wanted, lambda call: masked_for(audience, view_of(call, LiveCallView)))
 
     @post(
         "/{call_id:str}/hang-up",

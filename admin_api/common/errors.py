@@ -52,8 +52,11 @@ class ProblemDetails(msgspec.Struct, omit_defaults=True):
 class Refused(Exception):
     """The request is well formed and cannot be done: ``field`` says what of it, and ``reason`` why."""
 
-    def __init__(self, field: str, reason: str, status: int = 422, *, code: str = "") -> None:
+    def __init__(
+        self, field: str, reason: str, status: int = 422, *, code: str = "", allowed: Iterable[str] = ()
+    ) -> None:
         super().__init__(f"{field}: {reason}")
+        self.allowed = tuple(allowed)
         self.field = field
         self.reason = reason
         self.status = status
@@ -142,7 +145,8 @@ def _validation(_request: _Asked, error: ValidationException) -> Response[Proble
 
 def _refused(_request: _Asked, error: Refused) -> Response[ProblemDetails]:
     code = error.code or ("value.invalid" if error.status == 400 else "")
-    return problem(error.status, error.reason, [FieldError(error.field, error.reason)], code=code)
+    errors = [FieldError(error.field, error.reason)]
+    return problem(error.status, error.reason, errors, code=code, allowed=error.allowed)
 
 
 def _refusal(_request: _Asked, error: Refusal) -> Response[ProblemDetails]:

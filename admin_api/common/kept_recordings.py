@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from admin_api.common.auth import Principal
 from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page, time_cursor
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.store.cdr_store import read_cdr
@@ -29,7 +29,7 @@ from engine.store.retention_store import (
     retention_of,
 )
 from engine.store.scope import Platform, Scope, TenantScope
-from engine.store.tables import Agent, LegalHold, RecordingRetention
+from engine.store.tables import Agent, LegalHold, RecordingDeletion, RecordingRetention
 
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 Reason = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*\Z", max_length=200)]
@@ -161,22 +161,32 @@ async def _owner(session: AsyncSession, scope: Scope, data: NewHold) -> tuple[in
     return tenant_id, agent_id, cdr_id
 
 
+_HOLD_SORTS = Sorts("id", "id", id=LegalHold.id, placed_at_ms=LegalHold.placed_at_ms)
+_DELETION_SORTS = Sorts(
+    "-decided_at_ms", "cdr_id", decided_at_ms=RecordingDeletion.decided_at_ms, cdr_id=RecordingDeletion.cdr_id
+)
+
+
 class LegalHoldController(Controller):
     path = "/legal-holds"
     tags = ("recordings",)
 
-    @get("/", opt={"permission": Permission.RECORDINGS_READ}, summary="Legal holds: what is kept whatever its age")
+    @get(
+        "/",
+        opt={"permission": Permission.RECORDINGS_READ},
+        dependencies=_HOLD_SORTS.given,
+        summary="Legal holds: what is kept whatever its age",
+    )
     async def list_holds(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         released: FromQuery[bool] = False,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[HoldView]:
         async with context.reading() as session:
-            rows = await read_holds(session, audience, released=released, after=id_cursor(cursor), limit=limit)
-        return page(rows, limit, partial(_hold_view, audience), lambda row: str(row.id))
+            rows = await read_holds(session, audience, released=released, wanted=wanted)
+        return page(rows, wanted, partial(_hold_view, audience))
 
     @post("/", opt={"permission": Permission.RECORDINGS_KEEP}, summary="Place a hold")
     async def place_hold(
@@ -225,12 +235,11 @@ class LegalHoldController(Controller):
 @get(
     "/recording-deletions",
     opt={"permission": Permission.RECORDINGS_READ},
+    dependencies=_DELETION_SORTS.given,
     summary="Recordings that are no more, and why, newest first",
     tags=["recordings"],
 )
-async def list_deletions(
-    context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-) -> Page[DeletionView]:
+async def list_deletions(context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[DeletionView]:
     async with context.reading() as session:
-        rows = await read_deletions(session, audience, before=time_cursor(cursor), limit=limit)
-    return page(rows, limit, partial(_deletion_view, audience), lambda row: f"{row.decided_at_ms}-{row.cdr_id}")
+        rows = await read_deletions(session, audience, wanted=wanted)
+    return page(rows, wanted, partial(_deletion_view, audience))

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 
 from admin_api.common.context import Context
-from admin_api.common.paging import Page, id_cursor, page
+from admin_api.common.paging import Page, Sorts, page
 from admin_api.common.views import view_of
 from engine.store.notice_store import read_events
 from engine.store.scope import Scope
+from engine.store.sorting import PageWanted
+from engine.store.tables.orders import MoneyEvent
 
 
 class MoneyRulesView(msgspec.Struct):
@@ -33,9 +35,10 @@ class MoneyEventView(msgspec.Struct):
     at_ms: int
 
 
-async def event_page(
-    context: Context, scope: Scope, tenant_id: int | None, cursor: str | None, limit: int
-) -> Page[MoneyEventView]:
+EVENT_SORTS = Sorts("-id", "id", id=MoneyEvent.id)
+
+
+async def event_page(context: Context, scope: Scope, tenant_id: int | None, wanted: PageWanted) -> Page[MoneyEventView]:
     async with context.reading() as session:
-        rows = await read_events(session, scope, tenant_id=tenant_id, below_id=id_cursor(cursor), limit=limit)
-    return page(rows, limit, lambda row: view_of(row, MoneyEventView), lambda row: str(row.id))
+        rows = await read_events(session, scope, tenant_id=tenant_id, wanted=wanted)
+    return page(rows, wanted, lambda row: view_of(row, MoneyEventView))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, get, post
@@ -12,18 +12,15 @@ from sqlalchemy import ColumnElement, select
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Key, Note, RowId
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, id_cursor, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.order import OrderAction, OrderKind, OrderState, allowed_in
 from engine.domain.permission import Permission
 from engine.services.orders import Wanted, act, create_order
-from engine.store.listing import PAGE_ROWS_MAX
 from engine.store.order_store import read_history, read_order, read_orders, read_package, read_packages
 from engine.store.scope import AgentScope, TenantScope, within
 from engine.store.tables import MinutesBucket
-from engine.store.tables.orders import Order, Package, PackageVersion
-
-Sort = Annotated[Literal["id", "-id"], QueryParameter(description="Oldest or newest first.")]
+from engine.store.tables.orders import Order, OrderEvent, Package, PackageVersion
 
 
 class PackageView(msgspec.Struct):
@@ -135,23 +132,30 @@ def order_view(order: Order) -> OrderView:
     return OrderView(**values, allowed=[*allowed_in(OrderState(order.state))])
 
 
+_PACKAGE_SORTS = Sorts("id", "id", id=Package.id, code=Package.code, name=Package.name)
+_ORDER_SORTS = Sorts("-id", "id", id=Order.id)
+_HISTORY_SORTS = Sorts("position", "position", position=OrderEvent.position)
+_MINUTES_SORTS = Sorts(
+    "id", "id", id=MinutesBucket.id, expires_at_ms=MinutesBucket.expires_at_ms, seconds_left=MinutesBucket.seconds_left
+)
+
+
 class PackageReadController(Controller):
     path = "/packages"
     tags = ("packages",)
 
-    @get("/", opt={"permission": Permission.PACKAGES_READ}, summary="Packages")
+    @get("/", opt={"permission": Permission.PACKAGES_READ}, dependencies=_PACKAGE_SORTS.given, summary="Packages")
     async def list_packages(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         on_sale: FromQuery[bool | None] = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[PackageView]:
         conditions: list[ColumnElement[bool]] = [] if on_sale is None else [Package.on_sale == on_sale]
         async with context.reading() as session:
-            rows = await read_packages(session, audience, *conditions, after=id_cursor(cursor), limit=limit)
-        return page(rows, limit, package_view, lambda row: str(row[0].id))
+            rows = await read_packages(session, audience, *conditions, wanted=wanted)
+        return page(rows, wanted, package_view, lambda row: row[0])
 
     @get("/{package_id:int}", opt={"permission": Permission.PACKAGES_READ}, summary="One package")
     async def get_package(self, context: GivenContext, audience: GivenScope, package_id: Id) -> PackageView:
@@ -163,50 +167,58 @@ class OrderReadController(Controller):
     path = "/orders"
     tags = ("orders",)
 
-    @get("/", opt={"permission": Permission.ORDERS_READ}, summary="Orders")
+    @get("/", opt={"permission": Permission.ORDERS_READ}, dependencies=_ORDER_SORTS.given, summary="Orders")
     async def list_orders(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
         kind: FromQuery[OrderKind | None] = None,
         tenant_id: QueryId = None,
         agent_id: QueryId = None,
         package_id: QueryId = None,
-        sort: Sort = "-id",
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[OrderView]:
         equal: dict[Any, Any] = {Order.state: order_state, Order.kind: kind, Order.tenant_id: tenant_id}
         equal |= {Order.agent_id: agent_id, Order.package_id: package_id}
         conditions = [column == value for column, value in equal.items() if value is not None]
         async with context.reading() as session:
-            rows = await read_orders(
-                session, audience, *conditions, cursor=id_cursor(cursor), oldest_first=sort == "id", limit=limit
-            )
-        return page(rows, limit, order_view, lambda row: str(row.id))
+            rows = await read_orders(session, audience, *conditions, wanted=wanted)
+        return page(rows, wanted, order_view)
 
     @get("/{order_id:int}", opt={"permission": Permission.ORDERS_READ}, summary="One order")
     async def get_order(self, context: GivenContext, audience: GivenScope, order_id: Id) -> OrderView:
         async with context.reading() as session:
             return order_view(found(await read_order(session, audience, order_id), "order"))
 
-    @get("/{order_id:int}/history", opt={"permission": Permission.ORDERS_READ}, summary="What became of an order")
-    async def get_history(self, context: GivenContext, audience: GivenScope, order_id: Id) -> Page[OrderEventView]:
+    @get(
+        "/{order_id:int}/history",
+        opt={"permission": Permission.ORDERS_READ},
+        dependencies=_HISTORY_SORTS.given,
+        summary="What became of an order",
+    )
+    async def get_history(
+        self, context: GivenContext, audience: GivenScope, wanted: GivenPage, order_id: Id
+    ) -> Page[OrderEventView]:
         async with context.reading() as session:
             found(await read_order(session, audience, order_id), "order")
-            return Page([view_of(row, OrderEventView) for row in await read_history(session, order_id)])
+            rows = wanted.of_rows(await read_history(session, order_id))
+        return page(rows, wanted, lambda row: view_of(row, OrderEventView))
 
-    @get("/minutes", opt={"permission": Permission.ORDERS_READ}, summary="Package minutes that were bought")
+    @get(
+        "/minutes",
+        opt={"permission": Permission.ORDERS_READ},
+        dependencies=_MINUTES_SORTS.given,
+        summary="Package minutes that were bought",
+    )
     async def list_minutes(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         tenant_id: QueryId = None,
         agent_id: QueryId = None,
         live: Annotated[bool | None, QueryParameter(description="In force now, or not.")] = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[MinutesView]:
         equal: dict[Any, Any] = {MinutesBucket.tenant_id: tenant_id, MinutesBucket.agent_id: agent_id}
         conditions: list[Any] = [column == value for column, value in equal.items() if value is not None]
@@ -214,13 +226,11 @@ class OrderReadController(Controller):
             now_ms = context.now_ms()
             in_force = (MinutesBucket.starts_at_ms <= now_ms) & (MinutesBucket.expires_at_ms > now_ms)
             conditions.append(in_force if live else ~in_force)
-        if (after := id_cursor(cursor)) is not None:
-            conditions.append(MinutesBucket.id > after)
         mine = within(audience, tenant=MinutesBucket.tenant_id, agent=MinutesBucket.agent_id)
-        statement = select(MinutesBucket).where(mine, *conditions).order_by(MinutesBucket.id)
+        statement = wanted.of(select(MinutesBucket).where(mine, *conditions))
         async with context.reading() as session:
-            rows = (await session.scalars(statement.limit(min(limit, PAGE_ROWS_MAX)))).all()
-        return page(rows, limit, lambda row: view_of(row, MinutesView), lambda row: str(row.id))
+            rows = (await session.scalars(statement)).all()
+        return page(rows, wanted, lambda row: view_of(row, MinutesView))
 
 
 class OrderController(OrderReadController):

@@ -8,15 +8,16 @@ from zoneinfo import ZoneInfo
 import msgspec
 from litestar import Controller, get
 from litestar.params import QueryParameter
+from sqlalchemy import String
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
-from admin_api.common.paging import INTEGER_MAX, PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, id_cursor, page
+from admin_api.common.paging import INTEGER_MAX, GivenPage, Id, Page, QueryId, Sorts, page
 from engine.domain.month import ZONE, month_of, month_starts_ms
 from engine.domain.permission import Permission
 from engine.store.department_store import below
 from engine.store.listing import read_one
-from engine.store.performance_store import months, number_usage, performance
+from engine.store.performance_store import FIGURES, figure, months, number_usage, performance
 from engine.store.tables import Agent, Department
 
 MONTHS_MAX = 24
@@ -85,20 +86,30 @@ def _performance(row: Any) -> AgentPerformance:
     )
 
 
+_SORTS = Sorts(
+    "agent_id",
+    "agent_id",
+    agent_id=figure("agent_id"),
+    code=figure("code", String),
+    name=figure("name", String),
+    **FIGURES,
+)
+_USAGE_SORTS = Sorts("x_number", "x_number", x_number=figure("x_number", String), **FIGURES)
+
+
 class PerformanceController(Controller):
     path = "/agents"
     tags = ("agents",)
 
-    @get("/performance", opt=_READ, summary="Each agent's month")
+    @get("/performance", opt=_READ, dependencies=_SORTS.given, summary="Each agent's month")
     async def list_performance(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         month: Month,
         zone: Zone = ZONE,
         department_id: QueryId = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[AgentPerformance]:
         try:
             from_ms, to_ms = month_starts_ms(int(month[:4]), int(month[5:]), 1, zone_of(zone))
@@ -110,10 +121,8 @@ class PerformanceController(Controller):
                 department = await read_one(session, audience, Department, department_id)
                 owner_id = 0 if department is None else department.tenant_id
                 conditions.append(Agent.department_id.in_(below(owner_id, [department_id])))
-            rows = await performance(
-                session, audience, *conditions, from_ms=from_ms, to_ms=to_ms, after=id_cursor(cursor), limit=limit
-            )
-        return page(rows, limit, _performance, lambda row: str(row.agent_id))
+            rows = await performance(session, audience, *conditions, from_ms=from_ms, to_ms=to_ms, wanted=wanted)
+        return page(rows, wanted, _performance)
 
     @get("/{agent_id:int}/performance", opt=_READ, summary="An agent's last months, the newest first")
     async def list_months(
@@ -140,18 +149,22 @@ class PerformanceController(Controller):
                 items.append(MonthlyPerformance(month=name, charge_micro=row.charge_micro, **_figures(row)))
         return Page(items)
 
-    @get("/{agent_id:int}/number-usage", opt=_READ, summary="How an agent's calls went, by X number")
+    @get(
+        "/{agent_id:int}/number-usage",
+        opt=_READ,
+        dependencies=_USAGE_SORTS.given,
+        summary="How an agent's calls went, by X number",
+    )
     async def list_number_usage(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         agent_id: Id,
         from_ms: FromMs,
         to_ms: ToMs,
-        cursor: Annotated[str | None, QueryParameter(max_length=40, pattern=r"^\+?[0-9]+\Z")] = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[NumberUsage]:
         async with context.reading() as session:
             found(await read_one(session, audience, Agent, agent_id), "agent")
-            rows = await number_usage(session, audience, agent_id, from_ms, to_ms, after=cursor, limit=limit)
-        return page(rows, limit, _usage, lambda row: row.x_number)
+            rows = await number_usage(session, audience, agent_id, from_ms, to_ms, wanted)
+        return page(rows, wanted, _usage)

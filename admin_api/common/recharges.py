@@ -9,10 +9,11 @@ from litestar.params import QueryParameter
 
 from admin_api.common.context import Context
 from admin_api.common.fields import Key, Note, PositiveAmountMicro
-from admin_api.common.paging import Page, id_cursor, page
+from admin_api.common.paging import Page, Sorts, page
 from admin_api.common.views import view_of
 from engine.services.recharges import RechargeState, create_recharge, read_recharges
 from engine.store.scope import Scope
+from engine.store.sorting import PageWanted
 from engine.store.tables.orders import Recharge
 
 StateFilter = Annotated[RechargeState | None, QueryParameter(name="state")]
@@ -60,12 +61,17 @@ async def order_recharge(context: Context, tenant_id: int, data: NewRechargeOrde
         return view_of(row, RechargeView)
 
 
+RECHARGE_SORTS = Sorts(
+    "-id", "id", id=Recharge.id, created_at_ms=Recharge.created_at_ms, amount_micro=Recharge.amount_micro
+)
+
+
 async def recharge_page(
-    context: Context, scope: Scope, state: RechargeState | None, tenant_id: int | None, cursor: str | None, limit: int
+    context: Context, scope: Scope, state: RechargeState | None, tenant_id: int | None, wanted: PageWanted
 ) -> Page[RechargeView]:
     conditions = [] if state is None else [Recharge.state == state]
     if tenant_id is not None:
         conditions.append(Recharge.tenant_id == tenant_id)
     async with context.reading() as session:
-        rows = await read_recharges(session, scope, *conditions, below_id=id_cursor(cursor), limit=limit)
-    return page(rows, limit, lambda row: view_of(row, RechargeView), lambda row: str(row.id))
+        rows = await read_recharges(session, scope, *conditions, wanted=wanted)
+    return page(rows, wanted, lambda row: view_of(row, RechargeView))

@@ -13,11 +13,12 @@ from msgspec import UNSET, Meta, UnsetType
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import Name
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.users import maker_of
 from admin_api.common.views import view_of
 from engine.domain.permission import Audience, Permission
 from engine.services.identity import change_role, create_role, delete_role, role_of, roles_page
+from engine.store.tables.identity import Role
 
 Permissions = Annotated[list[Permission], Meta(max_length=len(Permission))]
 
@@ -48,17 +49,18 @@ class RolePatch(msgspec.Struct, forbid_unknown_fields=True):
 _Asked = Request[Principal, Any, Any]
 
 
+_SORTS = Sorts("id", "id", id=Role.id, name=Role.name)
+
+
 class RoleController(Controller):
     path = "/roles"
     tags = ("users",)
 
-    @get("/", opt={"permission": Permission.ROLES_READ}, summary="Roles")
-    async def list_roles(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-    ) -> Page[RoleView]:
+    @get("/", opt={"permission": Permission.ROLES_READ}, dependencies=_SORTS.given, summary="Roles")
+    async def list_roles(self, context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[RoleView]:
         async with context.reading() as session:
-            rows = await roles_page(session, maker_of(audience), after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, partial(view_of, shape=RoleView), lambda row: str(row.id))
+            rows = await roles_page(session, maker_of(audience), wanted=wanted)
+            return page(rows, wanted, partial(view_of, shape=RoleView))
 
     @get("/{role_id:int}", opt={"permission": Permission.ROLES_READ}, summary="One role")
     async def get_role(self, context: GivenContext, audience: GivenScope, role_id: Id) -> RoleView:

@@ -10,7 +10,7 @@ from litestar.params import JSONBody
 
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import Status
-from admin_api.common.paging import Id, Page
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.services.sip_accounts import (
@@ -58,14 +58,19 @@ def _with_password(account: SipAccount, password: str) -> NewSipAccountView:
     return NewSipAccountView(account.id, account.agent_id, account.username, account.realm, account.status, password)
 
 
+_SORTS = Sorts("id", "id", id=SipAccount.id, username=SipAccount.username)
+
+
 class SipAccountController(Controller):
     tags = ("agents",)
 
-    @get("/agents/{agent_id:int}/sip-accounts", opt=_READ, summary="An agent's softphones")
-    async def list_accounts(self, context: GivenContext, audience: GivenScope, agent_id: Id) -> Page[SipAccountView]:
+    @get("/agents/{agent_id:int}/sip-accounts", opt=_READ, dependencies=_SORTS.given, summary="An agent's softphones")
+    async def list_accounts(
+        self, context: GivenContext, audience: GivenScope, wanted: GivenPage, agent_id: Id
+    ) -> Page[SipAccountView]:
         async with context.reading() as session:
-            rows = await sip_accounts_of(session, audience, agent_id)
-            return Page([view_of(row, SipAccountView) for row in rows])
+            rows = wanted.of_rows(await sip_accounts_of(session, audience, agent_id))
+        return page(rows, wanted, lambda row: view_of(row, SipAccountView))
 
     @post("/agents/{agent_id:int}/sip-accounts", opt=_WRITE, summary="Give an agent a softphone; shows its password")
     async def create_account(self, context: GivenContext, audience: GivenScope, agent_id: Id) -> NewSipAccountView:

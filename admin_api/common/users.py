@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from admin_api.common.auth import Principal
 from admin_api.common.context import Context, GivenContext, GivenScope
 from admin_api.common.fields import Code, Password, RowId, Status
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Audience, Permission
 from engine.services.credentials import hash_password
@@ -73,17 +73,18 @@ async def make_user(
         return view_of(await create_user(session, maker_of(scope), request.user.permissions, new), UserView)
 
 
+_SORTS = Sorts("id", "id", id=User.id, login=User.login)
+
+
 class UserController(Controller):
     path = "/users"
     tags = ("users",)
 
-    @get("/", opt={"permission": Permission.USERS_READ}, summary="Users")
-    async def list_users(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-    ) -> Page[UserView]:
+    @get("/", opt={"permission": Permission.USERS_READ}, dependencies=_SORTS.given, summary="Users")
+    async def list_users(self, context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[UserView]:
         async with context.reading() as session:
-            rows = await read_page(session, audience, User, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, partial(view_of, shape=UserView), lambda row: str(row.id))
+            rows = await read_page(session, audience, User, wanted=wanted)
+            return page(rows, wanted, partial(view_of, shape=UserView))
 
     @patch(
         "/{user_id:int}",

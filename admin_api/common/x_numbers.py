@@ -9,7 +9,7 @@ from litestar import Controller, get
 from litestar.params import QueryParameter
 
 from admin_api.common.context import GivenContext, GivenScope, found
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, id_cursor, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
 from admin_api.common.views import XNumberView
 from engine.domain.permission import Permission
 from engine.services.number_allocation import NumberState, in_state, read_moves, state_of
@@ -70,23 +70,26 @@ def _move_view(move: NumberMove, scope: Scope) -> NumberMoveView:
     )
 
 
+_SORTS = Sorts("id", "id", id=XNumber.id, number=XNumber.number)
+_HISTORY_SORTS = Sorts("-id", "id", id=NumberMove.id)
+
+
 class XNumberController(Controller):
     path = "/x-numbers"
     tags = ("numbers",)
 
-    @get("/", opt={"permission": Permission.NUMBERS_READ}, summary="X numbers")
+    @get("/", opt={"permission": Permission.NUMBERS_READ}, dependencies=_SORTS.given, summary="X numbers")
     async def list_x_numbers(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         line_id: QueryId = None,
         pool_id: QueryId = None,
         tenant_id: QueryId = None,
         department_id: QueryId = None,
         agent_id: QueryId = None,
         number_state: Annotated[NumberState | None, QueryParameter(name="state")] = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[XNumberView]:
         conditions = [
             column == value
@@ -102,8 +105,8 @@ class XNumberController(Controller):
         if number_state is not None:
             conditions.append(in_state(number_state))
         async with context.reading() as session:
-            rows = await read_page(session, audience, XNumber, *conditions, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, x_number_view, lambda row: str(row.id))
+            rows = await read_page(session, audience, XNumber, *conditions, wanted=wanted)
+            return page(rows, wanted, x_number_view)
 
     @get("/{x_number_id:int}", opt={"permission": Permission.NUMBERS_READ}, summary="One X number")
     async def get_x_number(self, context: GivenContext, audience: GivenScope, x_number_id: Id) -> XNumberView:
@@ -114,15 +117,19 @@ class XNumberController(Controller):
 class NumberHistoryController(XNumberController):
     """For whoever administers numbers; an agent has no business with who had his before."""
 
-    @get("/{x_number_id:int}/history", opt={"permission": Permission.NUMBERS_READ}, summary="A number's history")
+    @get(
+        "/{x_number_id:int}/history",
+        opt={"permission": Permission.NUMBERS_READ},
+        dependencies=_HISTORY_SORTS.given,
+        summary="A number's history",
+    )
     async def list_history(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         x_number_id: Id,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[NumberMoveView]:
         async with context.reading() as session:
-            moves = await read_moves(session, audience, x_number_id, before=id_cursor(cursor), limit=limit)
-            return page(moves, limit, lambda move: _move_view(move, audience), lambda move: str(move.id))
+            moves = await read_moves(session, audience, x_number_id, wanted)
+            return page(moves, wanted, lambda move: _move_view(move, audience))

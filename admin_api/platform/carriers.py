@@ -22,7 +22,7 @@ from admin_api.common.fields import (
     checked,
     given,
 )
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import CarrierView, TenantPermissionView, TrunkView, View, view_of
 from engine.carriers.schemas import MASK, SCHEMAS, ConfigInvalid, check_config, secret_fields
 from engine.domain.permission import Permission
@@ -44,6 +44,7 @@ from engine.services.provisioning.file import (
 )
 from engine.store.listing import read_one, read_page
 from engine.store.scope import Scope
+from engine.store.sorting import PageWanted
 from engine.store.tables import Carrier, Table, Trunk
 from engine.store.tables.numbers import CarrierPermission
 from engine.store.trunk_secrets import carrier_place
@@ -58,12 +59,10 @@ Gateways = Annotated[list[GatewayEntry], Meta(max_length=GATEWAYS_MAX)]
 _Row = TypeVar("_Row", bound=Table)
 
 
-async def _list(
-    context: Context, scope: Scope, table: type[_Row], shape: type[View], cursor: str | None, limit: int
-) -> Page[View]:
+async def _list(context: Context, scope: Scope, table: type[_Row], shape: type[View], wanted: PageWanted) -> Page[View]:
     async with context.reading() as session:
-        rows = await read_page(session, scope, table, after=id_cursor(cursor), limit=limit)
-        return page(rows, limit, partial(view_of, shape=shape), lambda row: str(row.id))
+        rows = await read_page(session, scope, table, wanted=wanted)
+        return page(rows, wanted, partial(view_of, shape=shape))
 
 
 async def _create(context: Context, row: Table, shape: type[View]) -> View:
@@ -153,6 +152,17 @@ def _set_config(context: Context, row: Carrier, config: Config) -> None:
     }
 
 
+_SORTS = Sorts("id", "id", id=Carrier.id, code=Carrier.code, name=Carrier.name)
+_PERMITTED_SORTS = Sorts(
+    "id",
+    "id",
+    id=CarrierPermission.id,
+    tenant_id=CarrierPermission.tenant_id,
+    granted_at_ms=CarrierPermission.granted_at_ms,
+)
+_TRUNK_SORTS = Sorts("id", "id", id=Trunk.id, code=Trunk.code, name=Trunk.name)
+
+
 @get("/carrier-kinds", opt={"permission": Permission.CARRIERS_READ}, tags=["lines"], summary="Kinds of carriers")
 async def list_carrier_kinds() -> list[CarrierKindView]:
     return [CarrierKindView(kind, schema["x-titles"], schema) for kind, schema in SCHEMAS.items()]
@@ -162,19 +172,18 @@ class CarrierController(Controller):
     path = "/carriers"
     tags = ("lines",)
 
-    @get("/", opt={"permission": Permission.CARRIERS_READ}, summary="Carriers")
+    @get("/", opt={"permission": Permission.CARRIERS_READ}, dependencies=_SORTS.given, summary="Carriers")
     async def list_carriers(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         kind: Annotated[Kind | None, QueryParameter()] = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[CarrierView]:
         conditions = [] if kind is None else [Carrier.kind == kind]
         async with context.reading() as session:
-            rows = await read_page(session, audience, Carrier, *conditions, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, _carrier_view, lambda row: str(row.id))
+            rows = await read_page(session, audience, Carrier, *conditions, wanted=wanted)
+            return page(rows, wanted, _carrier_view)
 
     @get("/{carrier_id:int}", opt={"permission": Permission.CARRIERS_READ}, summary="One carrier")
     async def get_carrier(self, context: GivenContext, audience: GivenScope, carrier_id: Id) -> CarrierView:
@@ -220,7 +229,7 @@ class CarrierController(Controller):
             codes = [
                 trunk.code
                 for trunk in await read_page(
-                    session, audience, Trunk, Trunk.carrier_id == carrier_id, after=None, limit=500
+                    session, audience, Trunk, Trunk.carrier_id == carrier_id, wanted=PageWanted.by(Trunk.id, limit=500)
                 )
             ]
         if carrier.kind == "sip_trunk":
@@ -240,21 +249,21 @@ class CarrierController(Controller):
     @get(
         "/{carrier_id:int}/tenants",
         opt={"permission": Permission.CARRIERS_READ},
+        dependencies=_PERMITTED_SORTS.given,
         summary="Who may use all of a carrier's lines",
     )
     async def list_permitted(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         carrier_id: Id,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[TenantPermissionView]:
         async with context.reading() as session:
             found(await read_one(session, audience, Carrier, carrier_id), "carrier")
             table, condition = CarrierPermission, CarrierPermission.carrier_id == carrier_id
-            rows = await read_page(session, audience, table, condition, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, partial(view_of, shape=TenantPermissionView), lambda row: str(row.id))
+            rows = await read_page(session, audience, table, condition, wanted=wanted)
+            return page(rows, wanted, partial(view_of, shape=TenantPermissionView))
 
     @put(
         "/{carrier_id:int}/tenants/{tenant_id:int}",
@@ -341,11 +350,9 @@ class TrunkController(Controller):
     path = "/trunks"
     tags = ("lines",)
 
-    @get("/", opt={"permission": Permission.CARRIERS_READ}, summary="Trunks")
-    async def list_trunks(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-    ) -> Page[TrunkView]:
-        return await _list(context, audience, Trunk, TrunkView, cursor, limit)
+    @get("/", opt={"permission": Permission.CARRIERS_READ}, dependencies=_TRUNK_SORTS.given, summary="Trunks")
+    async def list_trunks(self, context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[TrunkView]:
+        return await _list(context, audience, Trunk, TrunkView, wanted)
 
     @post("/", opt={"permission": Permission.CARRIERS_WRITE}, summary="Make a trunk to a carrier")
     async def create_trunk(self, context: GivenContext, audience: GivenScope, data: JSONBody[NewTrunk]) -> TrunkView:

@@ -12,7 +12,7 @@ from msgspec import Meta
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, Key, Note, PositiveAmountMicro, RowId
-from admin_api.common.paging import Id, Page
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.spending import Since, SpendingView, StepBy, StepSize, Until, spending
 from admin_api.common.views import AccountView, view_of
 from engine.domain.permission import Permission
@@ -22,6 +22,7 @@ from engine.services.spending import SpentBy, Step
 from engine.store.ledger_store import AMOUNT_MICRO_MAX
 from engine.store.listing import read_one
 from engine.store.tables import Account, Tenant
+from engine.store.tables.orders import OverdraftChange
 
 _READ, _WRITE = {"permission": Permission.FUNDS_READ}, {"permission": Permission.FUNDS_WRITE}
 
@@ -76,6 +77,9 @@ class OverdraftChangeView(msgspec.Struct):
     at_ms: int
 
 
+_CHANGE_SORTS = Sorts("-id", "id", id=OverdraftChange.id)
+
+
 class FundsController(Controller):
     path = "/tenants/{tenant_id:int}"
     tags = ("funds",)
@@ -128,14 +132,19 @@ class FundsController(Controller):
             await change_overdraft(session, tenant_id, data.limit_micro, data.reason, by, now_ms)
             return view_of(found(await read_one(session, audience, Account, tenant_id), "tenant"), AccountView)
 
-    @get("/overdraft-changes", opt=_READ, summary="Who changed the overdraft limit, and why; newest first")
+    @get(
+        "/overdraft-changes",
+        opt=_READ,
+        dependencies=_CHANGE_SORTS.given,
+        summary="Who changed the overdraft limit, and why; newest first",
+    )
     async def list_overdraft_changes(
-        self, context: GivenContext, audience: GivenScope, tenant_id: Id
+        self, context: GivenContext, audience: GivenScope, wanted: GivenPage, tenant_id: Id
     ) -> Page[OverdraftChangeView]:
         async with context.reading() as session:
             found(await read_one(session, audience, Tenant, tenant_id), "tenant")
-            rows = await read_overdraft_changes(session, audience, tenant_id)
-            return Page([view_of(row, OverdraftChangeView) for row in rows])
+            rows = wanted.of_rows(await read_overdraft_changes(session, audience, tenant_id))
+            return page(rows, wanted, lambda row: view_of(row, OverdraftChangeView))
 
     @get("/spending", opt=_READ, summary="What a tenant spent, by line, package or agent")
     async def get_spending(

@@ -12,7 +12,8 @@ from msgspec import UNSET, UnsetType
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import Code, Name, RowId, Status, apply, given
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, id_cursor, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
+from admin_api.common.sorts import LINE_SORTS
 from admin_api.common.views import LineView, TenantPermissionView, XNumberView, view_of
 from admin_api.common.x_numbers import x_number_view
 from engine.domain.permission import Permission
@@ -103,26 +104,30 @@ async def _check_line(session: Any, scope: Scope, line: Line) -> None:
         raise Refused("trunk_id", "is no trunk of the line's carrier")
 
 
+_PERMITTED_SORTS = Sorts(
+    "id", "id", id=LinePermission.id, tenant_id=LinePermission.tenant_id, granted_at_ms=LinePermission.granted_at_ms
+)
+
+
 class LineController(Controller):
     path = "/lines"
     tags = ("lines",)
 
-    @get("/", opt={"permission": Permission.LINES_READ}, summary="Lines")
+    @get("/", opt={"permission": Permission.LINES_READ}, dependencies=LINE_SORTS.given, summary="Lines")
     async def list_lines(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         carrier_id: QueryId = None,
         line_status: Annotated[Status | None, QueryParameter(name="status")] = None,
         is_custom: Annotated[bool | None, QueryParameter()] = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[LineView]:
-        wanted = ((Line.carrier_id, carrier_id), (Line.status, line_status), (Line.is_custom, is_custom))
-        conditions = [column == value for column, value in wanted if value is not None]
+        equal = ((Line.carrier_id, carrier_id), (Line.status, line_status), (Line.is_custom, is_custom))
+        conditions = [column == value for column, value in equal if value is not None]
         async with context.reading() as session:
-            rows = await read_page(session, audience, Line, *conditions, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, lambda row: view_of(row, LineView), lambda row: str(row.id))
+            rows = await read_page(session, audience, Line, *conditions, wanted=wanted)
+            return page(rows, wanted, lambda row: view_of(row, LineView))
 
     @get("/{line_id:int}", opt={"permission": Permission.LINES_READ}, summary="One line")
     async def get_line(self, context: GivenContext, audience: GivenScope, line_id: Id) -> LineView:
@@ -160,20 +165,24 @@ class LineController(Controller):
             advice = await advise(session, line, context.now_ms())
             return LineAdvice(setting_of(line), [_advice_view(each) for each in advice])
 
-    @get("/{line_id:int}/tenants", opt={"permission": Permission.LINES_READ}, summary="Who may use a line by itself")
+    @get(
+        "/{line_id:int}/tenants",
+        opt={"permission": Permission.LINES_READ},
+        dependencies=_PERMITTED_SORTS.given,
+        summary="Who may use a line by itself",
+    )
     async def list_permitted(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         line_id: Id,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[TenantPermissionView]:
         async with context.reading() as session:
             found(await read_one(session, audience, Line, line_id), "line")
             condition = LinePermission.line_id == line_id
-            rows = await read_page(session, audience, LinePermission, condition, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, lambda row: view_of(row, TenantPermissionView), lambda row: str(row.id))
+            rows = await read_page(session, audience, LinePermission, condition, wanted=wanted)
+            return page(rows, wanted, lambda row: view_of(row, TenantPermissionView))
 
     @put(
         "/{line_id:int}/tenants/{tenant_id:int}",

@@ -11,8 +11,8 @@ from msgspec import UNSET, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, given
-from admin_api.common.money_rules import MoneyEventView, MoneyRulesView, event_page
-from admin_api.common.paging import INTEGER_MAX, PAGE_DEFAULT, Cursor, Id, Limit, Page
+from admin_api.common.money_rules import EVENT_SORTS, MoneyEventView, MoneyRulesView, event_page
+from admin_api.common.paging import INTEGER_MAX, GivenPage, Id, Page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.services.money_rules import change_rules, read_rules
@@ -29,16 +29,21 @@ class MoneyRulesChange(msgspec.Struct, forbid_unknown_fields=True):
     low_balance_micro: AmountMicro | UnsetType | None = UNSET
 
 
-@get("/money-events", opt={"permission": Permission.FUNDS_READ}, summary="What tenants were told", tags=["funds"])
+@get(
+    "/money-events",
+    opt={"permission": Permission.FUNDS_READ},
+    dependencies=EVENT_SORTS.given,
+    summary="What tenants were told",
+    tags=["funds"],
+)
 async def list_money_events(
     context: GivenContext,
     audience: GivenScope,
+    wanted: GivenPage,
     tenant_id: TenantFilter = None,
-    cursor: Cursor = None,
-    limit: Limit = PAGE_DEFAULT,
 ) -> Page[MoneyEventView]:
     """Newest first."""
-    return await event_page(context, audience, tenant_id, cursor, limit)
+    return await event_page(context, audience, tenant_id, wanted)
 
 
 class MoneyRulesController(Controller):

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Code, Name, RowId, apply, given
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, id_cursor, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.store.listing import read_one, read_page
@@ -42,23 +42,25 @@ class NumberPoolPatch(msgspec.Struct, forbid_unknown_fields=True):
     pool_key: PoolKey | UnsetType = UNSET
 
 
+_SORTS = Sorts("id", "id", id=NumberPool.id, code=NumberPool.code, name=NumberPool.name)
+
+
 class NumberPoolController(Controller):
     path = "/number-pools"
     tags = ("numbers",)
 
-    @get("/", opt={"permission": Permission.NUMBERS_READ}, summary="Number pools")
+    @get("/", opt={"permission": Permission.NUMBERS_READ}, dependencies=_SORTS.given, summary="Number pools")
     async def list_pools(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         line_id: QueryId = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[NumberPoolView]:
         conditions = [] if line_id is None else [NumberPool.line_id == line_id]
         async with context.reading() as session:
-            rows = await read_page(session, audience, NumberPool, *conditions, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, partial(view_of, shape=NumberPoolView), lambda row: str(row.id))
+            rows = await read_page(session, audience, NumberPool, *conditions, wanted=wanted)
+            return page(rows, wanted, partial(view_of, shape=NumberPoolView))
 
     @post("/", opt={"permission": Permission.NUMBERS_WRITE}, summary="Make a number pool")
     async def create_pool(self, context: GivenContext, data: JSONBody[NewNumberPool]) -> NumberPoolView:

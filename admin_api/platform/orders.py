@@ -21,7 +21,7 @@ from admin_api.common.orders import (
     decide,
     package_view,
 )
-from admin_api.common.paging import Id, Page
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from engine.domain.order import OrderAction
 from engine.domain.package import PERIODS_MAX, PeriodUnit
 from engine.domain.permission import Permission
@@ -29,6 +29,7 @@ from engine.services.credit_recall import call_back_credit
 from engine.services.order_fulfilment import CreditShort
 from engine.services.packages import MINUTES_MAX, Terms, change_terms, create_package
 from engine.store.order_store import read_order, read_package, read_versions
+from engine.store.tables.orders import PackageVersion
 
 Minutes = Annotated[int, Meta(ge=1, le=MINUTES_MAX)]
 PeriodCount = Annotated[int, Meta(ge=1, le=PERIODS_MAX)]
@@ -68,6 +69,9 @@ class PackagePatch(msgspec.Struct, forbid_unknown_fields=True):
 _TERMS = tuple(Terms.__dataclass_fields__)
 
 
+_VERSION_SORTS = Sorts("-version", "version", version=PackageVersion.version)
+
+
 class PlatformPackageController(PackageReadController):
     @post("/", opt={"permission": Permission.PACKAGES_WRITE}, summary="Make a package")
     async def create_package(self, context: GivenContext, data: JSONBody[NewPackage]) -> PackageView:
@@ -97,11 +101,19 @@ class PlatformPackageController(PackageReadController):
             await session.flush()
             return package_view((package, version))
 
-    @get("/{package_id:int}/versions", opt={"permission": Permission.PACKAGES_READ}, summary="A package's terms ever")
-    async def list_versions(self, context: GivenContext, audience: GivenScope, package_id: Id) -> Page[PackageView]:
+    @get(
+        "/{package_id:int}/versions",
+        opt={"permission": Permission.PACKAGES_READ},
+        dependencies=_VERSION_SORTS.given,
+        summary="A package's terms ever",
+    )
+    async def list_versions(
+        self, context: GivenContext, audience: GivenScope, wanted: GivenPage, package_id: Id
+    ) -> Page[PackageView]:
         async with context.reading() as session:
             package, _ = found(await read_package(session, audience, package_id), "package")
-            return Page([package_view((package, terms)) for terms in await read_versions(session, package_id)])
+            rows = wanted.of_rows(await read_versions(session, package_id))
+            return page(rows, wanted, lambda terms: package_view((package, terms)))
 
 
 class PlatformOrderController(OrderReadController):

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import AmountMicro, Code, IncrementSeconds, MinimumSeconds, Name, TimeMs, apply, given
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.domain.rate_plan import ALL_WEEKDAYS, MINUTES_OF_DAY
@@ -129,17 +129,18 @@ def _values(data: NewRate | RatePatch) -> dict[str, Any]:
     return values
 
 
+_SORTS = Sorts("id", "id", id=Rate.id, code=Rate.code, name=Rate.name, per_minute_micro=Rate.per_minute_micro)
+
+
 class RateController(Controller):
     path = "/rates"
     tags = ("lines",)
 
-    @get("/", opt={"permission": Permission.RATES_READ}, summary="Rate plans")
-    async def list_rates(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-    ) -> Page[RateView]:
+    @get("/", opt={"permission": Permission.RATES_READ}, dependencies=_SORTS.given, summary="Rate plans")
+    async def list_rates(self, context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[RateView]:
         async with context.reading() as session:
-            rows = await read_page(session, audience, Rate, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, partial(view_of, shape=RateView), lambda row: str(row.id))
+            rows = await read_page(session, audience, Rate, wanted=wanted)
+            return page(rows, wanted, partial(view_of, shape=RateView))
 
     @post("/", opt={"permission": Permission.RATES_WRITE}, summary="Make a rate plan")
     async def create_rate(self, context: GivenContext, data: JSONBody[NewRate]) -> RateView:

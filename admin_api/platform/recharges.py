@@ -10,8 +10,15 @@ from sqlalchemy import select
 
 from admin_api.common.auth import Principal
 from admin_api.common.context import Context, GivenContext, GivenScope, found
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId
-from admin_api.common.recharges import NewRechargeOrder, RechargeView, StateFilter, order_recharge, recharge_page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId
+from admin_api.common.recharges import (
+    RECHARGE_SORTS,
+    NewRechargeOrder,
+    RechargeView,
+    StateFilter,
+    order_recharge,
+    recharge_page,
+)
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.services.recharges import close_recharge, confirm_by_hand
@@ -25,17 +32,16 @@ class PlatformRechargeController(Controller):
     path = "/recharges"
     tags = ("funds",)
 
-    @get("/", opt=_READ, summary="Recharges, newest first")
+    @get("/", opt=_READ, dependencies=RECHARGE_SORTS.given, summary="Recharges, newest first")
     async def list_recharges(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         state_wanted: StateFilter = None,
         tenant_id: QueryId = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[RechargeView]:
-        return await recharge_page(context, audience, state_wanted, tenant_id, cursor, limit)
+        return await recharge_page(context, audience, state_wanted, tenant_id, wanted)
 
     @post("/{recharge_id:int}/confirm", status_code=200, opt=_WRITE, summary="Confirm that the money has come")
     async def confirm(

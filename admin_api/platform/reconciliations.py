@@ -13,7 +13,7 @@ from msgspec import Meta
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import RowId, TimeMs
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page, time_cursor
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.domain.reconciliation import DifferenceKind
@@ -28,7 +28,7 @@ from engine.store.reconciliation_store import (
     read_record_format,
     write_record_format,
 )
-from engine.store.tables import Carrier
+from engine.store.tables import Carrier, Reconciliation, ReconciliationDifference
 
 ReconciliationId = Annotated[str, PathParameter(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -67,6 +67,10 @@ class DifferenceView(msgspec.Struct):
     content: dict[str, Any]
 
 
+_SORTS = Sorts("-created_at_ms", "id", created_at_ms=Reconciliation.created_at_ms, id=Reconciliation.id)
+_DIFFERENCE_SORTS = Sorts("position", "position", position=ReconciliationDifference.position)
+
+
 @get(
     "/carriers/{carrier_id:int}/record-format",
     opt={"permission": Permission.RECONCILIATIONS_READ},
@@ -99,18 +103,16 @@ class ReconciliationController(Controller):
     path = "/reconciliations"
     tags = ("carriers",)
 
-    @get("/", opt={"permission": Permission.RECONCILIATIONS_READ}, summary="Reconciliations, newest first")
-    async def list_reconciliations(
-        self, context: GivenContext, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-    ) -> Page[ReconciliationView]:
+    @get(
+        "/",
+        opt={"permission": Permission.RECONCILIATIONS_READ},
+        dependencies=_SORTS.given,
+        summary="Reconciliations, newest first",
+    )
+    async def list_reconciliations(self, context: GivenContext, wanted: GivenPage) -> Page[ReconciliationView]:
         async with context.reading() as session:
-            rows = await read_reconciliations(session, before=time_cursor(cursor), limit=limit)
-            return page(
-                rows,
-                limit,
-                partial(view_of, shape=ReconciliationView),
-                lambda row: f"{row.created_at_ms}-{row.id[:32]}",
-            )
+            rows = await read_reconciliations(session, wanted=wanted)
+            return page(rows, wanted, partial(view_of, shape=ReconciliationView))
 
     @post(
         "/",
@@ -149,17 +151,17 @@ class ReconciliationController(Controller):
     @get(
         "/{reconciliation_id:str}/differences",
         opt={"permission": Permission.RECONCILIATIONS_READ},
+        dependencies=_DIFFERENCE_SORTS.given,
         summary="What differs, in order of time",
     )
     async def list_differences(
         self,
         context: GivenContext,
+        wanted: GivenPage,
         reconciliation_id: ReconciliationId,
         kind: Annotated[DifferenceKind | None, QueryParameter()] = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[DifferenceView]:
         async with context.reading() as session:
             found(await read_reconciliation(session, reconciliation_id), "reconciliation")
-            rows = await read_differences(session, reconciliation_id, kind=kind, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, partial(view_of, shape=DifferenceView), lambda row: str(row.position))
+            rows = await read_differences(session, reconciliation_id, kind=kind, wanted=wanted)
+            return page(rows, wanted, partial(view_of, shape=DifferenceView))

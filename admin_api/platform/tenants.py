@@ -12,8 +12,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, Code, Key, Name, Note, PositiveAmountMicro, Status, apply, given
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.performance import Zone, zone_of
+from admin_api.common.sorts import LEDGER_SORTS
 from admin_api.common.suspension import Suspension, SuspensionAnswer, cut_calls
 from admin_api.common.views import AccountView, LedgerEntryView, TenantView, view_of
 from engine.domain.month import ZONE, day_start_ms
@@ -83,30 +84,31 @@ def _row(tenant: Tenant, account: Account | None, today: Any) -> TenantRow:
     )
 
 
+_SORTS = Sorts("id", "id", id=Tenant.id, code=Tenant.code, name=Tenant.name, created_at_ms=Tenant.created_at_ms)
+_ACCOUNT_SORTS = Sorts("tenant_id", "tenant_id", tenant_id=Account.tenant_id, balance_micro=Account.balance_micro)
+
+
 class TenantController(Controller):
     path = "/tenants"
     tags = ("tenants",)
 
-    @get("/", opt={"permission": Permission.TENANTS_READ}, summary="Tenants")
+    @get("/", opt={"permission": Permission.TENANTS_READ}, dependencies=_SORTS.given, summary="Tenants")
     async def list_tenants(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         tenant_status: Annotated[Status | None, QueryParameter(name="status")] = None,
         zone: Zone = ZONE,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[TenantRow]:
         conditions = [] if tenant_status is None else [Tenant.status == tenant_status]
         today_ms = day_start_ms(context.now_ms(), zone_of(zone))
         async with context.reading() as session:
-            rows = await read_page(session, audience, Tenant, *conditions, after=id_cursor(cursor), limit=limit)
+            rows = await read_page(session, audience, Tenant, *conditions, wanted=wanted)
             ids = [row.id for row in rows]
             accounts = {row.tenant_id: row for row in await accounts_of(session, ids)}
             today = await tenants_since(session, ids, today_ms)
-        return page(
-            rows, limit, lambda row: _row(row, accounts.get(row.id), today.get(row.id)), lambda row: str(row.id)
-        )
+        return page(rows, wanted, lambda row: _row(row, accounts.get(row.id), today.get(row.id)))
 
     @post("/", opt={"permission": Permission.TENANTS_WRITE}, summary="Make a tenant, with an account at ¥0")
     async def create_tenant(self, context: GivenContext, data: JSONBody[NewTenant]) -> TenantView:
@@ -164,20 +166,20 @@ class TenantController(Controller):
     @get(
         "/{tenant_id:int}/ledger",
         opt={"permission": Permission.FUNDS_READ},
+        dependencies=LEDGER_SORTS.given,
         summary="What came in and went out, newest first",
     )
     async def list_ledger(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         tenant_id: Id,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[LedgerEntryView]:
         async with context.reading() as session:
             found(await read_one(session, audience, Tenant, tenant_id), "tenant")
-            rows = await read_ledger(session, audience, tenant_id, below_id=id_cursor(cursor), limit=limit)
-        return page(rows, limit, partial(view_of, shape=LedgerEntryView), lambda row: str(row.id))
+            rows = await read_ledger(session, audience, tenant_id, wanted=wanted)
+        return page(rows, wanted, partial(view_of, shape=LedgerEntryView))
 
     @post(
         "/{tenant_id:int}/recharges",
@@ -198,10 +200,10 @@ class AccountController(Controller):
     path = "/accounts"
     tags = ("tenants",)
 
-    @get("/", opt={"permission": Permission.FUNDS_READ}, summary="All tenants' money")
-    async def list_accounts(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-    ) -> Page[AccountView]:
+    @get(
+        "/", opt={"permission": Permission.FUNDS_READ}, dependencies=_ACCOUNT_SORTS.given, summary="All tenants' money"
+    )
+    async def list_accounts(self, context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[AccountView]:
         async with context.reading() as session:
-            rows = await read_page(session, audience, Account, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, partial(view_of, shape=AccountView), lambda row: str(row.tenant_id))
+            rows = await read_page(session, audience, Account, wanted=wanted)
+            return page(rows, wanted, partial(view_of, shape=AccountView))

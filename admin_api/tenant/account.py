@@ -9,7 +9,8 @@ from litestar import Request, get
 
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Limit, Page, id_cursor, page
+from admin_api.common.paging import GivenPage, Page, page
+from admin_api.common.sorts import LEDGER_SORTS, LINE_SORTS
 from admin_api.common.views import AccountView, LedgerEntryView, TenantLineView, view_of
 from engine.domain.permission import Permission
 from engine.store.ledger_store import read_ledger
@@ -29,6 +30,7 @@ async def get_account(
 @get(
     "/ledger",
     opt={"permission": Permission.FUNDS_READ},
+    dependencies=LEDGER_SORTS.given,
     summary="What came in and went out, newest first",
     tags=["money"],
 )
@@ -36,21 +38,22 @@ async def list_ledger(
     request: Request[Principal, Any, Any],
     context: GivenContext,
     audience: GivenScope,
-    cursor: Cursor = None,
-    limit: Limit = PAGE_DEFAULT,
+    wanted: GivenPage,
 ) -> Page[LedgerEntryView]:
     tenant_id = request.user.tenant_scope.tenant_id
     async with context.reading() as session:
-        rows = await read_ledger(session, audience, tenant_id, below_id=id_cursor(cursor), limit=limit)
-    return page(rows, limit, partial(view_of, shape=LedgerEntryView), lambda row: str(row.id))
+        rows = await read_ledger(session, audience, tenant_id, wanted=wanted)
+    return page(rows, wanted, partial(view_of, shape=LedgerEntryView))
 
 
 @get(
-    "/lines", opt={"permission": Permission.LINES_READ}, summary="The lines that you have numbers of", tags=["numbers"]
+    "/lines",
+    opt={"permission": Permission.LINES_READ},
+    dependencies=LINE_SORTS.given,
+    summary="The lines that you have numbers of",
+    tags=["numbers"],
 )
-async def list_lines(
-    context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-) -> Page[TenantLineView]:
+async def list_lines(context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[TenantLineView]:
     async with context.reading() as session:
-        rows = await read_page(session, audience, Line, after=id_cursor(cursor), limit=limit)
-        return page(rows, limit, partial(view_of, shape=TenantLineView), lambda row: str(row.id))
+        rows = await read_page(session, audience, Line, wanted=wanted)
+        return page(rows, wanted, partial(view_of, shape=TenantLineView))

@@ -14,7 +14,7 @@ from msgspec import Meta
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext
 from admin_api.common.fields import Name, TimeMs
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.roles import Permissions
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
@@ -27,6 +27,7 @@ from engine.services.api_keys import (
     make_key,
     revoke_api_key,
 )
+from engine.store.tables.identity import ApiKey
 
 
 class ApiKeyView(msgspec.Struct):
@@ -61,17 +62,23 @@ class ApiKeyAnswer(msgspec.Struct):
 _Asked = Request[Principal, Any, Any]
 
 
+_SORTS = Sorts("id", "id", id=ApiKey.id, name=ApiKey.name, created_at_ms=ApiKey.created_at_ms)
+
+
 class ApiKeyController(Controller):
     path = "/api-keys"
     tags = ("users",)
 
-    @get("/", opt={"permission": Permission.API_KEYS_READ}, summary="Your API keys, revoked ones too")
-    async def list_keys(
-        self, request: _Asked, context: GivenContext, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-    ) -> Page[ApiKeyView]:
+    @get(
+        "/",
+        opt={"permission": Permission.API_KEYS_READ},
+        dependencies=_SORTS.given,
+        summary="Your API keys, revoked ones too",
+    )
+    async def list_keys(self, request: _Asked, context: GivenContext, wanted: GivenPage) -> Page[ApiKeyView]:
         async with context.reading() as session:
-            rows = await api_keys_of(session, request.user.tenant_scope, after=id_cursor(cursor), limit=limit)
-            return page(rows, limit, partial(view_of, shape=ApiKeyView), lambda row: str(row.id))
+            rows = await api_keys_of(session, request.user.tenant_scope, wanted=wanted)
+            return page(rows, wanted, partial(view_of, shape=ApiKeyView))
 
     @post(
         "/", opt={"permission": Permission.API_KEYS_WRITE}, summary="Make an API key; it is shown now and never again"

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Name, RowId
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, id_cursor, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
 from engine.domain.department import HEADS_MAX
 from engine.domain.permission import Permission
 from engine.services.departments import (
@@ -76,30 +76,32 @@ async def _views(session: AsyncSession, departments: Collection[Department]) -> 
     ]
 
 
+_SORTS = Sorts("id", "id", id=Department.id, name=Department.name, created_at_ms=Department.created_at_ms)
+
+
 class DepartmentController(Controller):
     path = "/departments"
     tags = ("departments",)
 
-    @get("/", opt=_READ, summary="Departments")
+    @get("/", opt=_READ, dependencies=_SORTS.given, summary="Departments")
     async def list_departments(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         parent_id: QueryId = None,
         within_id: Annotated[
             int | None, QueryParameter(name="within", ge=1, le=2**63 - 1, description="It, and all below it.")
         ] = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[DepartmentView]:
         assert isinstance(audience, TenantScope), "the tenants' router alone has this controller"
         conditions = [] if parent_id is None else [Department.parent_id == parent_id]
         if within_id is not None:
             conditions.append(Department.id.in_(below(audience.tenant_id, [within_id])))
         async with context.reading() as session:
-            rows = await read_page(session, audience, Department, *conditions, after=id_cursor(cursor), limit=limit)
+            rows = await read_page(session, audience, Department, *conditions, wanted=wanted)
             views = await _views(session, rows)
-        return page(views, limit, lambda view: view, lambda view: str(view.id))
+        return page([*zip(rows, views, strict=True)], wanted, lambda pair: pair[1], lambda pair: pair[0])
 
     @post("/", opt=_WRITE, summary="Make a department")
     async def create_department(

@@ -11,13 +11,14 @@ from litestar.params import JSONBody
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro
-from admin_api.common.money_rules import MoneyEventView, MoneyRulesView, event_page
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.money_rules import EVENT_SORTS, MoneyEventView, MoneyRulesView, event_page
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.services.money_rules import change_rules, read_agent_cap, read_agent_caps, read_rules, set_agent_cap
 from engine.store.listing import read_one
 from engine.store.tables import Agent
+from engine.store.tables.orders import AgentSpendCap
 
 _READ, _WRITE = {"permission": Permission.FUNDS_READ}, {"permission": Permission.FUNDS_WRITE}
 
@@ -33,6 +34,9 @@ class NewSpendCap(msgspec.Struct, forbid_unknown_fields=True):
 class SpendCapView(msgspec.Struct):
     agent_id: int
     day_cap_micro: int
+
+
+_SORTS = Sorts("agent_id", "agent_id", agent_id=AgentSpendCap.agent_id, day_cap_micro=AgentSpendCap.day_cap_micro)
 
 
 @get("/money-rules", opt=_READ, summary="What you are held to", tags=["funds"])
@@ -56,25 +60,29 @@ async def change_own_money_rules(
         return view_of(await change_rules(session, audience, tenant_id, values, context.now_ms()), MoneyRulesView)
 
 
-@get("/money-events", opt=_READ, summary="What you were told of your money", tags=["funds"])
-async def list_own_money_events(
-    context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
-) -> Page[MoneyEventView]:
+@get(
+    "/money-events",
+    opt=_READ,
+    dependencies=EVENT_SORTS.given,
+    summary="What you were told of your money",
+    tags=["funds"],
+)
+async def list_own_money_events(context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[MoneyEventView]:
     """Newest first."""
-    return await event_page(context, audience, None, cursor, limit)
+    return await event_page(context, audience, None, wanted)
 
 
 class SpendCapController(Controller):
     path = "/spend-caps"
     tags = ("funds",)
 
-    @get("/", opt=_READ, summary="What your agents may spend a day, where it is capped")
+    @get("/", opt=_READ, dependencies=_SORTS.given, summary="What your agents may spend a day, where it is capped")
     async def list_spend_caps(
-        self, context: GivenContext, audience: GivenScope, cursor: Cursor = None, limit: Limit = PAGE_DEFAULT
+        self, context: GivenContext, audience: GivenScope, wanted: GivenPage
     ) -> Page[SpendCapView]:
         async with context.reading() as session:
-            rows = await read_agent_caps(session, audience, above_id=id_cursor(cursor), limit=limit)
-        return page(rows, limit, lambda row: view_of(row, SpendCapView), lambda row: str(row.agent_id))
+            rows = await read_agent_caps(session, audience, wanted)
+        return page(rows, wanted, lambda row: view_of(row, SpendCapView))
 
     @put("/{agent_id:int}", opt=_WRITE, summary="Cap what an agent may spend a day")
     async def put_spend_cap(

@@ -12,11 +12,12 @@ from msgspec import Meta
 
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import RowId
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Id, Limit, Page, QueryId, page, time_cursor
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
 from admin_api.common.suspension import Suspension, cut_calls
 from engine.domain.permission import Permission
 from engine.services.offboarding import UNDO_MS, offboard, plan_offboarding, read_offboarding, undo_offboarding
 from engine.store.offboarding_store import read_offboardings
+from engine.store.tables.offboarding import Offboarding
 
 MOVES_SHOWN_MAX = 500
 
@@ -96,6 +97,9 @@ def _view(row: Any, moves_max: int = MOVES_SHOWN_MAX, calls_cut: int | None = No
     )
 
 
+_SORTS = Sorts("-applied_at_ms", "id", applied_at_ms=Offboarding.applied_at_ms, id=Offboarding.id)
+
+
 class OffboardingController(Controller):
     tags = ("agents",)
 
@@ -125,18 +129,17 @@ class OffboardingController(Controller):
         cut = await cut_calls(context, Suspension(data.running_calls), row.tenant_id, agent_id)
         return _view(row, calls_cut=cut.calls_cut)
 
-    @get("/offboardings", opt=_READ, summary="Who left, newest first")
+    @get("/offboardings", opt=_READ, dependencies=_SORTS.given, summary="Who left, newest first")
     async def list_offboardings(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         agent_id: QueryId = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[OffboardingView]:
         async with context.reading() as session:
-            rows = await read_offboardings(session, audience, agent_id, before=time_cursor(cursor), limit=limit)
-        return page(rows, limit, partial(_view, moves_max=0), lambda row: f"{row.applied_at_ms}-{row.id}")
+            rows = await read_offboardings(session, audience, agent_id, wanted)
+        return page(rows, wanted, partial(_view, moves_max=0))
 
     @get("/offboardings/{offboarding_id:str}", opt=_READ, summary="One offboarding, with what went where")
     async def get_offboarding(

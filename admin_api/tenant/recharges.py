@@ -9,8 +9,15 @@ from litestar.params import JSONBody
 
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope
-from admin_api.common.paging import PAGE_DEFAULT, Cursor, Limit, Page
-from admin_api.common.recharges import NewRechargeOrder, RechargeView, StateFilter, order_recharge, recharge_page
+from admin_api.common.paging import GivenPage, Page
+from admin_api.common.recharges import (
+    RECHARGE_SORTS,
+    NewRechargeOrder,
+    RechargeView,
+    StateFilter,
+    order_recharge,
+    recharge_page,
+)
 from engine.domain.permission import Permission
 
 
@@ -18,16 +25,20 @@ class TenantRechargeController(Controller):
     path = "/recharges"
     tags = ("funds",)
 
-    @get("/", opt={"permission": Permission.FUNDS_READ}, summary="Your recharges, newest first")
+    @get(
+        "/",
+        opt={"permission": Permission.FUNDS_READ},
+        dependencies=RECHARGE_SORTS.given,
+        summary="Your recharges, newest first",
+    )
     async def list_recharges(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         state_wanted: StateFilter = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[RechargeView]:
-        return await recharge_page(context, audience, state_wanted, None, cursor, limit)
+        return await recharge_page(context, audience, state_wanted, None, wanted)
 
     @post("/", opt={"permission": Permission.FUNDS_WRITE}, summary="Order a recharge; it is credited once it is paid")
     async def create_recharge(

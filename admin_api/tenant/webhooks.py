@@ -16,7 +16,7 @@ from admin_api.common.auth import Principal
 from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import TimeMs
-from admin_api.common.paging import INTEGER_MAX, PAGE_DEFAULT, Cursor, Id, Limit, Page, id_cursor, page
+from admin_api.common.paging import INTEGER_MAX, GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.store.database import writing_session
@@ -143,14 +143,19 @@ async def _webhook(session: AsyncSession, scope: Scope, webhook_id: int) -> Webh
     return found(await read_webhook(session, scope, webhook_id), "webhook")
 
 
+_SORTS = Sorts("id", "id", id=Webhook.id, url=Webhook.url, created_at_ms=Webhook.created_at_ms)
+_DELIVERY_SORTS = Sorts("-id", "id", id=WebhookDelivery.id)
+
+
 class WebhookController(Controller):
     path = "/webhooks"
     tags = ("webhooks",)
 
-    @get("/", opt={"permission": Permission.WEBHOOKS_READ}, summary="Your webhooks")
-    async def list_webhooks(self, context: GivenContext, audience: GivenScope) -> Page[WebhookView]:
+    @get("/", opt={"permission": Permission.WEBHOOKS_READ}, dependencies=_SORTS.given, summary="Your webhooks")
+    async def list_webhooks(self, context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[WebhookView]:
         async with context.reading() as session:
-            return Page([view_of(row, WebhookView) for row in await read_webhooks(session, audience)])
+            rows = wanted.of_rows(await read_webhooks(session, audience))
+        return page(rows, wanted, lambda row: view_of(row, WebhookView))
 
     @post(
         "/",
@@ -243,23 +248,21 @@ class WebhookController(Controller):
     @get(
         "/{webhook_id:int}/deliveries",
         opt={"permission": Permission.WEBHOOKS_READ},
+        dependencies=_DELIVERY_SORTS.given,
         summary="What a webhook was told, newest first, and what became of it",
     )
     async def list_deliveries(
         self,
         context: GivenContext,
         audience: GivenScope,
+        wanted: GivenPage,
         webhook_id: Id,
         delivery_state: Annotated[DeliveryState | None, QueryParameter(name="state")] = None,
-        cursor: Cursor = None,
-        limit: Limit = PAGE_DEFAULT,
     ) -> Page[DeliveryView]:
         async with context.reading() as session:
             await _webhook(session, audience, webhook_id)
-            rows = await read_deliveries(
-                session, audience, webhook_id, state=delivery_state, below_id=id_cursor(cursor), limit=limit
-            )
-        return page(rows, limit, _delivery_view, lambda row: str(row.id))
+            rows = await read_deliveries(session, audience, webhook_id, state=delivery_state, wanted=wanted)
+        return page(rows, wanted, _delivery_view)
 
     @post(
         "/{webhook_id:int}/deliveries/{delivery_id:int}/replay",

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.domain.permission import OF_PEOPLE, Audience, Permission, at_most
 from engine.domain.refusal import NotNow, NotThere, Refusal
 from engine.store.scope import TenantScope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables.identity import ApiKey
 
 MARK = "axb_"
@@ -100,11 +101,8 @@ async def revoke_api_key(session: AsyncSession, scope: TenantScope, key_id: int,
     return row
 
 
-async def api_keys_of(session: AsyncSession, scope: TenantScope, *, after: int | None, limit: int) -> Sequence[ApiKey]:
-    statement = select(ApiKey).where(_own(scope))
-    if after is not None:
-        statement = statement.where(ApiKey.id > after)
-    return (await session.scalars(statement.order_by(ApiKey.id).limit(limit))).all()
+async def api_keys_of(session: AsyncSession, scope: TenantScope, wanted: PageWanted) -> Sequence[ApiKey]:
+    return (await session.scalars(wanted.of(select(ApiKey).where(_own(scope))))).all()
 
 
 def _own(scope: TenantScope) -> ColumnElement[bool]:

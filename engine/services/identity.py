@@ -13,6 +13,7 @@ from engine.domain.refusal import NotNow, NotThere, Refusal
 from engine.services import second_factor
 from engine.services.sessions import EndReason, end_sessions
 from engine.store.scope import Platform, TenantScope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables import Agent, User
 from engine.store.tables.identity import Role
 
@@ -39,12 +40,9 @@ def audiences_of(maker: Maker) -> tuple[Audience, ...]:
     return (Audience.TENANT_ADMIN, Audience.DEPARTMENT_HEAD, Audience.AGENT)
 
 
-async def roles_page(session: AsyncSession, maker: Maker, *, after: int | None, limit: int) -> Sequence[Role]:
+async def roles_page(session: AsyncSession, maker: Maker, wanted: PageWanted) -> Sequence[Role]:
     """The platform sees its own and the built-in roles, a tenant its own and those of the built-in ones it may give."""
-    statement = select(Role).where(_seen(maker))
-    if after is not None:
-        statement = statement.where(Role.id > after)
-    return (await session.scalars(statement.order_by(Role.id).limit(limit))).all()
+    return (await session.scalars(wanted.of(select(Role).where(_seen(maker))))).all()
 
 
 async def role_of(session: AsyncSession, maker: Maker, role_id: int) -> Role:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.domain.month import ZONE
 from engine.store.notice_store import notice_low
 from engine.store.scope import Scope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables.orders import AgentSpendCap, MoneyRules
 
 
@@ -39,15 +40,9 @@ async def change_rules(
     return row
 
 
-async def read_agent_caps(
-    session: AsyncSession, scope: Scope, *, above_id: int | None, limit: int
-) -> Sequence[AgentSpendCap]:
-    """By agent, those with an id above ``above_id``."""
-    statement = select(AgentSpendCap).where(
-        within(scope, tenant=AgentSpendCap.tenant_id, agent=AgentSpendCap.agent_id),
-        AgentSpendCap.agent_id > (above_id or 0),
-    )
-    return (await session.scalars(statement.order_by(AgentSpendCap.agent_id).limit(limit))).all()
+async def read_agent_caps(session: AsyncSession, scope: Scope, wanted: PageWanted) -> Sequence[AgentSpendCap]:
+    mine = within(scope, tenant=AgentSpendCap.tenant_id, agent=AgentSpendCap.agent_id)
+    return (await session.scalars(wanted.of(select(AgentSpendCap).where(mine)))).all()
 
 
 async def read_agent_cap(session: AsyncSession, scope: Scope, agent_id: int) -> AgentSpendCap | None:

@@ -19,6 +19,7 @@ from engine.services.carriers import check_permitted
 from engine.services.numbers import OwnerNotFound, XNumberNotFound, refuse_bound
 from engine.store.audit import ActorKind
 from engine.store.scope import Platform, Scope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables import Agent, Binding, Department, Line, Tenant, XNumber
 from engine.store.tables.numbers import NumberMove
 
@@ -343,10 +344,8 @@ async def _unbind(session: AsyncSession, x_number: XNumber, now_ms: int, *, ends
     await end_bindings(session, (await session.scalars(live)).all(), now_ms)
 
 
-async def read_moves(
-    session: AsyncSession, scope: Scope, x_number_id: int, *, before: int | None, limit: int
-) -> Sequence[NumberMove]:
-    """A number's history, newest first: to the platform all of it, to a tenant his own part. Raises NotThere."""
+async def read_moves(session: AsyncSession, scope: Scope, x_number_id: int, wanted: PageWanted) -> Sequence[NumberMove]:
+    """A page of a number's history: to the platform all of it, to a tenant his own part. Raises NotThere."""
     statement = select(NumberMove).where(NumberMove.x_number_id == x_number_id)
     if not isinstance(scope, Platform):
         statement = statement.where(within(scope, tenant=NumberMove.tenant_id, agent=None))
@@ -354,6 +353,4 @@ async def read_moves(
             await read_number(session, scope, x_number_id)
     elif await session.get(XNumber, x_number_id) is None:
         raise NotThere("X number")
-    if before is not None:
-        statement = statement.where(NumberMove.id < before)
-    return (await session.scalars(statement.order_by(NumberMove.id.desc()).limit(limit))).all()
+    return (await session.scalars(wanted.of(statement))).all()

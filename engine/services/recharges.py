@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.domain.refusal import NotNow, Refusal
 from engine.payments.notice import Payment
 from engine.store.ledger_store import recharge
-from engine.store.listing import PAGE_ROWS_MAX
 from engine.store.scope import Scope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables import Account
 from engine.store.tables.orders import Recharge
 
@@ -104,13 +104,10 @@ async def close_recharge(session: AsyncSession, row: Recharge) -> None:
 
 
 async def read_recharges(
-    session: AsyncSession, scope: Scope, *conditions: ColumnElement[bool], below_id: int | None, limit: int
+    session: AsyncSession, scope: Scope, *conditions: ColumnElement[bool], wanted: PageWanted
 ) -> Sequence[Recharge]:
-    """A page, newest first."""
-    statement = select(Recharge).where(within(scope, tenant=Recharge.tenant_id, agent=None), *conditions)
-    if below_id is not None:
-        statement = statement.where(Recharge.id < below_id)
-    return (await session.scalars(statement.order_by(Recharge.id.desc()).limit(min(limit, PAGE_ROWS_MAX)))).all()
+    mine = within(scope, tenant=Recharge.tenant_id, agent=None)
+    return (await session.scalars(wanted.of(select(Recharge).where(mine, *conditions)))).all()
 
 
 async def _credit(session: AsyncSession, row: Recharge, now_ms: int) -> None:

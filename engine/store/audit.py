@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, UOWTransaction
 from engine.domain.number import mask
 from engine.store.change_feed import FactSession
 from engine.store.scope import Scope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables import Table, Tenant
 from engine.store.tables.identity import AuditEntry
 
@@ -104,13 +105,11 @@ def audit(
 
 
 async def read_audit(
-    session: AsyncSession, scope: Scope, *conditions: ColumnElement[bool], below_id: int | None, limit: int
+    session: AsyncSession, scope: Scope, *conditions: ColumnElement[bool], wanted: PageWanted
 ) -> Sequence[AuditEntry]:
-    """Entries, newest first, of rows in ``scope``."""
-    statement = select(AuditEntry).where(within(scope, tenant=AuditEntry.tenant_id, agent=None), *conditions)
-    if below_id is not None:
-        statement = statement.where(AuditEntry.id < below_id)
-    return (await session.scalars(statement.order_by(AuditEntry.id.desc()).limit(limit))).all()
+    """A page of the entries of rows in ``scope``."""
+    mine = within(scope, tenant=AuditEntry.tenant_id, agent=None)
+    return (await session.scalars(wanted.of(select(AuditEntry).where(mine, *conditions)))).all()
 
 
 @event.listens_for(FactSession, "after_flush")

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.store.cdr_store import PAGE_ROWS_MAX, AnyRow, CdrFilter, read_cdrs
+from engine.store.cdr_store import AnyRow, CdrFilter, newest_first, read_cdrs
 from engine.store.database import reading
 from engine.store.scope import Scope, within
+from engine.store.sorting import PAGE_ROWS_MAX
 from engine.store.tables import Cdr
 
 
@@ -31,7 +32,7 @@ async def cdr_pages(
     before: tuple[int, str] | None = None
     while rows_max > 0:
         async with reading(database) as connection:
-            rows = await read_cdrs(connection, scope, wanted, before=before, limit=min(rows_max, PAGE_ROWS_MAX))
+            rows = await read_cdrs(connection, scope, wanted, newest_first(before, rows_max))
         if rows:
             yield rows
         if len(rows) < min(rows_max, PAGE_ROWS_MAX):

@@ -12,18 +12,16 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, Row, Select, case, literal_column, or_, select, tuple_
+from sqlalchemy import ColumnElement, Dialect, Row, Select, case, literal_column, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from engine.store.isolation import BEYOND
 from engine.store.scope import Scope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables import Cdr, Recording
 
 AnyRow = Row[*tuple[Any, ...]]
-
-PAGE_ROWS_MAX = 500
-"""Rows of one page; more is asked for page by page."""
 
 STATES = ("started", "ringing", "answered", "ended")
 """In the order in which a call goes through them."""
@@ -116,20 +114,17 @@ def _select() -> Select[*tuple[Any, ...]]:
 async def read_cdrs(
     connection: AsyncConnection | AsyncSession,
     scope: Scope,
-    wanted: CdrFilter,
-    *,
-    before: tuple[int, str] | None = None,
-    limit: int,
+    of: CdrFilter,
+    wanted: PageWanted,
 ) -> Sequence[AnyRow]:
-    """A page of CDRs, newest first; ``before`` is (started_at_ms, id) of the last row of the page before it.
+    """A page of the CDRs that ``of`` lets pass."""
+    statement = _select().where(within(scope, tenant=Cdr.tenant_id, agent=Cdr.agent_id), *of.conditions())
+    return (await connection.execute(wanted.of(statement))).all()
 
-    At most PAGE_ROWS_MAX rows. By keys and not by offset: a page costs the same however deep it lies.
-    """
-    statement = _select().where(within(scope, tenant=Cdr.tenant_id, agent=Cdr.agent_id), *wanted.conditions())
-    if before is not None:
-        statement = statement.where(tuple_(Cdr.started_at_ms, Cdr.id) < before)
-    statement = statement.order_by(Cdr.started_at_ms.desc(), Cdr.id.desc()).limit(min(limit, PAGE_ROWS_MAX))
-    return (await connection.execute(statement)).all()
+
+def newest_first(before: tuple[int, str] | None, limit: int) -> PageWanted:
+    """CDRs by their beginning; ``before`` is (started_at_ms, id) of the last row of the page before."""
+    return PageWanted.by(Cdr.started_at_ms, Cdr.id, descending=True, after=before, limit=limit)
 
 
 async def read_cdr(connection: AsyncConnection | AsyncSession, scope: Scope, cdr_id: str) -> AnyRow | None:

@@ -16,7 +16,7 @@ from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Dialect, Row, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Dialect, Row, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
@@ -24,6 +24,7 @@ from engine.store.change_feed import lock_feed, record_change
 from engine.store.lease_store import LEASES, lock_accounts
 from engine.store.notice_store import notice_low
 from engine.store.scope import Scope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables import Account, CreditLease, LedgerEntry, LedgerTransaction
 
 AMOUNT_MICRO_MAX = 10**15
@@ -269,9 +270,13 @@ async def read_account(
 
 
 async def read_ledger(
-    connection: AsyncConnection | AsyncSession, scope: Scope, tenant_id: int, *, below_id: int | None, limit: int
+    connection: AsyncConnection | AsyncSession,
+    scope: Scope,
+    tenant_id: int,
+    *conditions: ColumnElement[bool],
+    wanted: PageWanted,
 ) -> Sequence[Row[*tuple[Any, ...]]]:
-    """A page of a tenant's entries, newest first, those with an id below ``below_id``."""
+    """A page of a tenant's entries, each with the id of its transaction."""
     statement = (
         select(
             LedgerTransaction.id,
@@ -283,8 +288,10 @@ async def read_ledger(
             LedgerTransaction.note,
         )
         .join(LedgerTransaction, LedgerTransaction.id == LedgerEntry.transaction_id)
-        .where(LedgerEntry.account_id == tenant_id, within(scope, tenant=LedgerEntry.account_id, agent=None))
+        .where(
+            LedgerEntry.account_id == tenant_id,
+            within(scope, tenant=LedgerEntry.account_id, agent=None),
+            *conditions,
+        )
     )
-    if below_id is not None:
-        statement = statement.where(LedgerEntry.transaction_id < below_id)
-    return (await connection.execute(statement.order_by(LedgerEntry.transaction_id.desc()).limit(limit))).all()
+    return (await connection.execute(wanted.of(statement))).all()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, false, select, true, tuple_
+from sqlalchemy import ColumnElement, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.store.cdr_store import AnyRow
 from engine.store.isolation import BEYOND
 from engine.store.scope import AgentScope, DepartmentScope, IdColumn, Platform, Scope, TenantScope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables import (
     Account,
     Agent,
@@ -27,8 +28,6 @@ from engine.store.tables import (
     XNumber,
 )
 from engine.store.tables.numbers import CarrierPermission, LinePermission, NumberPool
-
-PAGE_ROWS_MAX = 500
 
 _Row = TypeVar("_Row", bound=Table)
 
@@ -79,15 +78,10 @@ async def read_page(
     scope: Scope,
     table: type[_Row],
     *conditions: ColumnElement[bool],
-    after: int | None,
-    limit: int,
+    wanted: PageWanted,
 ) -> Sequence[_Row]:
-    """Rows of ``table`` by their key, those after ``after``; at most PAGE_ROWS_MAX."""
-    key: Any = table.__mapper__.primary_key[0]
-    statement = select(table).where(owned(scope, table), *conditions)
-    if after is not None:
-        statement = statement.where(key > after)
-    return (await session.scalars(statement.order_by(key).limit(min(limit, PAGE_ROWS_MAX)))).all()
+    """A page of the rows of ``table``."""
+    return (await session.scalars(wanted.of(select(table).where(owned(scope, table), *conditions)))).all()
 
 
 async def read_one(session: AsyncSession, scope: Scope, table: type[_Row], key: int | str) -> _Row | None:
@@ -103,13 +97,11 @@ async def read_bindings(
     *,
     live_at_ms: int | None,
     number: str | None = None,
-    before: tuple[int, str] | None = None,
-    limit: int,
+    wanted: PageWanted,
 ) -> Sequence[AnyRow]:
-    """A page of bindings with their X numbers as ``x_number``, newest first.
+    """A page of bindings with their X numbers as ``x_number``.
 
-    ``live_at_ms`` asks for those in force at that time, ``number`` for those with this A or X; ``before`` is
-    (created_at_ms, id) of the last row of the page before.
+    ``live_at_ms`` asks for those in force at that time, ``number`` for those with this A or X.
     """
     statement = _bindings(scope)
     if live_at_ms is not None:
@@ -118,10 +110,7 @@ async def read_bindings(
         )
     if number is not None:
         statement = statement.where((Binding.a_number == number) | (XNumber.number == number))
-    if before is not None:
-        statement = statement.where(tuple_(Binding.created_at_ms, Binding.id) < before)
-    statement = statement.order_by(Binding.created_at_ms.desc(), Binding.id.desc()).limit(min(limit, PAGE_ROWS_MAX))
-    return (await session.execute(statement)).all()
+    return (await session.execute(wanted.of(statement))).all()
 
 
 async def read_binding(session: AsyncSession, scope: Scope, binding_id: str) -> AnyRow | None:

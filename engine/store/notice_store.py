@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from engine.store.scope import Scope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables import Account
 from engine.store.tables.orders import MoneyEvent, MoneyRules
 from engine.store.webhook_store import Event, EventKind, event_id, tell
@@ -105,12 +106,9 @@ async def mark_published(connection: AsyncConnection, ids: Sequence[int], now_ms
 
 
 async def read_events(
-    session: AsyncSession, scope: Scope, *, tenant_id: int | None, below_id: int | None, limit: int
+    session: AsyncSession, scope: Scope, *, tenant_id: int | None, wanted: PageWanted
 ) -> Sequence[MoneyEvent]:
-    """Newest first, those below ``below_id``."""
     statement = select(MoneyEvent).where(within(scope, tenant=MoneyEvent.tenant_id, agent=None))
     if tenant_id is not None:
         statement = statement.where(MoneyEvent.tenant_id == tenant_id)
-    if below_id is not None:
-        statement = statement.where(MoneyEvent.id < below_id)
-    return (await session.scalars(statement.order_by(MoneyEvent.id.desc()).limit(limit))).all()
+    return (await session.scalars(wanted.of(statement))).all()

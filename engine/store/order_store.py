@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.store.listing import PAGE_ROWS_MAX
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope, within
+from engine.store.sorting import PAGE_ROWS_MAX, PageWanted
 from engine.store.tables.orders import Order, OrderEvent, Package, PackageVersion
 
 
@@ -24,13 +24,10 @@ def _offered(scope: Scope) -> ColumnElement[bool]:
 
 
 async def read_packages(
-    session: AsyncSession, scope: Scope, *conditions: ColumnElement[bool], after: int | None, limit: int
+    session: AsyncSession, scope: Scope, *conditions: ColumnElement[bool], wanted: PageWanted
 ) -> Sequence[tuple[Package, PackageVersion]]:
-    """A page of packages with their newest terms, by id."""
-    statement = _packages(scope).where(*conditions)
-    if after is not None:
-        statement = statement.where(Package.id > after)
-    rows = await session.execute(statement.order_by(Package.id).limit(min(limit, PAGE_ROWS_MAX)))
+    """A page of packages with their newest terms."""
+    rows = await session.execute(wanted.of(_packages(scope).where(*conditions)))
     return [(row[0], row[1]) for row in rows]
 
 
@@ -51,19 +48,10 @@ async def read_versions(session: AsyncSession, package_id: int) -> Sequence[Pack
 
 
 async def read_orders(
-    session: AsyncSession,
-    scope: Scope,
-    *conditions: ColumnElement[bool],
-    cursor: int | None,
-    oldest_first: bool = False,
-    limit: int,
+    session: AsyncSession, scope: Scope, *conditions: ColumnElement[bool], wanted: PageWanted
 ) -> Sequence[Order]:
-    """A page of orders; ``cursor`` is the id of the last one of the page before."""
-    statement = select(Order).where(within(scope, tenant=Order.tenant_id, agent=Order.agent_id), *conditions)
-    if cursor is not None:
-        statement = statement.where(Order.id > cursor if oldest_first else Order.id < cursor)
-    order = Order.id.asc() if oldest_first else Order.id.desc()
-    return (await session.scalars(statement.order_by(order).limit(min(limit, PAGE_ROWS_MAX)))).all()
+    mine = within(scope, tenant=Order.tenant_id, agent=Order.agent_id)
+    return (await session.scalars(wanted.of(select(Order).where(mine, *conditions)))).all()
 
 
 async def read_order(session: AsyncSession, scope: Scope, order_id: int) -> Order | None:

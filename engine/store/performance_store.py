@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, case, cast, func, select
+from sqlalchemy import BigInteger, ColumnClause, ColumnElement, Select, case, cast, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import TypeEngine
 
 from engine.store.cdr_store import AnyRow
 from engine.store.listing import owned
 from engine.store.scope import Scope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables import Account, Agent, Cdr
+
+
+def figure(name: str, kind: type[TypeEngine[Any]] = BigInteger) -> ColumnClause[Any]:
+    """A column of a whole list of figures, to sort it by: they are there once its rows are grouped, and not before."""
+    return literal_column(f"figures.{name}", kind)
+
+
+FIGURES = {name: figure(name) for name in ("calls", "answered", "talk_ms")}
+
+
+def _whole(grouped: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    return select(grouped.subquery("figures"))
 
 
 def _sum(value: Any) -> ColumnElement[int]:
@@ -34,16 +48,16 @@ def _ended(from_ms: int, to_ms: int) -> ColumnElement[bool]:
 
 
 async def number_usage(
-    session: AsyncSession, scope: Scope, agent_id: int, from_ms: int, to_ms: int, *, after: str | None, limit: int
+    session: AsyncSession, scope: Scope, agent_id: int, from_ms: int, to_ms: int, wanted: PageWanted
 ) -> Sequence[AnyRow]:
-    """x_number with its figures, of an agent's calls in a period, by X number; those after ``after``."""
+    """x_number with its figures, of an agent's calls in a period; sorted by ``FIGURES`` and x_number."""
     statement = select(Cdr.x_number, *_figures()).where(
         within(scope, tenant=Cdr.tenant_id, agent=Cdr.agent_id),
         Cdr.agent_id == agent_id,
         _ended(from_ms, to_ms),
-        Cdr.x_number > (after or ""),
+        Cdr.x_number.is_not(None),
     )
-    return (await session.execute(statement.group_by(Cdr.x_number).order_by(Cdr.x_number).limit(limit))).all()
+    return (await session.execute(wanted.of(_whole(statement.group_by(Cdr.x_number))))).all()
 
 
 async def performance(
@@ -52,19 +66,17 @@ async def performance(
     *conditions: ColumnElement[bool],
     from_ms: int,
     to_ms: int,
-    after: int | None,
-    limit: int,
+    wanted: PageWanted,
 ) -> Sequence[AnyRow]:
-    """agent_id, code, name and figures of each agent, of who made no call too, by id; those after ``after``."""
+    """agent_id, code, name and figures of each agent, of who made no call too; sorted by these and ``FIGURES``."""
     calls = (Cdr.agent_id == Agent.id) & (Cdr.tenant_id == Agent.tenant_id) & _ended(from_ms, to_ms)
     statement = (
         select(Agent.id.label("agent_id"), Agent.code, Agent.name, *_figures())
         .outerjoin(Cdr, calls)
-        .where(owned(scope, Agent), Agent.id > (after or 0), *conditions)
+        .where(owned(scope, Agent), *conditions)
         .group_by(Agent.id, Agent.code, Agent.name)
-        .order_by(Agent.id)
     )
-    return (await session.execute(statement.limit(limit))).all()
+    return (await session.execute(wanted.of(_whole(statement)))).all()
 
 
 async def months(session: AsyncSession, scope: Scope, agent_id: int, starts_ms: Sequence[int]) -> dict[int, AnyRow]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from sqlalchemy import insert, select, tuple_
+from sqlalchemy import ColumnElement, insert, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from engine.store.cdr_store import PAGE_ROWS_MAX, AnyRow
+from engine.store.cdr_store import AnyRow
 from engine.store.database import reading
+from engine.store.sorting import PAGE_ROWS_MAX, PageWanted
 from engine.store.tables import CarrierRecordFormat, Cdr, Reconciliation, ReconciliationDifference
 
 _CALL = (
@@ -62,27 +63,20 @@ async def read_reconciliation(session: AsyncSession, reconciliation_id: str) -> 
 
 
 async def read_reconciliations(
-    session: AsyncSession, *, before: tuple[int, str] | None, limit: int
+    session: AsyncSession, *conditions: ColumnElement[bool], wanted: PageWanted
 ) -> Sequence[Reconciliation]:
-    """Newest first; ``before`` is (created_at_ms, id) of the last of the page before."""
-    statement = select(Reconciliation)
-    if before is not None:
-        statement = statement.where(tuple_(Reconciliation.created_at_ms, Reconciliation.id) < before)
-    statement = statement.order_by(Reconciliation.created_at_ms.desc(), Reconciliation.id.desc())
-    return (await session.scalars(statement.limit(limit))).all()
+    return (await session.scalars(wanted.of(select(Reconciliation).where(*conditions)))).all()
 
 
 async def read_differences(
-    session: AsyncSession, reconciliation_id: str, *, kind: str | None, after: int | None, limit: int
+    session: AsyncSession, reconciliation_id: str, *, kind: str | None, wanted: PageWanted
 ) -> Sequence[ReconciliationDifference]:
-    """In order of time; ``after`` is the position of the last of the page before."""
+    """Their positions are in order of time."""
     row = ReconciliationDifference
     statement = select(row).where(row.reconciliation_id == reconciliation_id)
     if kind is not None:
         statement = statement.where(row.kind == kind)
-    if after is not None:
-        statement = statement.where(row.position > after)
-    return (await session.scalars(statement.order_by(row.position).limit(limit))).all()
+    return (await session.scalars(wanted.of(statement))).all()
 
 
 async def read_record_format(session: AsyncSession, carrier_id: int) -> dict[str, Any] | None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.store.cdr_store import AnyRow
 from engine.store.recording_store import RECORDING_COLUMNS, ROWS_MAX, Connection, folder_of, manifests_changed, own
 from engine.store.scope import Scope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables import LegalHold, Recording, RecordingDeletion, RecordingRetention, Tenant
 
 DAY_MS = 24 * 3600 * 1000
@@ -155,15 +156,12 @@ async def deletion_done(connection: Connection, row: AnyRow, now_ms: int) -> Non
 
 
 async def read_deletions(
-    connection: Connection, scope: Scope, *, before: tuple[int, str] | None, limit: int
+    connection: Connection, scope: Scope, *conditions: ColumnElement[bool], wanted: PageWanted
 ) -> Sequence[AnyRow]:
-    """Newest first; ``before`` is (decided_at_ms, cdr_id) of the last row of the page before."""
     table = RecordingDeletion
-    statement: Any = select(*table.__table__.columns).where(within(scope, tenant=table.tenant_id, agent=table.agent_id))
-    if before is not None:
-        statement = statement.where(tuple_(table.decided_at_ms, table.cdr_id) < before)
-    statement = statement.order_by(table.decided_at_ms.desc(), table.cdr_id.desc()).limit(limit)
-    rows: Sequence[AnyRow] = (await connection.execute(statement)).all()
+    mine = within(scope, tenant=table.tenant_id, agent=table.agent_id)
+    statement: Any = select(*table.__table__.columns).where(mine, *conditions)
+    rows: Sequence[AnyRow] = (await connection.execute(wanted.of(statement))).all()
     return rows
 
 
@@ -178,15 +176,13 @@ async def read_deletion(connection: Connection, scope: Scope, cdr_id: str) -> An
 
 
 async def read_holds(
-    session: AsyncSession, scope: Scope, *, released: bool, after: int | None, limit: int
+    session: AsyncSession, scope: Scope, *conditions: ColumnElement[bool], released: bool, wanted: PageWanted
 ) -> Sequence[LegalHold]:
-    """Holds by their id; with ``released`` those too that have ended. Agents see none."""
-    statement = select(LegalHold).where(within(scope, tenant=LegalHold.tenant_id, agent=None))
+    """A page of holds; with ``released`` those too that have ended. Agents see none."""
+    statement = select(LegalHold).where(within(scope, tenant=LegalHold.tenant_id, agent=None), *conditions)
     if not released:
         statement = statement.where(LegalHold.released_at_ms.is_(None))
-    if after is not None:
-        statement = statement.where(LegalHold.id > after)
-    return (await session.scalars(statement.order_by(LegalHold.id).limit(limit))).all()
+    return (await session.scalars(wanted.of(statement))).all()
 
 
 async def read_hold(session: AsyncSession, scope: Scope, hold_id: int) -> LegalHold | None:

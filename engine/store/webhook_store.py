@@ -12,13 +12,14 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, or_, select, update
+from sqlalchemy import Select, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from engine.domain.cdr import CdrState
 from engine.store.cdr_store import AnyRow
 from engine.store.scope import Scope, within
+from engine.store.sorting import PageWanted
 from engine.store.tables import Cdr, Recording, Webhook, WebhookDelivery
 
 GIVE_UP_MS = 24 * 3600 * 1000
@@ -231,27 +232,26 @@ async def read_webhook(session: AsyncSession, scope: Scope, webhook_id: int) -> 
 
 
 async def read_deliveries(
-    session: AsyncSession, scope: Scope, webhook_id: int, *, state: str | None, below_id: int | None, limit: int
+    session: AsyncSession, scope: Scope, webhook_id: int, *, state: str | None, wanted: PageWanted
 ) -> Sequence[WebhookDelivery]:
-    """Newest first, those below ``below_id``."""
-    statement = (
-        select(WebhookDelivery)
-        .join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
-        .where(_owned(scope), Webhook.id == webhook_id)
-    )
+    statement = _deliveries(scope, webhook_id)
     if state is not None:
         statement = statement.where(WebhookDelivery.state == state)
-    if below_id is not None:
-        statement = statement.where(WebhookDelivery.id < below_id)
-    return (await session.scalars(statement.order_by(WebhookDelivery.id.desc()).limit(limit))).all()
+    return (await session.scalars(wanted.of(statement))).all()
 
 
 async def read_delivery(
     session: AsyncSession, scope: Scope, webhook_id: int, delivery_id: int
 ) -> WebhookDelivery | None:
     """None where there is none in ``scope``."""
-    rows = await read_deliveries(session, scope, webhook_id, state=None, below_id=delivery_id + 1, limit=1)
-    return rows[0] if rows and rows[0].id == delivery_id else None
+    statement = _deliveries(scope, webhook_id).where(WebhookDelivery.id == delivery_id)
+    row: WebhookDelivery | None = await session.scalar(statement)
+    return row
+
+
+def _deliveries(scope: Scope, webhook_id: int) -> Select[WebhookDelivery]:
+    joined = select(WebhookDelivery).join(Webhook, Webhook.id == WebhookDelivery.webhook_id)
+    return joined.where(_owned(scope), Webhook.id == webhook_id)
 
 
 async def due_webhooks(connection: AsyncConnection, now_ms: int, limit: int) -> list[int]:

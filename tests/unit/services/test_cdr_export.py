@@ -12,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.services import cdr_export
 from engine.services.cdr_export import ExportFormat, TooManyRows, UnknownZone, export_cdrs, harmless, zone_of
-from engine.store.cdr_store import CDR_COLUMNS, PAGE_ROWS_MAX, CdrFilter, write_cdrs
+from engine.store.cdr_store import CDR_COLUMNS, CdrFilter, write_cdrs
 from engine.store.database import open_database, writing
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope
+from engine.store.sorting import PAGE_ROWS_MAX
 
 A, X, B = "+8613800138001", "+861088880001", "+8613900139001"
 AT_MS = 1_800_000_000_123  # 2027-01-15 08:00:00.123 UTC

@@ -14,9 +14,10 @@ from engine.domain.number import NumberFormat
 from engine.services import carrier_records
 from engine.services.carrier_records import FormatWrong, RecordFormat, read_records
 from engine.services.reconciliation import Reconciled, ReconciliationRefused, reconcile
-from engine.store.cdr_store import CDR_COLUMNS, PAGE_ROWS_MAX, write_cdrs
+from engine.store.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.database import open_database, reading, writing, writing_session
 from engine.store.reconciliation_store import write_record_format
+from engine.store.sorting import PAGE_ROWS_MAX
 from engine.store.tables import Carrier, Rate, Reconciliation, ReconciliationDifference, Trunk
 
 FORMAT = RecordFormat(caller="主叫", callee="被叫", start="开始", duration="时长", charge="费用", encoding="gb18030")

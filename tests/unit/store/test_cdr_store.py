@@ -7,10 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.store.cdr_store import (
     CDR_COLUMNS,
-    PAGE_ROWS_MAX,
     STATES,
     CdrFilter,
     _upsert_cdr,
+    newest_first,
     read_cdr,
     read_cdrs,
     read_recording,
@@ -19,6 +19,7 @@ from engine.store.cdr_store import (
 )
 from engine.store.database import reading, writing
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope
+from engine.store.sorting import PAGE_ROWS_MAX
 from engine.store.tables import Recording
 
 PLATFORM = Platform()
@@ -48,7 +49,7 @@ async def _ids(
     **wanted: Any,
 ) -> list[str]:
     async with reading(database) as connection:
-        rows = await read_cdrs(connection, scope, CdrFilter(**wanted), before=before, limit=limit)
+        rows = await read_cdrs(connection, scope, CdrFilter(**wanted), newest_first(before, limit))
     return [row.id for row in rows]
 
 

@@ -26,6 +26,7 @@ from engine.store.ledger_store import (
     settle,
 )
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope
+from engine.store.sorting import PageWanted
 from engine.store.tables import Account, CreditLease, LedgerEntry, LedgerTransaction, Tenant
 
 NOW_MS = 1_800_000_000_000
@@ -157,10 +158,15 @@ async def test_a_charge_above_the_lease_blocks_those_after_it(tenants: AsyncEngi
     assert await _account(tenants) == (850, 0)
 
 
+def _newest(below_id: int | None = None) -> PageWanted:
+    after = None if below_id is None else (below_id,)
+    return PageWanted(("id",), (LedgerEntry.transaction_id.expression,), True, after, 10)
+
+
 async def test_a_free_call_leaves_an_entry(tenants: AsyncEngine) -> None:
     assert await _settle(tenants, CallCharge(1, "c1", 0, NOW_MS)) == Settlement(0, 0)
     async with reading(tenants) as connection:
-        assert await read_ledger(connection, Platform(), 1, below_id=None, limit=10) == []
+        assert await read_ledger(connection, Platform(), 1, wanted=_newest()) == []
 
 
 @pytest.mark.parametrize(
@@ -170,10 +176,10 @@ async def test_the_ledger_is_shown_to_others(tenants: AsyncEngine, scope: Scope,
     await _recharge(tenants, 70, "k1")
     await _recharge(tenants, 80, "k2")
     async with reading(tenants) as connection:
-        page = await read_ledger(connection, scope, 1, below_id=None, limit=10)
+        page = await read_ledger(connection, scope, 1, wanted=_newest())
         assert [row.amount_micro for row in page] == [80, 70][:seen]
         if page:
-            below = await read_ledger(connection, scope, 1, below_id=page[0].id, limit=10)
+            below = await read_ledger(connection, scope, 1, wanted=_newest(page[0].id))
             assert [row.amount_micro for row in below] == [70]
 
 

@@ -2,8 +2,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.store.database import reading_session, writing_session
-from engine.store.listing import PAGE_ROWS_MAX, owned, read_one, read_page
+from engine.store.listing import owned, read_one, read_page
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope
+from engine.store.sorting import PAGE_ROWS_MAX, PageWanted
 from engine.store.tables import (
     Account,
     Agent,
@@ -76,7 +77,7 @@ async def test_rows_of_others_are_read(
     key = table.__mapper__.primary_key[0].name
     for scope, keys in expected:
         async with reading_session(stock) as session:
-            page = await read_page(session, scope, table, after=None, limit=10)
+            page = await read_page(session, scope, table, wanted=PageWanted.by(getattr(table, key), limit=10))
             ones = [await read_one(session, scope, table, row_key) for row_key in (1, 2)]
         assert {getattr(row, key) for row in page} == keys, scope
         assert {getattr(row, key) for row in ones if row is not None} == keys, scope
@@ -91,5 +92,9 @@ async def test_a_page_is_unbounded(database: AsyncEngine) -> None:
     async with writing_session(database, NOW_MS) as session:
         session.add_all(Carrier(code=f"{n}", name="c") for n in range(PAGE_ROWS_MAX + 1))
     async with reading_session(database) as session:
-        assert len(await read_page(session, Platform(), Carrier, after=None, limit=10**6)) == PAGE_ROWS_MAX
-        assert len(await read_page(session, Platform(), Carrier, after=PAGE_ROWS_MAX, limit=10)) == 1
+        assert (
+            len(await read_page(session, Platform(), Carrier, wanted=PageWanted.by(Carrier.id, limit=10**6)))
+            == PAGE_ROWS_MAX
+        )
+        last = PageWanted.by(Carrier.id, limit=10, after=(PAGE_ROWS_MAX,))
+        assert len(await read_page(session, Platform(), Carrier, wanted=last)) == 1

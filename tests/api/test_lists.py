@@ -1,0 +1,145 @@
+"""Every list of the OpenAPI document has the same paging and sorting, and does what it says of it."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from admin_api.common.description import operations
+from scripts.api_document import read_document
+
+from .conftest import World
+from .test_isolation import CASES
+
+REPORTS = {
+    # Of a bounded period, and whole: there is nothing to page.
+    "/api/platform/agents/{agent_id}/performance",
+    "/api/tenant/agents/{agent_id}/performance",
+    "/api/platform/tenants/{tenant_id}/spending",
+    "/api/tenant/spending",
+    "/api/platform/lines/{line_id}/number-advice",
+}
+
+
+DOCUMENT: dict[str, Any] = {}
+
+
+def _items(operation: dict[str, Any]) -> bool:
+    """Whether the operation's answer holds items."""
+    schema = operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    if "$ref" in schema:
+        schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return "items" in schema.get("properties", {})
+
+
+def _lists() -> dict[str, dict[str, Any]]:
+    """The parameters of each list, by name, by its path."""
+    if not DOCUMENT:
+        DOCUMENT.update(json.loads(read_document()))
+    return {
+        path: {parameter["name"]: parameter for parameter in operation.get("parameters", [])}
+        for path, method, operation in operations(DOCUMENT)
+        if method == "get" and _items(operation) and path not in REPORTS
+    }
+
+
+LISTS = _lists()
+_PATHS = {
+    case.route.replace(":int", "").replace(":str", ""): (case.owner, case.path)
+    for case in CASES
+    if case.method == "GET"
+}
+
+
+def test_a_list_is_paged_and_sorted_otherwise() -> None:
+    assert len(LISTS) > 50
+    for path, parameters in LISTS.items():
+        assert {"sort", "cursor", "limit"} <= parameters.keys(), path
+        allowed = parameters["sort"]["schema"]["enum"]
+        assert parameters["sort"]["schema"]["default"] in allowed, path
+        assert {name for name in allowed if name.startswith("-")} == {f"-{name}" for name in allowed if name[0] != "-"}
+        assert not any(parameter["required"] for name, parameter in parameters.items() if name in ("sort", "cursor"))
+
+
+def _with(path: str, **query: Any) -> str:
+    return path + ("&" if "?" in path else "?") + "&".join(f"{name}={value}" for name, value in query.items())
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_a_page_loses_or_doubles_a_row(world: World, path: str) -> None:
+    who, asked = _PATHS[path]
+    allowed = LISTS[path]["sort"]["schema"]["enum"]
+    whole = (await world.ask(who, "GET", _with(asked, limit=500))).json()["items"]
+    for sort in allowed:
+        answer = await world.ask(who, "GET", _with(asked, sort=sort, limit=500))
+        assert answer.status_code == 200, answer.text
+        rows, name = answer.json()["items"], sort.removeprefix("-")
+        assert sorted(map(str, rows)) == sorted(map(str, whole))
+        if rows and name in rows[0] and isinstance(rows[0][name], int):
+            values = [row[name] for row in rows]
+            assert values == sorted(values, reverse=sort.startswith("-")), sort
+        found: list[Any] = []
+        cursor: str | None = None
+        for _ in range(len(rows) + 2):
+            query = {"sort": sort, "limit": 1} | ({} if cursor is None else {"cursor": cursor})
+            page = (await world.ask(who, "GET", _with(asked, **query))).json()
+            found += page["items"]
+            if (cursor := page["next"]) is None:
+                break
+        assert found == rows, sort
+    if len(whole) > 1:
+        backwards = (await world.ask(who, "GET", _with(asked, sort=allowed[1]))).json()["items"]
+        forwards = (await world.ask(who, "GET", _with(asked, sort=allowed[0]))).json()["items"]
+        assert backwards == forwards[::-1]
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_a_wrong_order_is_taken_for_the_usual_one(world: World, path: str) -> None:
+    who, asked = _PATHS[path]
+    allowed = LISTS[path]["sort"]["schema"]["enum"]
+    answer = await world.ask(who, "GET", _with(asked, sort="colour"))
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "sort")
+    assert answer.json()["allowed"] == allowed
+    assert all(name in answer.json()["errors"][0]["reason"] for name in allowed)
+
+
+def _cursor(*parts: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "0",
+        "%2B",
+        "a" * 1999,
+        _cursor(),
+        _cursor("id"),
+        _cursor("id", "1"),
+        _cursor("id", True),
+        _cursor("id", 2**63),
+        _cursor("id", 1, 2),
+        _cursor("-id", 1),
+        _cursor("name", 1, 1),
+        base64.urlsafe_b64encode(b"[" * 1400).decode(),
+    ],
+)
+async def test_a_cursor_of_another_list_or_of_nobodys_is_taken(world: World, cursor: str) -> None:
+    answer = await world.ask("platform", "GET", f"/api/platform/agents?sort=id&cursor={cursor}")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "cursor"), answer.text
+
+
+@pytest.mark.parametrize("value", ["a\x00", "a" * 301, 5, None])
+async def test_a_cursor_holds_what_no_column_does(world: World, value: Any) -> None:
+    answer = await world.ask("platform", "GET", f"/api/platform/agents?sort=name&cursor={_cursor('name', value, 1)}")
+    assert answer.status_code == 400, answer.text
+    answer = await world.ask("platform", "GET", f"/api/platform/agents?sort=name&cursor={_cursor('name', '销售', 1)}")
+    assert answer.status_code == 200
+
+
+async def test_agents_are_not_sorted_by_what_they_did(world: World) -> None:
+    """Figures are sorted once they are added up."""
+    path = "/api/platform/agents/performance?month=2027-01"
+    by_calls = (await world.ask("platform", "GET", f"{path}&sort=-calls")).json()["items"]
+    assert [row["calls"] for row in by_calls] == sorted((row["calls"] for row in by_calls), reverse=True)
