@@ -3,6 +3,7 @@
 from litestar import Router
 from litestar.di import Provide
 
+from admin_api.agent.lines import list_own_lines
 from admin_api.agent.me import get_me
 from admin_api.common.bindings import BindingController
 from admin_api.common.calls import CdrController, LiveCallController
@@ -16,6 +17,7 @@ agent_router = Router(
     dependencies={"audience": Provide(agent_scope)},
     route_handlers=[
         get_me,
+        list_own_lines,
         XNumberController,
         BindingController,
         LiveCallController,

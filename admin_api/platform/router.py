@@ -28,6 +28,7 @@ from admin_api.platform.statements import StatementController
 from admin_api.platform.tenant_permissions import TenantPermissionController
 from admin_api.platform.tenants import AccountController, TenantController
 from admin_api.platform.traces import read_trace
+from admin_api.platform.usable_lines import PlatformUsableLinesController
 from admin_api.platform.users import PlatformUserController
 from admin_api.platform.x_numbers import PlatformXNumberController
 
@@ -51,6 +52,7 @@ platform_router = Router(
         TrunkController,
         RateController,
         LineController,
+        PlatformUsableLinesController,
         NumberPoolController,
         PlatformXNumberController,
         LiveCallController,

@@ -28,6 +28,7 @@ from admin_api.tenant.money_rules import (
 from admin_api.tenant.offboarding import OffboardingController
 from admin_api.tenant.recharges import TenantRechargeController
 from admin_api.tenant.statements import get_statement
+from admin_api.tenant.usable_lines import TenantUsableLinesController
 from admin_api.tenant.users import TenantUserController
 from admin_api.tenant.webhooks import WebhookController
 from admin_api.tenant.x_numbers import TenantXNumberController
@@ -47,6 +48,7 @@ tenant_router = Router(
         SipAccountController,
         OffboardingController,
         list_lines,
+        TenantUsableLinesController,
         TenantXNumberController,
         BindingController,
         get_account,

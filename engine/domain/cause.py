@@ -28,6 +28,7 @@ class Cause(StrEnum):
     INVALID_NUMBER = "invalid_number"
     TENANT_SUSPENDED = "tenant_suspended"
     CARRIER_NOT_PERMITTED = "carrier_not_permitted"
+    LINE_NOT_PERMITTED = "line_not_permitted"
     NO_RATE = "no_rate"
     ROUTE_LOSES_MONEY = "route_loses_money"
     NO_CREDIT = "no_credit"
@@ -70,6 +71,7 @@ CODES = MappingProxyType(
         Cause.INVALID_NUMBER: Codes(484, 28),
         Cause.TENANT_SUSPENDED: Codes(403, 21),
         Cause.CARRIER_NOT_PERMITTED: Codes(403, 21),
+        Cause.LINE_NOT_PERMITTED: Codes(403, 21),
         Cause.NO_RATE: Codes(403, 21),
         Cause.ROUTE_LOSES_MONEY: Codes(403, 21),
         Cause.NO_CREDIT: Codes(402, 21),

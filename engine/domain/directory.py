@@ -10,6 +10,7 @@ from engine.domain.facts import (
     AgentFacts,
     BindingFacts,
     CarrierPermissionFacts,
+    DepartmentFacts,
     Facts,
     LineFacts,
     LinePermissionFacts,
@@ -17,8 +18,10 @@ from engine.domain.facts import (
     SipAccountFacts,
     TenantFacts,
     TrunkFacts,
+    UsableLinesFacts,
     XNumberFacts,
 )
+from engine.domain.line_use import LineUse
 from engine.domain.package_minutes import MinutesBucket, in_order_of_use
 from engine.domain.rate_plan import RatePlan
 from engine.domain.tariffs import UNPRICED, plan_of
@@ -48,6 +51,7 @@ class Directory:
         self.bindings: dict[str, BindingFacts] = {}
         self.sip_accounts: dict[int, SipAccountFacts] = {}
         self.permissions: dict[tuple[str, int], CarrierPermissionFacts | LinePermissionFacts] = {}
+        self.line_use = LineUse()
         self._permitted: set[tuple[int, str, int]] = set()
         self._x_by_number: dict[str, XNumberFacts] = {}
         self._binding_by_party: dict[tuple[int, str], BindingFacts] = {}
@@ -126,37 +130,42 @@ class Directory:
     def apply(self, facts: Iterable[Facts]) -> None:
         trunks_changed = False
         for fact in facts:
-            match fact:
-                case TenantFacts():
-                    self.tenants[fact.id] = fact
-                case AccountFacts():
-                    self.accounts[fact.tenant_id] = fact
-                case AgentFacts():
-                    self._take_agent(fact)
-                case TrunkFacts():
-                    self.trunks[fact.id] = fact
-                    trunks_changed = True
-                case RateFacts():
-                    self.rates[fact.id] = plan_of(fact)
-                case MinutesBucket():
-                    self._take_minutes_bucket(fact)
-                case LineFacts():
-                    self.lines[fact.id] = fact
-                case CarrierPermissionFacts() | LinePermissionFacts():
-                    self._take_permission(fact)
-                case XNumberFacts():
-                    self._forget_x_number(fact.id)
-                    self.x_numbers[fact.id] = fact
-                    self._x_by_number[fact.number] = fact
-                case BindingFacts():
-                    self._take_binding(fact)
-                case SipAccountFacts():
-                    self._forget_sip_account(fact.id)
-                    self.sip_accounts[fact.id] = fact
-                    self._account_by_username[fact.username] = fact
-                    self._accounts_by_agent.setdefault(fact.agent_id, {})[fact.id] = fact
+            self._take(fact)
+            trunks_changed |= isinstance(fact, TrunkFacts)
         if trunks_changed:
             self._index_trunks()
+
+    def _take(self, fact: Facts) -> None:
+        match fact:
+            case TenantFacts():
+                self.tenants[fact.id] = fact
+            case AccountFacts():
+                self.accounts[fact.tenant_id] = fact
+            case AgentFacts():
+                self._take_agent(fact)
+            case TrunkFacts():
+                self.trunks[fact.id] = fact
+            case RateFacts():
+                self.rates[fact.id] = plan_of(fact)
+            case MinutesBucket():
+                self._take_minutes_bucket(fact)
+            case LineFacts():
+                self.lines[fact.id] = fact
+            case CarrierPermissionFacts() | LinePermissionFacts():
+                self._take_permission(fact)
+            case DepartmentFacts() | UsableLinesFacts():
+                self.line_use.take(fact)
+            case XNumberFacts():
+                self._forget_x_number(fact.id)
+                self.x_numbers[fact.id] = fact
+                self._x_by_number[fact.number] = fact
+            case BindingFacts():
+                self._take_binding(fact)
+            case SipAccountFacts():
+                self._forget_sip_account(fact.id)
+                self.sip_accounts[fact.id] = fact
+                self._account_by_username[fact.username] = fact
+                self._accounts_by_agent.setdefault(fact.agent_id, {})[fact.id] = fact
 
     def remove(self, entity: str, entity_id: str) -> None:
         """Forgets one fact; ``entity`` is the table's name, and unknown ones are none of our business."""
@@ -178,6 +187,10 @@ class Directory:
                 self.lines.pop(int(entity_id), None)
             case "carrier_permissions" | "line_permissions":
                 self._forget_permission(entity, int(entity_id))
+            case "departments":
+                self.line_use.forget_department(int(entity_id))
+            case "usable_lines":
+                self.line_use.forget_list(int(entity_id))
             case "x_numbers":
                 self._forget_x_number(int(entity_id))
             case "bindings":

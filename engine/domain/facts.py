@@ -62,6 +62,26 @@ class AgentFacts:
     tenant_id: int
     phone: str | None  # the A number
     status: str  # active | suspended | left
+    department_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DepartmentFacts:
+    id: int
+    tenant_id: int
+    path: str  # engine.domain.department
+
+
+@dataclass(frozen=True, slots=True)
+class UsableLinesFacts:
+    """What an agent may use, or a department and all below it: these lines, and all of these carriers'."""
+
+    id: int
+    tenant_id: int
+    department_id: int | None
+    agent_id: int | None
+    line_ids: tuple[int, ...]
+    carrier_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +211,7 @@ class XNumberFacts:
     status: str
     calls_max: int = 0
     calls_per_second_max: int = 0
+    department_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +232,7 @@ Facts = (
     TenantFacts
     | AccountFacts
     | MoneyRulesFacts
+    | DepartmentFacts
     | AgentFacts
     | AgentCapFacts
     | SipAccountFacts
@@ -220,6 +242,7 @@ Facts = (
     | LineFacts
     | CarrierPermissionFacts
     | LinePermissionFacts
+    | UsableLinesFacts
     | XNumberFacts
     | BindingFacts
 )

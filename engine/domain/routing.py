@@ -157,6 +157,8 @@ def _route_over_line(
         return NoRoute(Cause.TRUNK_FAILURE, parties)
     if not directory.may_use(tenant.id, line):
         return NoRoute(Cause.CARRIER_NOT_PERMITTED, parties)
+    if not directory.line_use.permits(agent, x.department_id, line):
+        return NoRoute(Cause.LINE_NOT_PERMITTED, parties)
     prices = find_prices(plan, directory.buy_plan(trunk), parties.direction or "", callee, now_ms)
     if isinstance(prices, Cause):
         return NoRoute(prices, parties)

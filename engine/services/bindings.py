@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.number import InvalidNumber, normalise
+from engine.services.usable_lines import check_usable
 from engine.store.scope import AgentScope, Scope, TenantScope, within
 from engine.store.tables import Agent, Binding, BindingParty, XNumber
 
@@ -68,7 +69,7 @@ async def create_binding(
     """Binds A and B on X until ``expires_at_ms`` (``None``: until it is ended).
 
     Without ``a_number`` A is the agent's phone. An agent binds his own phone alone, on X numbers that are his.
-    Raises BindingRefused, and BindingConflict where A or B is taken.
+    Raises BindingRefused, BindingConflict where A or B is taken, and LineNotPermitted.
     """
     if isinstance(scope, AgentScope):
         agent_id = scope.agent_id
@@ -77,6 +78,9 @@ async def create_binding(
     a = await _a_side(session, scope, agent_id, a_number)
     b = canonical(b_number, "b_number")
     x = await _x_for(session, scope, canonical(x_number, "x_number"))
+    await check_usable(
+        session, scope.tenant_id, [x.line_id], agent_id=agent_id, department_id=x.department_id, field="x_number"
+    )
     if a == b:
         raise BindingRefused("b_number", "is the same as A")
     for field, number in (("a_number", a), ("b_number", b)):

@@ -22,7 +22,8 @@ from engine.domain.department import (
 from engine.domain.refusal import NotNow, NotThere, Refusal
 from engine.store.department_store import subtree
 from engine.store.scope import TenantScope
-from engine.store.tables import Agent, Department, DepartmentHead
+from engine.store.tables import Agent, Department, DepartmentHead, XNumber
+from engine.store.tables.numbers import UsableLines
 
 
 def _too_deep() -> Refusal:
@@ -103,10 +104,14 @@ async def delete_department(session: AsyncSession, scope: TenantScope, departmen
     for what, row in (
         ("departments", select(Department.id).where(Department.parent_id == department_id)),
         ("agents", select(Agent.id).where(Agent.department_id == department_id)),
+        ("numbers", select(XNumber.id).where(XNumber.department_id == department_id)),
     ):
         if await session.scalar(row.limit(1)) is not None:
             raise NotNow("department.not_empty", "department_id", f"there are {what} in it", [f"move its {what}"])
     await _set_heads(session, department_id, ())
+    for usable in (await session.scalars(select(UsableLines).where(UsableLines.department_id == department_id))).all():
+        await session.delete(usable)
+        await session.flush()
     await session.delete(department)
     await session.flush()
 

@@ -17,6 +17,7 @@ from engine.domain.refusal import NotNow, NotThere
 from engine.services.bindings import end_bindings
 from engine.services.carriers import check_permitted
 from engine.services.numbers import OwnerNotFound, XNumberNotFound, refuse_bound
+from engine.services.usable_lines import check_usable
 from engine.store.audit import ActorKind
 from engine.store.scope import Platform, Scope, within
 from engine.store.sorting import PageWanted
@@ -241,12 +242,30 @@ async def assign(
 ) -> None:
     """Gives numbers of one tenant to a department of his, or to an agent: the agent's department then goes with it.
 
-    Both None: they are the tenant's alone again. Raises OwnerNotFound, WrongState.
+    Both None: they are the tenant's alone again. Raises OwnerNotFound, WrongState, LineNotPermitted.
     """
     for x_number in x_numbers:
         _check(x_number, "assign")
     for tenant_id in {x_number.tenant_id for x_number in x_numbers}:
         department_id = await _department(session, tenant_id, department_id, agent_id)
+        if tenant_id is not None:
+            line_ids = {x_number.line_id for x_number in x_numbers}
+            field = "department_id" if agent_id is None else "agent_id"
+            await check_usable(
+                session, tenant_id, line_ids, agent_id=agent_id, department_id=department_id, field=field
+            )
+    await hand(session, x_numbers, department_id=department_id, agent_id=agent_id, by=by)
+
+
+async def hand(
+    session: AsyncSession,
+    x_numbers: Sequence[XNumber],
+    *,
+    department_id: int | None,
+    agent_id: int | None,
+    by: By,
+) -> None:
+    """As ``assign``, to who was found good before: nothing is looked at."""
     for x_number in x_numbers:
         old = _hands(x_number)
         x_number.department_id, x_number.agent_id = department_id, agent_id

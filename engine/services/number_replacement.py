@@ -22,7 +22,7 @@ from engine.services.number_allocation import (
     NumberState,
     WrongState,
     allocate,
-    assign,
+    hand,
     idle_numbers,
     quarantine,
     state_of,
@@ -147,7 +147,7 @@ async def replace(
     new.unknown_caller_policy = x_number.unknown_caller_policy
     new.calls_max, new.calls_per_second_max = x_number.calls_max, x_number.calls_per_second_max
     if department_id is not None or agent_id is not None:
-        await assign(session, [new], department_id=department_id, agent_id=agent_id, by=by)
+        await hand(session, [new], department_id=department_id, agent_id=agent_id, by=by)
     return new
 
 

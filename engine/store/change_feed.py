@@ -21,6 +21,7 @@ from engine.store.tables import (
     Agent,
     Binding,
     Change,
+    Department,
     Line,
     MinutesBucket,
     Rate,
@@ -30,13 +31,14 @@ from engine.store.tables import (
     Trunk,
     XNumber,
 )
-from engine.store.tables.numbers import CarrierPermission, LinePermission
+from engine.store.tables.numbers import CarrierPermission, LinePermission, UsableLines
 from engine.store.tables.orders import AgentSpendCap, MoneyRules
 
 FED_TABLES: tuple[type[Table], ...] = (
     Tenant,
     Account,
     MoneyRules,
+    Department,
     Agent,
     AgentSpendCap,
     SipAccount,
@@ -45,6 +47,7 @@ FED_TABLES: tuple[type[Table], ...] = (
     Line,
     CarrierPermission,
     LinePermission,
+    UsableLines,
     XNumber,
     MinutesBucket,
     Binding,

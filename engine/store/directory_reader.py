@@ -15,6 +15,7 @@ from engine.domain.facts import (
     AgentFacts,
     BindingFacts,
     CarrierPermissionFacts,
+    DepartmentFacts,
     Facts,
     GatewayFacts,
     LineFacts,
@@ -24,6 +25,7 @@ from engine.domain.facts import (
     SipAccountFacts,
     TenantFacts,
     TrunkFacts,
+    UsableLinesFacts,
     XNumberFacts,
 )
 from engine.domain.package_minutes import MinutesBucket as MinutesBucketFacts
@@ -35,6 +37,7 @@ from engine.store.tables import (
     Agent,
     Binding,
     Change,
+    Department,
     Line,
     MinutesBucket,
     Rate,
@@ -44,7 +47,7 @@ from engine.store.tables import (
     Trunk,
     XNumber,
 )
-from engine.store.tables.numbers import CarrierPermission, LinePermission
+from engine.store.tables.numbers import CarrierPermission, LinePermission, UsableLines
 from engine.store.tables.orders import AgentSpendCap, MoneyRules
 from engine.store.trunk_secrets import read_registration
 
@@ -91,6 +94,7 @@ _SOURCES = (
     _Source(Tenant, TenantFacts),
     _Source(Account, AccountFacts, key="tenant_id"),
     _Source(MoneyRules, MoneyRulesFacts, key="tenant_id"),
+    _Source(Department, DepartmentFacts),
     _Source(Agent, AgentFacts),
     _Source(AgentSpendCap, AgentCapFacts, key="agent_id"),
     _Source(SipAccount, SipAccountFacts),
@@ -99,6 +103,7 @@ _SOURCES = (
     _Source(Line, LineFacts),
     _Source(CarrierPermission, CarrierPermissionFacts),
     _Source(LinePermission, LinePermissionFacts),
+    _Source(UsableLines, UsableLinesFacts),
     _Source(XNumber, XNumberFacts),
     _Source(MinutesBucket, MinutesBucketFacts),
     _Source(Binding, BindingFacts),

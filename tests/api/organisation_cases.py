@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.store.tables import SipAccount
+from engine.store.tables.numbers import UsableLines
 from engine.store.tables.offboarding import Offboarding
 
 A3, X3 = "+8613800138003", "+861088880003"  # as in conftest, which imports us
@@ -19,6 +20,12 @@ _ACCOUNT = "/sip-accounts/{account_id:int}"
 _HA1 = ("ha1", "0123456789abcdef")
 _PERMISSIONS = "/tenants/{tenant_id:int}/permissions"
 _CUT: dict[str, Any] = {"body": {"running_calls": "cut"}}
+
+_LINES: dict[str, Any] = {"body": {"line_ids": [1]}, "foreign_body": {"line_ids": [99]}}
+_CARRIERS: dict[str, Any] = {
+    "body": {"line_ids": [2], "carrier_ids": [1]},
+    "shows": ('"carrier_ids":[1]', '"is_own":true'),
+}
 
 _X_NUMBER, _ROLE = "/x-numbers/{x_number_id:int}", "/roles/{role_id:int}"
 
@@ -133,6 +140,19 @@ ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
         "",
         {"body": {"csv": "code,name\nn1,New"}, "foreign_body": {"csv": "tenant,code,name\n"}, "shows": ('"added":1',)},
     ),
+    ("tenant1", "GET", f"{_AGENT}/lines", "/agents/1/lines", _FOREIGN | {"shows": ('"line_ids":[1,2]', "false")}),
+    ("tenant1", "PUT", f"{_AGENT}/lines", "/agents/1/lines", _FOREIGN | _LINES | {"shows": ('"line_ids":[1]',)}),
+    ("tenant1", "DELETE", f"{_AGENT}/lines", "/agents/2/lines", _FOREIGN | {"shows": ('"is_own":false',)}),
+    ("tenant1", "GET", f"{_DEPARTMENT}/lines", "/departments/1/lines", _FOREIGN | {"hides": ("carrier",)}),
+    ("tenant1", "PUT", f"{_DEPARTMENT}/lines", "/departments/1/lines", _FOREIGN | _LINES | {"hides": ("carrier",)}),
+    ("tenant1", "DELETE", f"{_DEPARTMENT}/lines", "/departments/1/lines", _FOREIGN | {"status": 404}),
+    ("platform", "GET", f"{_AGENT}/lines", "/agents/3/lines", {"shows": ('"carrier_ids":[]',)}),
+    ("platform", "PUT", f"{_AGENT}/lines", "/agents/3/lines", _CARRIERS),
+    ("platform", "DELETE", f"{_AGENT}/lines", "/agents/2/lines", {"shows": ('"is_own":false',)}),
+    ("platform", "GET", f"{_DEPARTMENT}/lines", "/departments/2/lines", {"shows": ('"line_ids":[1,2]',)}),
+    ("platform", "PUT", f"{_DEPARTMENT}/lines", "/departments/2/lines", _CARRIERS),
+    ("platform", "DELETE", f"{_DEPARTMENT}/lines", "/departments/2/lines", {"status": 404}),
+    ("agent1", "GET", "/lines", "", {"shows": ("Line 1", '"is_permitted":true'), "hides": (*TENANT_2, "carrier")}),
     ("platform", "GET", _PERMISSIONS, "/tenants/2/permissions", {"shows": ('"carrier_ids":[1],"line_ids":[2]',)}),
     ("tenant1", "GET", "/offboardings", "", {"shows": ("offboarding1",), "hides": ("offboarding2",)}),
     ("tenant1", "GET", _OFFBOARDING, "/offboardings/offboarding1", _FOREIGN),
@@ -141,9 +161,12 @@ ORGANISATION_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
 
 
 def make_organisation(session: AsyncSession, now_ms: int) -> None:
-    """A softphone, and an offboarding of either tenant, of which nothing is left to be seen."""
+    """A softphone, agent 2's list of lines, and an offboarding of either tenant, of which nothing is left."""
     ha1 = "0123456789abcdef"
     session.add(SipAccount(agent_id=1, username="1-1", realm="axbridge", ha1_md5=ha1, ha1_sha256=ha1))
+    usable = UsableLines(tenant_id=1, agent_id=2, line_ids=[1], carrier_ids=[])
+    usable.changed_at_ms = now_ms
+    session.add(usable)
     for tenant_id, agent_id in ((1, 1), (2, 3)):
         row = Offboarding(id=f"offboarding{tenant_id}", tenant_id=tenant_id, agent_id=agent_id, moves=[])
         row.applied_at_ms = now_ms

@@ -15,7 +15,7 @@ from engine.store.tables.idempotency import IdempotencyKey
 from engine.store.tables.identity import ApiKey, AuditEntry, RecoveryCode, Role, SecondFactor, UserSession
 from engine.store.tables.lines import Binding, BindingParty, Carrier, Line, Trunk, XNumber
 from engine.store.tables.money import Account, CreditClaim, CreditLease, LedgerEntry, LedgerTransaction
-from engine.store.tables.numbers import CarrierPermission, LinePermission, NumberMove, NumberPool
+from engine.store.tables.numbers import CarrierPermission, LinePermission, NumberMove, NumberPool, UsableLines
 from engine.store.tables.offboarding import Offboarding
 from engine.store.tables.orders import (
     AgentSpendCap,
@@ -94,6 +94,7 @@ __all__ = [
     "Table",
     "Tenant",
     "Trunk",
+    "UsableLines",
     "User",
     "UserSession",
     "Webhook",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.store.tables.base import Table
@@ -32,6 +34,29 @@ class LinePermission(Table):
     granted_at_ms: Mapped[int]
     __table_args__ = (
         UniqueConstraint("tenant_id", "line_id", name="one_permission_per_line"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class UsableLines(Table):
+    """What one agent may use, or one department with all below it that has no list of its own.
+
+    Of what the tenant may use: a list permits nothing that the tenant may not.
+    """
+
+    __tablename__ = "usable_lines"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"), index=True)
+    department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"))
+    agent_id: Mapped[int | None] = mapped_column(ForeignKey("agents.id"))
+    line_ids: Mapped[list[Any]]
+    carrier_ids: Mapped[list[Any]]
+    """All lines of these carriers, those that come later too."""
+    changed_at_ms: Mapped[int]
+    __table_args__ = (
+        UniqueConstraint("department_id", name="one_list_per_department"),
+        UniqueConstraint("agent_id", name="one_list_per_agent"),
+        CheckConstraint("(department_id IS NULL) <> (agent_id IS NULL)", name="list_of_one_holder"),
         {"sqlite_autoincrement": True},
     )
 
