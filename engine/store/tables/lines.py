@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     ForeignKey,
+    Index,
     String,
     false,
     text,
@@ -109,7 +110,7 @@ class XNumber(Table):
 class Binding(Table):
     __tablename__ = "bindings"
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"), index=True)
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"))
     agent_id: Mapped[int | None] = mapped_column(ForeignKey("agents.id"), index=True)
     x_number_id: Mapped[int] = mapped_column(ForeignKey("x_numbers.id"), index=True)
     a_number: Mapped[str] = mapped_column(String(NUMBER_LENGTH_MAX))
@@ -119,6 +120,7 @@ class Binding(Table):
     created_at_ms: Mapped[int]
     expires_at_ms: Mapped[int | None]
     ended_at_ms: Mapped[int | None]
+    __table_args__ = (Index("bindings_by_tenant_and_time", "tenant_id", "created_at_ms", "id"),)
 
 
 class BindingParty(Table):
