@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ from media.embedded.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from engine.services.rerating import Difference
+    from engine.store.audit import Actor
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,6 +56,16 @@ def _settings(config: Path | None) -> Settings:
         os.environ["AXBRIDGE_CONFIG"] = str(config.absolute())  # for the processes that we start
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return settings
+
+
+def command_actor(command: str) -> Actor:
+    """Whoever is logged in on this machine, as the audit log names him."""
+    from engine.store.audit import machine
+
+    try:
+        return machine(f"axbridge {command} ({getpass.getuser()})")
+    except (KeyError, OSError):  # an account without a name
+        return machine(f"axbridge {command} (uid {os.getuid()})")
 
 
 def _failure(text: str) -> typer.Exit:
@@ -289,7 +301,15 @@ async def _load(settings: Settings, file: Path) -> None:
     keyring = Keyring(settings.sealing_keys_file)
     try:
         now_ms = int(time.time() * 1000)
-        summary = await load_file(file, database, now_ms=now_ms, realm=settings.sip.realm, keyring=keyring)
+        summary = await load_file(
+            file,
+            database,
+            now_ms=now_ms,
+            realm=settings.sip.realm,
+            keyring=keyring,
+            environment=os.environ,
+            actor=command_actor("load"),
+        )
     except ProvisioningError as error:
         raise _failure(str(error)) from error
     finally:
@@ -379,7 +399,7 @@ async def _rerate(
         if not key:
             async with reading(database) as connection:
                 return await preview_rerating(connection, period)
-        async with writing_session(database, now_ms) as session:
+        async with writing_session(database, now_ms, command_actor("rerate")) as session:
             return await apply_rerating(session, period, key, now_ms)
     except KeyReused as error:
         raise _failure(f"{key} names another rerating") from error

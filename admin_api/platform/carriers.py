@@ -29,7 +29,7 @@ from engine.domain.permission import Permission
 from engine.runtime.control.protocol import Metrics, ReadMetrics
 from engine.services.carrier_check import host_of, host_steps, trunk_steps, unsealed_step
 from engine.services.carriers import forbid_carrier, permit_carrier
-from engine.services.provisioning.file import (
+from engine.services.provisioning.entries import (
     GATEWAYS_MAX,
     DialPrefix,
     GatewayEntry,
@@ -39,9 +39,8 @@ from engine.services.provisioning.file import (
     StripDigits,
     Transport,
     TrunkSrtp,
-    checked_gateway_host,
-    checked_source_address,
 )
+from engine.services.provisioning.file import checked_gateway_host, checked_source_address
 from engine.store.listing import read_one, read_page
 from engine.store.scope import Scope
 from engine.store.sorting import PageWanted

@@ -44,7 +44,7 @@ def read_demo_world(path: Path) -> DemoWorld:
             b_number=binding["b_number"],
             trunk_host=trunk["host"],
             trunk_port=trunk.get("port", 5060),
-            logins=tuple(Login(user["login"], user["password"], user["role"]) for user in content["users"]),
+            logins=tuple(Login(user["login"], user["initial_password"], user["role"]) for user in content["users"]),
         )
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DemoFault(f"{path}: cannot be read: {error}") from error

@@ -59,7 +59,7 @@ class ActorKind(StrEnum):
     USER = "user"
     API_KEY = "api_key"
     JUMP = "jump"  # somebody of the platform, who acts for a tenant
-    SYSTEM = "system"  # a command of the operator's, such as ``axbridge load``
+    SYSTEM = "system"  # a machine of ours, or a command of the operator's, such as ``axbridge load``
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,11 @@ class Actor:
     tenant_id: int | None = None
     address: str = ""
     request_id: str = ""
+
+
+def machine(name: str) -> Actor:
+    """What works by itself, or by a command of the operator's: ``number keeping``, ``axbridge load``."""
+    return Actor(ActorKind.SYSTEM, name)
 
 
 def kept_address(address: str, *, masked: bool) -> str:

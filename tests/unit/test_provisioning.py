@@ -62,7 +62,7 @@ async def _problems(path: Path, database: AsyncEngine) -> dict[str, str]:
 
 async def test_the_demo_cannot_be_loaded(database: AsyncEngine) -> None:
     summary = await _load(DEMO, database)
-    assert (summary.created, summary.changed, summary.unchanged) == (15, 1, 0)
+    assert (summary.created, summary.changed, summary.unchanged) == (17, 2, 0)
     async with reading_session(database) as session:
         account = (await session.scalars(select(Account))).one()
         assert (account.balance_micro, account.overdraft_limit_micro) == (100_000_000, 20_000_000)
@@ -86,7 +86,7 @@ async def test_a_second_load_changes_something(database: AsyncEngine) -> None:
     async with reading(database) as connection:
         changes = await connection.scalar(select(func.count(Change.id)))
     summary = await _load(DEMO, database)
-    assert (summary.created, summary.changed, summary.unchanged) == (0, 0, 16)
+    assert (summary.created, summary.changed, summary.unchanged) == (0, 0, 18)
     async with reading(database) as connection:
         assert await connection.scalar(select(func.count(Change.id))) == changes
         assert await connection.scalar(select(func.count(LedgerTransaction.id))) == 1
@@ -99,7 +99,7 @@ async def test_a_load_touches_more_than_it_names(database: AsyncEngine, edited: 
     summary = await _load(
         edited(("张伟", "张三"), ("demo-agent-password", "another-password"), ('"20.00"', '"30"')), database
     )
-    assert (summary.created, summary.changed, summary.unchanged) == (0, 3, 13)
+    assert (summary.created, summary.changed, summary.unchanged) == (0, 2, 16), "an initial password is given once"
     async with reading(database) as connection:
         _, facts, _ = await read_changes(connection, since)
     assert sorted(type(record).__name__ for record in facts) == ["AccountFacts", "AgentFacts"]
@@ -166,9 +166,9 @@ async def test_references_that_lead_nowhere(database: AsyncEngine, edited: Edit)
             '[[bindings]]\ntenant = "demo"\na_number = "13900139009"\nx_number = "01088880003"\nb_number = "13900"\n',
             "bindings[1].x_number",
         ),
-        ('[[users]]\nlogin = "u"\npassword = "12345678"\nrole = "agent"\ntenant = "demo"\n', "users[3].agent"),
+        ('[[users]]\nlogin = "u"\ninitial_password = "12345678"\nrole = "agent"\ntenant = "demo"\n', "users[3].agent"),
         (
-            '[[users]]\nlogin = "u"\npassword = "12345678"\nrole = "platform_admin"\ntenant = "demo"\n',
+            '[[users]]\nlogin = "u"\ninitial_password = "12345678"\nrole = "platform_admin"\ntenant = "demo"\n',
             "users[3].tenant",
         ),
     ],

@@ -8,35 +8,79 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from sqlalchemy import select
 
+from engine.carriers.schemas import SCHEMAS, ConfigInvalid, check_config, secret_fields
 from engine.domain.facts import TrunkRegistrationFacts
 from engine.services.bindings import BindingRefused, create_binding
-from engine.services.carriers import permit_carrier
 from engine.services.credentials import sip_ha1
-from engine.services.numbers import XNumberInUse, refuse_bound
-from engine.services.provisioning.file import (
+from engine.services.provisioning.entries import (
     BindingEntry,
     CarrierEntry,
     LineEntry,
     RegistrationEntry,
     TrunkEntry,
-    XNumberEntry,
-    checked_gateway_host,
-    checked_number,
-    checked_source_address,
 )
+from engine.services.provisioning.file import checked_gateway_host, checked_number, checked_source_address
 from engine.services.provisioning.rows import Loading
 from engine.services.secrets import seal_registration
+from engine.store.keyring import Keyring, Unsealable
 from engine.store.scope import TenantScope
 from engine.store.tables import Agent, Binding, Carrier, Line, Rate, Tenant, Trunk, XNumber
-from engine.store.trunk_secrets import read_registration
+from engine.store.trunk_secrets import carrier_place, read_registration
 
 
 async def load_carriers(loading: Loading, entries: list[tuple[str, CarrierEntry]]) -> None:
     rows = await loading.rows(Carrier, "code", (entry.code for _, entry in entries))
     seen: dict[Any, str] = {}
     for place, entry in entries:
-        if not loading.twice(place, "code", entry.code, seen):
-            loading.write(Carrier, rows.get(entry.code), {"code": entry.code, "name": entry.name})
+        if loading.twice(place, "code", entry.code, seen):
+            continue
+        row = rows.get(entry.code)
+        values = {"code": entry.code, "name": entry.name, "kind": entry.kind}
+        loading.write(Carrier, row, values | _settings(loading, place, entry, row))
+
+
+def _settings(loading: Loading, place: str, entry: CarrierEntry, row: Carrier | None) -> dict[str, Any]:
+    """``config`` and ``sealed_secrets`` as they are stored; secrets that are there already stay as they are sealed."""
+    kind = row.kind if row is not None and entry.kind is UNSET else "sip_trunk" if entry.kind is UNSET else entry.kind
+    if kind not in SCHEMAS:
+        loading.problem(place, "kind", f"is none of {', '.join(SCHEMAS)}")
+        return {}
+    if isinstance(entry.settings, UnsetType):
+        if row is not None and kind != row.kind:
+            loading.problem(place, "settings", "are needed with another kind")
+        return {}
+    names = secret_fields(str(kind)) & entry.settings.keys()
+    given: dict[str, Any] = dict(entry.settings)
+    for name in names:
+        # Never the secret itself: a file is copied, mailed and kept under version control.
+        given[name] = loading.checked(place, f"settings.{name}", loading.secrets.read, str(given[name]))
+    if UNSET in given.values():
+        return {}
+    try:
+        check_config(str(kind), given)
+    except ConfigInvalid as error:
+        loading.problem(place, error.field.replace("config", "settings", 1), error.reason)
+        return {}
+    config = {name: value for name, value in given.items() if name not in names}
+    if not names:
+        return {"config": config, "sealed_secrets": {}}
+    if loading.keyring is None:
+        loading.problem(place, "settings", "holds secrets, and there is no key to seal them with")
+        return {}
+    sealed = {name: _sealed(loading.keyring, row, entry.code, name, given[name]) for name in sorted(names)}
+    return {"config": config, "sealed_secrets": sealed}
+
+
+def _sealed(keyring: Keyring, row: Carrier | None, code: str, name: str, secret: str) -> str:
+    """What is sealed looks different each time: what is there stays if it says the same."""
+    place = carrier_place(code, name)
+    there = None if row is None else (row.sealed_secrets or {}).get(name)
+    try:
+        if there is not None and keyring.unseal(there, place) == secret:
+            return str(there)
+    except Unsealable:
+        pass  # with a key that is gone: it is sealed anew
+    return keyring.seal(secret, place)
 
 
 async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -> None:
@@ -75,7 +119,7 @@ async def load_trunks(loading: Loading, entries: list[tuple[str, TrunkEntry]]) -
             "dial_prefix": entry.dial_prefix,
             "srtp": entry.srtp,
             "redirects_max": entry.redirects_max,
-            "registration": _registration(loading, entry.registration, rows.get(entry.code), entry.code),
+            "registration": _registration(loading, place, entry.registration, rows.get(entry.code), entry.code),
             "buy_rate_id": buy_rate_id,
             "status": entry.status,
         }
@@ -98,12 +142,15 @@ def _gateways(loading: Loading, place: str, entry: TrunkEntry) -> tuple[list[dic
 
 
 def _registration(
-    loading: Loading, entry: RegistrationEntry | UnsetType, row: Trunk | None, code: str
+    loading: Loading, place: str, entry: RegistrationEntry | UnsetType, row: Trunk | None, code: str
 ) -> dict[str, Any] | UnsetType:
     """As it is stored, UNSET where it is there already: what is sealed looks different each time."""
     if entry is UNSET or isinstance(entry, UnsetType):
         return UNSET
-    ha1_md5, ha1_sha256 = sip_ha1(entry.username, entry.realm, entry.password)
+    password = loading.secret(place, "registration.password", entry.password)
+    if not isinstance(password, str):
+        return UNSET
+    ha1_md5, ha1_sha256 = sip_ha1(entry.username, entry.realm, password)
     stored: dict[str, Any] = {
         "username": entry.username,
         "realm": entry.realm,
@@ -141,67 +188,14 @@ async def load_lines(loading: Loading, entries: list[tuple[str, LineEntry]]) -> 
             "rate_id": rate.id,
             "code": entry.code,
             "name": entry.name,
+            "is_custom": entry.is_custom,
+            "replacement": UNSET if entry.replacement is UNSET else msgspec.structs.asdict(entry.replacement),
             "recording": entry.recording,
             "calls_max": entry.calls_max,
             "calls_per_second_max": entry.calls_per_second_max,
             "status": entry.status,
         }
         loading.write(Line, rows.get(entry.code), values)
-
-
-async def load_x_numbers(loading: Loading, entries: list[tuple[str, XNumberEntry]]) -> None:
-    lines = await loading.rows(Line, "code", (entry.line for _, entry in entries))
-    tenants = await loading.rows(Tenant, "code", (entry.tenant for _, entry in entries if entry.tenant))
-    agents = await loading.agents_of(tenants)
-    numbers = [loading.checked(place, "number", checked_number, entry.number) for place, entry in entries]
-    rows = await loading.rows(XNumber, "number", (number for number in numbers if number is not UNSET))
-    seen: dict[Any, str] = {}
-    users: set[tuple[int, int]] = set()
-    for (place, entry), number in zip(entries, numbers, strict=True):
-        line = loading.referred(place, "line", lines, entry.line, entry.line)
-        if number is UNSET or loading.twice(place, "number", number, seen) or line is None:
-            continue
-        tenant_id: Any = UNSET
-        agent_id: Any = UNSET
-        if entry.tenant is not UNSET:
-            tenant_id = agent_id = None
-            if entry.tenant:
-                tenant = loading.referred(place, "tenant", tenants, entry.tenant, entry.tenant)
-                if tenant is None:
-                    continue
-                tenant_id = tenant.id
-                users.add((tenant.id, line.carrier_id))
-        row = rows.get(number)
-        if row is not None and tenant_id and row.status in ("quarantined", "retired"):
-            loading.problem(place, "tenant", f"cannot have a number that is {row.status}")
-            continue
-        if entry.agent:
-            agent = loading.referred(place, "agent", agents, (entry.tenant, entry.agent), str(entry.agent))
-            if agent is None:
-                continue
-            agent_id = agent.id
-        elif entry.agent is UNSET and row is not None and row.tenant_id == tenant_id:
-            agent_id = UNSET
-        if row is not None and tenant_id not in (UNSET, row.tenant_id):
-            try:
-                await refuse_bound(loading.session, row, loading.now_ms)
-            except XNumberInUse:
-                loading.problem(place, "tenant", "cannot change: there are live bindings on the number")
-                continue
-        values = {
-            "number": number,
-            "line_id": line.id,
-            "tenant_id": tenant_id,
-            "agent_id": agent_id,
-            "unknown_caller_policy": entry.unknown_caller_policy,
-            "calls_max": entry.calls_max,
-            "calls_per_second_max": entry.calls_per_second_max,
-            "status": entry.status,
-        }
-        loading.write(XNumber, row, values)
-    # Whom the operator's file gives numbers of a carrier's may use it.
-    for tenant_id, carrier_id in sorted(users):
-        await permit_carrier(loading.session, tenant_id, carrier_id, loading.now_ms)
 
 
 async def load_bindings(loading: Loading, entries: list[tuple[str, BindingEntry]]) -> None:

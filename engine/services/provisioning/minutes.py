@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.services.provisioning.file import PackageMinutesEntry
+from engine.services.provisioning.entries import PackageMinutesEntry
 from engine.services.provisioning.rows import Loading
 from engine.store.minutes_store import MinutesKeyReused, buy_minutes
 from engine.store.tables import Line, Tenant

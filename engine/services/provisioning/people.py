@@ -8,14 +8,8 @@ from msgspec import UNSET
 
 from engine.services.accounts import OverdraftInUse, create_tenant, set_overdraft_limit
 from engine.services.credentials import sip_ha1
-from engine.services.provisioning.file import (
-    AccountEntry,
-    AgentEntry,
-    SipAccountEntry,
-    TenantEntry,
-    UserEntry,
-    checked_number,
-)
+from engine.services.provisioning.entries import AccountEntry, AgentEntry, SipAccountEntry, TenantEntry, UserEntry
+from engine.services.provisioning.file import checked_number
 from engine.services.provisioning.rows import Loading
 from engine.store.ledger_store import KeyReused, recharge
 from engine.store.tables import Agent, SipAccount, Tenant, User
@@ -92,8 +86,17 @@ async def load_agents(loading: Loading, entries: list[tuple[str, AgentEntry]]) -
             "name": entry.name,
             "phone": phone,
             "status": entry.status,
+            "department_id": await department_of(loading, place, tenant, entry.department),
         }
         loading.write(Agent, agent, values)
+
+
+async def department_of(loading: Loading, place: str, tenant: Tenant, path: Any) -> Any:
+    """None for the empty path; UNSET where none is given, or there is no such department."""
+    if path is UNSET or not path:
+        return UNSET if path is UNSET else None
+    department = await loading.department(place, "department", tenant, path)
+    return UNSET if department is None else department.id
 
 
 async def load_users(loading: Loading, entries: list[tuple[str, UserEntry]]) -> None:
@@ -106,10 +109,10 @@ async def load_users(loading: Loading, entries: list[tuple[str, UserEntry]]) -> 
             continue
         tenant = agent = None
         if (entry.role != "platform_admin") != bool(entry.tenant):
-            loading.problem(place, "tenant", "goes with the roles tenant_admin and agent, and only with them")
+            loading.problem(place, "tenant", "goes with every role but platform_admin, and only with them")
             continue
-        if (entry.role == "agent") != bool(entry.agent):
-            loading.problem(place, "agent", "goes with the role agent, and only with it")
+        if (entry.role in ("agent", "department_head")) != bool(entry.agent):
+            loading.problem(place, "agent", "goes with the roles agent and department_head, and only with them")
             continue
         if entry.tenant:
             tenant = loading.referred(place, "tenant", tenants, entry.tenant, entry.tenant)
@@ -123,11 +126,23 @@ async def load_users(loading: Loading, entries: list[tuple[str, UserEntry]]) -> 
             "login": entry.login,
             "password_hash": loading.password_hashes[entry.login],
             "role": entry.role,
+            "role_id": await _role_id(loading, place, entry, tenant),
             "tenant_id": tenant.id if tenant else None,
             "agent_id": agent.id if agent else None,
             "status": entry.status,
         }
         loading.write(User, rows.get(entry.login), values)
+
+
+async def _role_id(loading: Loading, place: str, entry: UserEntry, tenant: Tenant | None) -> Any:
+    """None for the built-in role; UNSET where none is named, or there is none of the name."""
+    if entry.role_name is UNSET or not entry.role_name:
+        return UNSET if entry.role_name is UNSET else None
+    role = await loading.role(None if tenant is None else tenant.id, entry.role, str(entry.role_name))
+    if role is None:
+        loading.problem(place, "role_name", f"there is no role {entry.role_name!r} of {entry.role}")
+        return UNSET
+    return role.id
 
 
 async def load_sip_accounts(loading: Loading, entries: list[tuple[str, SipAccountEntry]]) -> None:
@@ -139,7 +154,10 @@ async def load_sip_accounts(loading: Loading, entries: list[tuple[str, SipAccoun
         agent = loading.referred(place, "agent", agents, (entry.tenant, entry.agent), entry.agent)
         if agent is None or loading.twice(place, "username", entry.username, seen):
             continue
-        ha1_md5, ha1_sha256 = sip_ha1(entry.username, loading.realm, entry.password)
+        password = loading.secret(place, "password", entry.password)
+        if password is UNSET:
+            continue
+        ha1_md5, ha1_sha256 = sip_ha1(entry.username, loading.realm, password)
         values = {
             "agent_id": agent.id,
             "username": entry.username,

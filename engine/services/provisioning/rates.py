@@ -14,7 +14,8 @@ from engine.domain.charging import Rate as Price
 from engine.domain.charging import Rounding
 from engine.domain.rate_plan import RateEntry as PlanEntry
 from engine.domain.rate_plan import TimeWindow
-from engine.services.provisioning.file import PriceEntry, RateEntry, micro_from_yuan
+from engine.services.provisioning.entries import PriceEntry, RateEntry
+from engine.services.provisioning.file import micro_from_yuan
 from engine.services.provisioning.rows import Loading
 from engine.store.tables import Rate
 

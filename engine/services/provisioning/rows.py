@@ -12,8 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.services.provisioning.file import Problem, micro_from_yuan
+from engine.services.provisioning.secret_source import SecretSource
 from engine.store.keyring import Keyring
-from engine.store.tables import Agent, Table, Tenant
+from engine.store.tables import Agent, Department, Role, Table, Tenant
 
 KEYS_IN_STATEMENT_MAX = 500
 
@@ -57,8 +58,10 @@ class Loading:
         realm: str,
         new_id: Callable[[], str],
         password_hashes: dict[str, str],
+        secrets: SecretSource,
         keyring: Keyring | None = None,
     ) -> None:
+        self.secrets = secrets
         self.keyring = keyring
         self.path = path
         self.session = session
@@ -82,6 +85,12 @@ class Loading:
         except ValueError as error:
             self.problem(place, key, str(error))
             return UNSET
+
+    def secret(self, place: str, key: str, text: str) -> Any:
+        """What ``env:…`` or ``file:…`` leads to, or ``text`` itself; a problem and UNSET where it leads nowhere."""
+        if not text.startswith(("env:", "file:")):
+            return text
+        return self.checked(place, key, self.secrets.read, text)
 
     def amount(self, place: str, key: str, text: Any) -> Any:
         micro = self.checked(place, key, micro_from_yuan, text)
@@ -110,6 +119,33 @@ class Loading:
             for agent in await self.session.scalars(select(Agent).where(Agent.tenant_id.in_(chunk))):
                 agents[code_of[agent.tenant_id], agent.code] = agent
         return agents
+
+    async def departments_of(self, tenant: Tenant) -> dict[tuple[str, ...], int]:
+        """The ids of a tenant's departments by their names from the top down."""
+        rows = (await self.session.scalars(select(Department).where(Department.tenant_id == tenant.id))).all()
+        name_of = {str(row.id): row.name for row in rows}
+        return {tuple(name_of[part] for part in row.path.strip("/").split("/")): row.id for row in rows}
+
+    async def department(self, place: str, key: str, tenant: Tenant, path: str) -> Department | None:
+        """The department of that path, or a problem and None."""
+        names = tuple(part.strip() for part in path.split("/"))
+        department_id = (await self.departments_of(tenant)).get(names)
+        if department_id is None:
+            self.problem(place, key, f"there is no department {path!r}")
+            return None
+        return await self.session.get_one(Department, department_id)
+
+    async def role(self, tenant_id: int | None, audience: str, name: str) -> Role | None:
+        own = Role.tenant_id.is_not_distinct_from(tenant_id) & (Role.audience == audience) & (Role.name == name)
+        role: Role | None = await self.session.scalar(select(Role).where(own))
+        return role
+
+    async def owner(self, place: str, tenants: dict[Any, Tenant], code: str) -> Any:
+        """The id of the tenant, None where none is named; UNSET, and a problem, where there is none of the code."""
+        if not code:
+            return None
+        tenant = self.referred(place, "tenant", tenants, code, code)
+        return UNSET if tenant is None else tenant.id
 
     def referred(self, place: str, key: str, rows: dict[Any, _Row], code: Any, shown: str) -> _Row | None:
         row = rows.get(code)
