@@ -20,7 +20,8 @@ from engine.services.orders import (
     waiting_orders,
 )
 from engine.services.sessions import sweep_sessions
-from engine.store.audit import Actor, ActorKind
+from engine.store.audit import PRUNED_ROWS_MAX as AUDIT_PRUNED_MAX
+from engine.store.audit import machine, prune_audit
 from engine.store.change_feed import PRUNED_ROWS_MAX, prune_changes
 from engine.store.database import reading_session, writing, writing_session
 from engine.store.idempotency_store import prune_keys
@@ -35,7 +36,10 @@ _log = structlog.get_logger(__name__)
 
 
 async def keep_house(database: AsyncEngine, now_ms: int) -> tuple[int, int]:
-    """Ends expired bindings and prunes old changes; how many of each. Several processes may do it at once."""
+    """Ends expired bindings and prunes old changes; how many of each. Several processes may do it at once.
+
+    That a binding ends at its time is in the audit log since that time was set, and is not put there again.
+    """
     ended = pruned = 0
     for _ in range(ROUNDS_MAX):
         async with writing_session(database, now_ms) as session:
@@ -64,9 +68,21 @@ async def keep_outbox(database: AsyncEngine, now_ms: int) -> int:
     return pruned
 
 
+async def keep_audit(database: AsyncEngine, days: int, now_ms: int) -> int:
+    """Prunes the audit log, by what the settings say; how many entries."""
+    pruned = 0
+    for _ in range(ROUNDS_MAX):
+        async with writing(database) as connection:
+            count = await prune_audit(connection, days, now_ms)
+        pruned += count
+        if count < AUDIT_PRUNED_MAX:
+            break
+    return pruned
+
+
 async def keep_sessions(database: AsyncEngine, now_ms: int) -> int:
     """Ends jumps whose time is over, and forgets sessions that have been over for long; how many."""
-    async with writing_session(database, now_ms, Actor(ActorKind.SYSTEM, "housekeeping")) as session:
+    async with writing_session(database, now_ms, machine("housekeeping")) as session:
         return await sweep_sessions(session, now_ms)
 
 
@@ -76,13 +92,13 @@ async def keep_orders(database: AsyncEngine, now_ms: int) -> int:
     Each order is a transaction of its own: one that money is missing for keeps none of the others waiting.
     """
     done, after_id = 0, 0
-    async with writing_session(database, now_ms) as session:
+    async with writing_session(database, now_ms, machine("orders")) as session:
         done += await expire_orders(session, now_ms)
     for _ in range(ROUNDS_MAX):
         async with reading_session(database) as session:
             waiting = await waiting_orders(session, after_id)
         for order_id in waiting:
-            async with writing_session(database, now_ms) as session:
+            async with writing_session(database, now_ms, machine("orders")) as session:
                 done += await fulfil_waiting(session, order_id, now_ms)
         if not waiting:
             break
@@ -92,10 +108,10 @@ async def keep_orders(database: AsyncEngine, now_ms: int) -> int:
         async with reading_session(database) as session:
             due = await due_renewals(session, now_ms, after_id)
         for first_id in due:
-            async with writing_session(database, now_ms) as session:
+            async with writing_session(database, now_ms, machine("orders")) as session:
                 order_id = (await renew(session, first_id, now_ms)).id
             try:
-                async with writing_session(database, now_ms) as session:
+                async with writing_session(database, now_ms, machine("orders")) as session:
                     done += await approve_renewal(session, order_id, now_ms)
             except Refusal as refusal:
                 _log.warning("renewal not approved by itself", order_id=order_id, code=refusal.code)
@@ -105,7 +121,7 @@ async def keep_orders(database: AsyncEngine, now_ms: int) -> int:
     return done
 
 
-async def keep_house_for_ever(database: AsyncEngine, now_ms: Callable[[], int]) -> None:
+async def keep_house_for_ever(database: AsyncEngine, now_ms: Callable[[], int], *, audit_days: int = 0) -> None:
     """Every INTERVAL_SECONDS until it is cancelled; a database that does not answer is asked again."""
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
@@ -114,6 +130,7 @@ async def keep_house_for_ever(database: AsyncEngine, now_ms: Callable[[], int]) 
             deliveries = await keep_outbox(database, now_ms())
             orders = await keep_orders(database, now_ms())
             await keep_sessions(database, now_ms())
+            await keep_audit(database, audit_days, now_ms())
             await prune_keys(database, now_ms())
         except (SQLAlchemyError, OSError) as error:
             _log.error("housekeeping failed, will be tried again", error=type(error).__name__)

@@ -135,7 +135,9 @@ async def _lifespan(app: Litestar) -> AsyncIterator[None]:
     )
     publisher: NoticePublisher | None = app.state.publisher
     tasks = [
-        asyncio.create_task(keep_house_for_ever(context.database, context.now_ms)),
+        asyncio.create_task(
+            keep_house_for_ever(context.database, context.now_ms, audit_days=context.settings.audit_days)
+        ),
         asyncio.create_task(keep_numbers_for_ever(context.database, context.now_ms)),
         asyncio.create_task(deliverer.run()),
         *([asyncio.create_task(publisher.run())] if publisher is not None else []),

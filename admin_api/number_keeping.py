@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.services.number_allocation import RELEASED_MAX, release_rested
 from engine.services.number_replacement import lines_that_replace, replace_by_rule
+from engine.store.audit import machine
 from engine.store.database import reading_session, writing_session
 from engine.store.tables import Line
 
@@ -29,7 +30,7 @@ async def keep_numbers(database: AsyncEngine, now_ms: int) -> tuple[int, int]:
     """
     released = replaced = 0
     for _ in range(ROUNDS_MAX):
-        async with writing_session(database, now_ms) as session:
+        async with writing_session(database, now_ms, machine("number keeping")) as session:
             count = await release_rested(session, now_ms)
         released += count
         if count < RELEASED_MAX:
@@ -37,7 +38,7 @@ async def keep_numbers(database: AsyncEngine, now_ms: int) -> tuple[int, int]:
     async with reading_session(database) as session:
         lines = await lines_that_replace(session)
     for line_id in lines:
-        async with writing_session(database, now_ms) as session:
+        async with writing_session(database, now_ms, machine("number keeping")) as session:
             replaced += await replace_by_rule(session, await session.get_one(Line, line_id), now_ms)
     return released, replaced
 

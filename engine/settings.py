@@ -113,6 +113,7 @@ class ApiSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     refresh_seconds: Positive = 30 * 24 * 3600
     platform_second_factor: bool = False
     logged_addresses: Literal["full", "masked"] = "full"
+    audit_days: Annotated[int, Meta(ge=0, le=36_500)] = 0
     recording_link_seconds: Positive = 600
     webhooks_to_private_addresses: bool = False
 

@@ -19,7 +19,6 @@ from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.store.cdr_store import read_cdr
-from engine.store.database import writing_session
 from engine.store.retention_store import (
     HOLDS_PER_TENANT_MAX,
     count_holds,
@@ -119,7 +118,7 @@ async def read_retention(context: Context, session: AsyncSession, tenant_id: int
 
 async def change_retention(context: Context, tenant_id: int, **days: int | None) -> RetentionView:
     """Of the columns that are given; what the tenant wants must not be less than what the platform says."""
-    async with writing_session(context.database, context.now_ms()) as session:
+    async with context.writing_quietly() as session:
         row = await session.get(RecordingRetention, tenant_id)
         if row is None:
             row = RecordingRetention(tenant_id=tenant_id)
@@ -196,7 +195,7 @@ class LegalHoldController(Controller):
         audience: GivenScope,
         data: JSONBody[NewHold],
     ) -> HoldView:
-        async with writing_session(context.database, context.now_ms()) as session:
+        async with context.writing_quietly() as session:
             tenant_id, agent_id, cdr_id = await _owner(session, audience, data)
             if await count_holds(session, tenant_id) >= HOLDS_PER_TENANT_MAX:
                 raise Refused("reason", f"the tenant has {HOLDS_PER_TENANT_MAX} holds: hold an agent, or all", 409)
@@ -221,7 +220,7 @@ class LegalHoldController(Controller):
         hold_id: Id,
         data: JSONBody[Release],
     ) -> HoldView:
-        async with writing_session(context.database, context.now_ms()) as session:
+        async with context.writing_quietly() as session:
             hold = found(await read_hold(session, audience, hold_id), "hold")
             if hold.by_platform and not isinstance(audience, Platform):
                 raise Refused("hold_id", "the platform has placed it", 409)

@@ -20,7 +20,7 @@ from admin_api.common.kept_recordings import (
 )
 from admin_api.common.paging import Id
 from engine.domain.permission import Permission
-from engine.store.database import writing_session
+from engine.store.audit import audit
 from engine.store.listing import read_one
 from engine.store.retention_store import DeletionReason, decide_deletion, read_deletable
 from engine.store.tables import Tenant
@@ -66,9 +66,10 @@ async def delete_recording(
     cdr_id: CallId,
     data: JSONBody[Release],
 ) -> None:
-    async with writing_session(context.database, context.now_ms()) as session:
+    async with context.writing_quietly() as session:
         row, is_held = found(await read_deletable(session, audience, cdr_id), "recording")
         if is_held:
             raise Refused("cdr_id", "the recording is under a legal hold", 409)
         login, now_ms = request.user.login, context.now_ms()
         await decide_deletion(session, row, DeletionReason.REQUEST, data.reason, login, now_ms)
+        audit(session, "delete", "recordings", cdr_id, tenant_id=row.tenant_id, after={"reason": data.reason})

@@ -19,7 +19,6 @@ from engine.domain.permission import Permission
 from engine.domain.reconciliation import DifferenceKind
 from engine.services.carrier_records import FILE_OCTETS_MAX, RecordFormat
 from engine.services.reconciliation import ReconciliationRefused, reconcile
-from engine.store.database import writing_session
 from engine.store.listing import read_one
 from engine.store.reconciliation_store import (
     read_differences,
@@ -93,7 +92,7 @@ async def get_record_format(context: GivenContext, audience: GivenScope, carrier
 async def put_record_format(
     context: GivenContext, audience: GivenScope, carrier_id: Id, data: JSONBody[RecordFormat]
 ) -> RecordFormat:
-    async with writing_session(context.database, context.now_ms()) as session:
+    async with context.writing_quietly() as session:
         found(await read_one(session, audience, Carrier, carrier_id), "carrier")
         await write_record_format(session, carrier_id, msgspec.to_builtins(data))
     return data

@@ -19,7 +19,6 @@ from admin_api.common.fields import TimeMs
 from admin_api.common.paging import INTEGER_MAX, GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
-from engine.store.database import writing_session
 from engine.store.scope import Scope
 from engine.store.tables import Webhook, WebhookDelivery
 from engine.store.webhook_store import (
@@ -116,7 +115,7 @@ def _delivery_view(row: WebhookDelivery) -> DeliveryView:
 
 def _writing(context: Context) -> AbstractAsyncContextManager[AsyncSession]:
     # Not context.writing: no engine needs to hear of it.
-    return writing_session(context.database, context.now_ms())
+    return context.writing_quietly()
 
 
 def _checked_url(context: Context, url: str) -> str:

@@ -13,8 +13,8 @@ from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from sqlalchemy import ColumnElement, event, insert, inspect, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import ColumnElement, delete, event, func, insert, inspect, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session, UOWTransaction
 
 from engine.domain.number import mask
@@ -22,11 +22,14 @@ from engine.store.change_feed import FactSession
 from engine.store.scope import Scope, within
 from engine.store.sorting import PageWanted
 from engine.store.tables import Table, Tenant
-from engine.store.tables.identity import AuditEntry
+from engine.store.tables.identity import AuditEntry, AuditPruning
 
 SECRET = "***"  # noqa: S105 - stands in a secret's place
 TEXT_LENGTH_MAX = 1000
 """Of one value; the rest of a longer one is cut off."""
+PRUNED_ROWS_MAX = 5_000
+"""Entries that one pruning deletes at most: it must not hold the writer's place for long."""
+DAY_MS = 24 * 3600 * 1000
 ITEMS_MAX = 100
 """Of a list or an object in a value."""
 
@@ -38,6 +41,7 @@ _NOT_NUMBERS = frozenset({"number_format", "number_policy"})
 _MACHINES = frozenset(
     {
         "audit_entries",
+        "audit_prunings",
         "changes",
         "binding_parties",  # its binding says the same
         "cdrs",
@@ -46,6 +50,8 @@ _MACHINES = frozenset(
         "ledger_transactions",
         "minutes_leases",
         "minutes_uses",
+        "number_moves",  # a history itself, of what its number's entry says
+        "order_events",  # likewise
         "recordings",
         "recovery_codes",
         "user_sessions",  # logins are entries of their own
@@ -107,6 +113,44 @@ def audit(
     if actor is not None:
         values = _entry(actor, session.info["now_ms"], action, entity, str(entity_id), tenant_id, before, after)
         session.add(AuditEntry(**values))
+
+
+async def audit_statement(
+    connection: AsyncConnection,
+    actor: Actor,
+    now_ms: int,
+    action: str,
+    entity: str,
+    entity_id: str,
+    *,
+    tenant_id: int | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """An entry for what a bare statement did, which no session sees; in the statement's transaction."""
+    values = _entry(actor, now_ms, action, entity, entity_id, tenant_id, None, after)
+    await connection.execute(insert(AuditEntry).values(**values))
+
+
+async def prune_audit(connection: AsyncConnection, days: int, now_ms: int) -> int:
+    """Deletes up to PRUNED_ROWS_MAX entries older than ``days`` (0: none, ever); how many.
+
+    By whole days (UTC). The database lets no entry go that is younger than what ``audit_prunings`` says, where a row is
+    written first, and stays: so no part of the log is missing without a word. The log itself says so too.
+    """
+    if days == 0:
+        return 0
+    until_ms = (now_ms // DAY_MS - days) * DAY_MS
+    old = select(AuditEntry.id).where(AuditEntry.at_ms < until_ms)
+    count = await connection.scalar(select(func.count()).select_from(old.subquery())) or 0
+    if count == 0:
+        return 0
+    said = select(func.max(AuditPruning.until_ms))
+    if (await connection.scalar(said) or 0) < until_ms:
+        await connection.execute(insert(AuditPruning).values(until_ms=until_ms, at_ms=now_ms, entries=count, days=days))
+        after = {"until_ms": until_ms, "entries": count, "days": days}
+        await audit_statement(connection, machine("housekeeping"), now_ms, "prune", "audit_entries", "", after=after)
+    oldest = old.order_by(AuditEntry.id).limit(PRUNED_ROWS_MAX)
+    return (await connection.execute(delete(AuditEntry).where(AuditEntry.id.in_(oldest)))).rowcount
 
 
 async def read_audit(

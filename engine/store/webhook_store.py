@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from engine.domain.cdr import CdrState
 from engine.store.cdr_store import AnyRow
+from engine.store.isolation import BEYOND
 from engine.store.scope import Scope, within
 from engine.store.sorting import PageWanted
 from engine.store.tables import Cdr, Recording, Webhook, WebhookDelivery
@@ -196,7 +197,9 @@ async def replay_period(
             events.append(Event(EventKind.CDR_ENDED, webhook.tenant_id, cdr_id, at_ms or now_ms))
     if EventKind.RECORDING_READY in kinds:
         ready = select(Cdr.id, Cdr.ended_at_ms).join(Recording, Recording.cdr_id == Cdr.id).where(*began)
-        for cdr_id, at_ms in await session.execute(ready.order_by(*newest_first).limit(REPLAYED_MAX + 1)):
+        ready = ready.order_by(*newest_first).limit(REPLAYED_MAX + 1)
+        # It is whose its CDR is, also while it is not filed yet.
+        for cdr_id, at_ms in await session.execute(ready.execution_options(**{BEYOND: ("recordings",)})):
             events.append(Event(EventKind.RECORDING_READY, webhook.tenant_id, cdr_id, at_ms or now_ms))
     others = [kind for kind in kinds if kind not in OF_RECORDS]
     if others:

@@ -164,7 +164,7 @@ def make_organisation(session: AsyncSession, now_ms: int) -> None:
     """A softphone, agent 2's list of lines, and an offboarding of either tenant, of which nothing is left."""
     ha1 = "0123456789abcdef"
     session.add(SipAccount(agent_id=1, username="1-1", realm="axbridge", ha1_md5=ha1, ha1_sha256=ha1))
-    usable = UsableLines(tenant_id=1, agent_id=2, line_ids=[1], carrier_ids=[])
+    usable = UsableLines(tenant_id=1, agent_id=2, line_ids=[1, 2], carrier_ids=[])
     usable.changed_at_ms = now_ms
     session.add(usable)
     for tenant_id, agent_id in ((1, 1), (2, 3)):

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import select
 
 from engine.carriers.schemas import MASK, SCHEMAS
+from engine.cli.secrets import rotate_secrets
 from engine.domain.facts import TrunkFacts, TrunkRegistrationFacts
 from engine.runtime.control.protocol import Metrics
-from engine.secret_commands import rotate_secrets
 from engine.services.carrier_check import host_steps
 from engine.services.credentials import sip_ha1
 from engine.services.provisioning import load
+from engine.store.audit import machine
 from engine.store.database import open_database, reading
 from engine.store.directory_reader import read_all
 from engine.store.keyring import Keyring, Unsealable
@@ -124,7 +125,7 @@ async def test_a_rotation_loses_a_secret(world: World, tmp_path: Path) -> None:
     await load(tmp_path / "f.toml", database, now_ms=NOW_MS)  # as it was stored before there were keys
     hashes = sip_ha1("u", "r", "PASSWORD")
     assert hashes[0] in await _stored(world, Trunk)
-    assert await rotate_secrets(world.settings, forget=True) == (2, 1)
+    assert await rotate_secrets(world.settings, machine("axbridge rotate-secrets"), forget=True) == (2, 1)
     assert hashes[0] not in await _stored(world, Trunk)
     async with reading(database) as connection:
         for each in (keyring, None):  # read before the rotation; an engine without keys

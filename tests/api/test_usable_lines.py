@@ -45,7 +45,7 @@ async def test_a_list_of_a_department_is_not_inherited(world: World) -> None:
 
 
 async def test_a_number_goes_to_somebody_who_may_not_use_its_line(world: World) -> None:
-    """Numbers 1 and 2 are of line 1; agent 2 has line 1 alone on his list."""
+    """Numbers 1 and 2 are of line 1."""
     await put(world, "agents/2", 2)
     answer = await world.ask("tenant1", "PUT", "/api/tenant/x-numbers/2/agent", json={"agent_id": 2})
     assert (answer.status_code, answer.json()["code"]) == (409, "line_not_permitted")

@@ -12,7 +12,7 @@ from engine.store.tables.base import NUMBER_LENGTH_MAX, Table
 from engine.store.tables.calls import CarrierRecordFormat, Cdr, Reconciliation, ReconciliationDifference
 from engine.store.tables.feed import Change
 from engine.store.tables.idempotency import IdempotencyKey
-from engine.store.tables.identity import ApiKey, AuditEntry, RecoveryCode, Role, SecondFactor, UserSession
+from engine.store.tables.identity import ApiKey, AuditEntry, AuditPruning, RecoveryCode, Role, SecondFactor, UserSession
 from engine.store.tables.lines import Binding, BindingParty, Carrier, Line, Trunk, XNumber
 from engine.store.tables.money import Account, CreditClaim, CreditLease, LedgerEntry, LedgerTransaction
 from engine.store.tables.numbers import CarrierPermission, LinePermission, NumberMove, NumberPool, UsableLines
@@ -47,6 +47,7 @@ __all__ = [
     "AgentSpendCap",
     "ApiKey",
     "AuditEntry",
+    "AuditPruning",
     "Binding",
     "BindingParty",
     "Carrier",

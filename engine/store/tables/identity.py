@@ -90,7 +90,7 @@ class AuditEntry(Table):
 
     __tablename__ = "audit_entries"
     id: Mapped[int] = mapped_column(primary_key=True)
-    at_ms: Mapped[int]
+    at_ms: Mapped[int] = mapped_column(index=True)
     actor_kind: Mapped[str] = mapped_column(String(8))  # engine.store.audit.ActorKind
     actor: Mapped[str] = mapped_column(String(200))  # a user's login, a key's name
     user_id: Mapped[int | None]
@@ -109,3 +109,13 @@ class AuditEntry(Table):
         Index("audit_entries_by_entity", "entity", "entity_id", "id"),
         {"sqlite_autoincrement": True},
     )
+
+
+class AuditPruning(Table):
+    """What was taken from the audit log because it was old. Append-only; without a row here no entry can go."""
+
+    __tablename__ = "audit_prunings"
+    until_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at_ms: Mapped[int]
+    entries: Mapped[int]
+    days: Mapped[int]  # as the settings said
