@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,12 +13,12 @@ from msgspec import UNSET, UnsetType
 from admin_api.common.auth import Principal
 from admin_api.common.context import Context, GivenContext, GivenScope
 from admin_api.common.fields import Code, Password, RowId, Status
-from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
+from admin_api.common.paging import GivenPage, Id, Page, Sorts
+from admin_api.common.rows import list_rows
 from admin_api.common.views import view_of
 from engine.domain.permission import Audience, Permission
 from engine.services.credentials import hash_password
 from engine.services.identity import Maker, NewUserFacts, change_user, create_user, reset_second_factor
-from engine.store.listing import read_page
 from engine.store.scope import Platform, Scope, TenantScope
 from engine.store.tables import User
 
@@ -82,9 +81,7 @@ class UserController(Controller):
 
     @get("/", opt={"permission": Permission.USERS_READ}, dependencies=_SORTS.given, summary="Users")
     async def list_users(self, context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[UserView]:
-        async with context.reading() as session:
-            rows = await read_page(session, audience, User, wanted=wanted)
-            return page(rows, wanted, partial(view_of, shape=UserView))
+        return await list_rows(context, audience, User, UserView, wanted)
 
     @patch(
         "/{user_id:int}",

@@ -69,28 +69,6 @@ class TenantPermissionView(msgspec.Struct):
     granted_at_ms: int
 
 
-class TrunkView(msgspec.Struct):
-    id: int
-    carrier_id: int
-    code: str
-    name: str
-    host: str
-    port: int
-    transport: str
-    source_addresses: list[str]
-    number_format: str
-    calls_max: int
-    calls_per_second_max: int
-    gateways: list[dict[str, Any]]
-    caller_display: str
-    dial_strip_digits: int
-    dial_prefix: str
-    srtp: str
-    redirects_max: int
-    buy_rate_id: int | None
-    status: str
-
-
 class LineView(msgspec.Struct):
     id: int
     carrier_id: int

@@ -1,85 +1,35 @@
-"""Carriers, their trunks, and rates."""
+"""Carriers: their settings by schema, whether they answer, and who may use them."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, delete, get, patch, post, put
 from litestar.params import JSONBody, QueryParameter
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import (
     Code,
-    Count,
     Name,
-    RowId,
-    Status,
-    apply,
-    checked,
-    given,
 )
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
-from admin_api.common.views import CarrierView, TenantPermissionView, TrunkView, View, view_of
+from admin_api.common.views import CarrierView, TenantPermissionView, view_of
 from engine.carriers.schemas import MASK, SCHEMAS, ConfigInvalid, check_config, secret_fields
 from engine.domain.permission import Permission
 from engine.runtime.control.protocol import Metrics, ReadMetrics
 from engine.services.carrier_check import host_of, host_steps, trunk_steps, unsealed_step
 from engine.services.carriers import forbid_carrier, permit_carrier
-from engine.services.provisioning.entries import (
-    GATEWAYS_MAX,
-    DialPrefix,
-    GatewayEntry,
-    GatewayPort,
-    LimitOrNone,
-    Redirects,
-    StripDigits,
-    Transport,
-    TrunkSrtp,
-)
-from engine.services.provisioning.file import checked_gateway_host, checked_source_address
 from engine.store.listing import read_one, read_page
-from engine.store.scope import Scope
 from engine.store.sorting import PageWanted
-from engine.store.tables import Carrier, Table, Trunk
+from engine.store.tables import Carrier, Trunk
 from engine.store.tables.numbers import CarrierPermission
 from engine.store.trunk_secrets import carrier_place
 
-SourceAddresses = Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=100)]
-Host = Annotated[str, Meta(max_length=64)]
-NumberFormat = Literal["e164", "plain_86", "national"]
 Kind = Literal["sip_trunk", "alibaba_dypls", "huawei_private_number", "tencent_npp", "pnm"]
-CallerDisplay = Literal["from", "pai", "both"]
-Gateways = Annotated[list[GatewayEntry], Meta(max_length=GATEWAYS_MAX)]
-
-_Row = TypeVar("_Row", bound=Table)
-
-
-async def _list(context: Context, scope: Scope, table: type[_Row], shape: type[View], wanted: PageWanted) -> Page[View]:
-    async with context.reading() as session:
-        rows = await read_page(session, scope, table, wanted=wanted)
-        return page(rows, wanted, partial(view_of, shape=shape))
-
-
-async def _create(context: Context, row: Table, shape: type[View]) -> View:
-    async with context.writing() as session:
-        session.add(row)
-        await session.flush()
-        return view_of(row, shape)
-
-
-async def _patch(
-    context: Context, scope: Scope, table: type[_Row], row_id: int, values: dict[str, Any], shape: type[View]
-) -> View:
-    async with context.writing() as session:
-        row = found(await read_one(session, scope, table, row_id), table.__tablename__.removesuffix("s"))
-        apply(row, values)
-        await session.flush()
-        return view_of(row, shape)
-
 
 Config = dict[str, Any]
 
@@ -159,7 +109,6 @@ _PERMITTED_SORTS = Sorts(
     tenant_id=CarrierPermission.tenant_id,
     granted_at_ms=CarrierPermission.granted_at_ms,
 )
-_TRUNK_SORTS = Sorts("id", "id", id=Trunk.id, code=Trunk.code, name=Trunk.name)
 
 
 @get("/carrier-kinds", opt={"permission": Permission.CARRIERS_READ}, tags=["lines"], summary="Kinds of carriers")
@@ -282,83 +231,3 @@ class CarrierController(Controller):
     async def forbid(self, context: GivenContext, carrier_id: Id, tenant_id: Id) -> None:
         async with context.writing() as session:
             await forbid_carrier(session, tenant_id, carrier_id)
-
-
-class NewTrunk(msgspec.Struct, forbid_unknown_fields=True):
-    """``source_addresses``: CIDR blocks, addresses or ``address:port`` that the carrier's requests come from."""
-
-    carrier_id: RowId
-    code: Code
-    name: Name
-    host: Host
-    source_addresses: SourceAddresses
-    port: GatewayPort = 5060
-    transport: Transport = "udp"
-    number_format: NumberFormat = "e164"
-    calls_max: Count = 1000
-    calls_per_second_max: LimitOrNone = 0
-    gateways: Gateways = []
-    caller_display: CallerDisplay = "from"
-    dial_strip_digits: StripDigits = 0
-    dial_prefix: DialPrefix = ""
-    srtp: TrunkSrtp = "off"
-    redirects_max: Redirects = 0
-    buy_rate_id: RowId | None = None
-    """The plan by which the carrier charges for calls over the trunk."""
-
-
-class TrunkPatch(msgspec.Struct, forbid_unknown_fields=True):
-    name: Name | UnsetType = UNSET
-    host: Host | UnsetType = UNSET
-    port: GatewayPort | UnsetType = UNSET
-    transport: Transport | UnsetType = UNSET
-    source_addresses: SourceAddresses | UnsetType = UNSET
-    number_format: NumberFormat | UnsetType = UNSET
-    calls_max: Count | UnsetType = UNSET
-    calls_per_second_max: LimitOrNone | UnsetType = UNSET
-    gateways: Gateways | UnsetType = UNSET
-    caller_display: CallerDisplay | UnsetType = UNSET
-    dial_strip_digits: StripDigits | UnsetType = UNSET
-    dial_prefix: DialPrefix | UnsetType = UNSET
-    srtp: TrunkSrtp | UnsetType = UNSET
-    redirects_max: Redirects | UnsetType = UNSET
-    buy_rate_id: RowId | UnsetType | None = UNSET
-    status: Status | UnsetType = UNSET
-
-
-def _trunk_values(data: NewTrunk | TrunkPatch) -> dict[str, Any]:
-    values = given(data)
-    if "host" in values:
-        values["host"] = checked(checked_gateway_host, values["host"], "host")
-    if "gateways" in values:
-        values["gateways"] = [
-            {
-                **msgspec.structs.asdict(gateway),
-                "host": checked(checked_gateway_host, gateway.host, f"gateways[{index}].host"),
-            }
-            for index, gateway in enumerate(values["gateways"])
-        ]
-    if "source_addresses" in values:
-        values["source_addresses"] = [
-            checked(checked_source_address, source, "source_addresses") for source in values["source_addresses"]
-        ]
-    return values
-
-
-class TrunkController(Controller):
-    path = "/trunks"
-    tags = ("lines",)
-
-    @get("/", opt={"permission": Permission.CARRIERS_READ}, dependencies=_TRUNK_SORTS.given, summary="Trunks")
-    async def list_trunks(self, context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[TrunkView]:
-        return await _list(context, audience, Trunk, TrunkView, wanted)
-
-    @post("/", opt={"permission": Permission.CARRIERS_WRITE}, summary="Make a trunk to a carrier")
-    async def create_trunk(self, context: GivenContext, audience: GivenScope, data: JSONBody[NewTrunk]) -> TrunkView:
-        return await _create(context, Trunk(**_trunk_values(data)), TrunkView)
-
-    @patch("/{trunk_id:int}", opt={"permission": Permission.CARRIERS_WRITE}, summary="Change or suspend a trunk")
-    async def patch_trunk(
-        self, context: GivenContext, audience: GivenScope, trunk_id: Id, data: JSONBody[TrunkPatch]
-    ) -> TrunkView:
-        return await _patch(context, audience, Trunk, trunk_id, _trunk_values(data), TrunkView)

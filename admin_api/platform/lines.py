@@ -13,6 +13,7 @@ from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import Code, Name, RowId, Status, apply, given
 from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
+from admin_api.common.rows import list_rows
 from admin_api.common.sorts import LINE_SORTS
 from admin_api.common.views import LineView, TenantPermissionView, XNumberView, view_of
 from admin_api.common.x_numbers import x_number_view
@@ -125,9 +126,7 @@ class LineController(Controller):
     ) -> Page[LineView]:
         equal = ((Line.carrier_id, carrier_id), (Line.status, line_status), (Line.is_custom, is_custom))
         conditions = [column == value for column, value in equal if value is not None]
-        async with context.reading() as session:
-            rows = await read_page(session, audience, Line, *conditions, wanted=wanted)
-            return page(rows, wanted, lambda row: view_of(row, LineView))
+        return await list_rows(context, audience, Line, LineView, wanted, *conditions)
 
     @get("/{line_id:int}", opt={"permission": Permission.LINES_READ}, summary="One line")
     async def get_line(self, context: GivenContext, audience: GivenScope, line_id: Id) -> LineView:

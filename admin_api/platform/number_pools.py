@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -12,10 +11,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Code, Name, RowId, apply, given
-from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts
+from admin_api.common.rows import list_rows
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
-from engine.store.listing import read_one, read_page
+from engine.store.listing import read_one
 from engine.store.tables.numbers import NumberPool
 
 PoolKey = Annotated[str, Meta(pattern=r"^[\x21-\x7e]*\Z", max_length=64)]
@@ -58,9 +58,7 @@ class NumberPoolController(Controller):
         line_id: QueryId = None,
     ) -> Page[NumberPoolView]:
         conditions = [] if line_id is None else [NumberPool.line_id == line_id]
-        async with context.reading() as session:
-            rows = await read_page(session, audience, NumberPool, *conditions, wanted=wanted)
-            return page(rows, wanted, partial(view_of, shape=NumberPoolView))
+        return await list_rows(context, audience, NumberPool, NumberPoolView, wanted, *conditions)
 
     @post("/", opt={"permission": Permission.NUMBERS_WRITE}, summary="Make a number pool")
     async def create_pool(self, context: GivenContext, data: JSONBody[NewNumberPool]) -> NumberPoolView:

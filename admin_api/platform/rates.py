@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,11 +13,12 @@ from msgspec import UNSET, Meta, UnsetType
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import AmountMicro, Code, IncrementSeconds, MinimumSeconds, Name, TimeMs, apply, given
-from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
+from admin_api.common.paging import GivenPage, Id, Page, Sorts
+from admin_api.common.rows import list_rows
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.domain.rate_plan import ALL_WEEKDAYS, MINUTES_OF_DAY
-from engine.store.listing import read_one, read_page
+from engine.store.listing import read_one
 from engine.store.tables import Rate
 
 ENTRIES_MAX = 5000
@@ -138,9 +138,7 @@ class RateController(Controller):
 
     @get("/", opt={"permission": Permission.RATES_READ}, dependencies=_SORTS.given, summary="Rate plans")
     async def list_rates(self, context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[RateView]:
-        async with context.reading() as session:
-            rows = await read_page(session, audience, Rate, wanted=wanted)
-            return page(rows, wanted, partial(view_of, shape=RateView))
+        return await list_rows(context, audience, Rate, RateView, wanted)
 
     @post("/", opt={"permission": Permission.RATES_WRITE}, summary="Make a rate plan")
     async def create_rate(self, context: GivenContext, data: JSONBody[NewRate]) -> RateView:

@@ -12,7 +12,7 @@ from admin_api.common.performance import PerformanceController
 from admin_api.common.roles import RoleController
 from admin_api.common.sip_accounts import SipAccountController
 from admin_api.platform.agents import PlatformAgentController
-from admin_api.platform.carriers import CarrierController, TrunkController, list_carrier_kinds
+from admin_api.platform.carriers import CarrierController, list_carrier_kinds
 from admin_api.platform.funds import FundsController
 from admin_api.platform.jumps import create_jump
 from admin_api.platform.kept_recordings import delete_recording, get_retention, put_retention
@@ -26,8 +26,10 @@ from admin_api.platform.recharges import PlatformRechargeController, create_rech
 from admin_api.platform.reconciliations import ReconciliationController, get_record_format, put_record_format
 from admin_api.platform.statements import StatementController
 from admin_api.platform.tenant_permissions import TenantPermissionController
+from admin_api.platform.tenant_zone import put_zone
 from admin_api.platform.tenants import AccountController, TenantController
 from admin_api.platform.traces import read_trace
+from admin_api.platform.trunks import TrunkController
 from admin_api.platform.usable_lines import PlatformUsableLinesController
 from admin_api.platform.users import PlatformUserController
 from admin_api.platform.x_numbers import PlatformXNumberController
@@ -39,6 +41,7 @@ platform_router = Router(
     route_handlers=[
         TenantController,
         TenantPermissionController,
+        put_zone,
         AccountController,
         PlatformAgentController,
         PerformanceController,

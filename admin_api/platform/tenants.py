@@ -14,6 +14,7 @@ from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, Code, Key, Name, Note, PositiveAmountMicro, Status, apply, given
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.performance import Zone, zone_of
+from admin_api.common.rows import list_rows
 from admin_api.common.sorts import LEDGER_SORTS
 from admin_api.common.suspension import Suspension, SuspensionAnswer, cut_calls
 from admin_api.common.views import AccountView, LedgerEntryView, TenantView, view_of
@@ -204,6 +205,4 @@ class AccountController(Controller):
         "/", opt={"permission": Permission.FUNDS_READ}, dependencies=_ACCOUNT_SORTS.given, summary="All tenants' money"
     )
     async def list_accounts(self, context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[AccountView]:
-        async with context.reading() as session:
-            rows = await read_page(session, audience, Account, wanted=wanted)
-            return page(rows, wanted, partial(view_of, shape=AccountView))
+        return await list_rows(context, audience, Account, AccountView, wanted)

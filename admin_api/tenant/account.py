@@ -10,11 +10,12 @@ from litestar import Request, get
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.paging import GivenPage, Page, page
+from admin_api.common.rows import list_rows
 from admin_api.common.sorts import LEDGER_SORTS, LINE_SORTS
 from admin_api.common.views import AccountView, LedgerEntryView, TenantLineView, view_of
 from engine.domain.permission import Permission
 from engine.store.ledger_store import read_ledger
-from engine.store.listing import read_one, read_page
+from engine.store.listing import read_one
 from engine.store.tables import Account, Line
 
 
@@ -54,6 +55,4 @@ async def list_ledger(
     tags=["numbers"],
 )
 async def list_lines(context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[TenantLineView]:
-    async with context.reading() as session:
-        rows = await read_page(session, audience, Line, wanted=wanted)
-        return page(rows, wanted, partial(view_of, shape=TenantLineView))
+    return await list_rows(context, audience, Line, TenantLineView, wanted)

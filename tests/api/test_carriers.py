@@ -160,3 +160,35 @@ async def test_a_check_says_more_than_it_knows(world: World) -> None:
     assert (await _ask(world, "POST", "/carriers/1/check", json={})).status_code == 503
     assert [(step.name, step.ok) for step in await host_steps("127.0.0.1:1")] == [("host", False)]
     assert [step.ok for step in await host_steps("127.0.0.1:99999")] == [False]
+
+
+async def test_a_registration_does_not_reach_the_engine_or_is_shown(world: World) -> None:
+    body = {"username": "us", "password": SECRET, "realm": "carrier.example", "expires_seconds": 300}
+    shown = (await _ask(world, "PUT", "/trunks/1/registration", json=body)).json()["registration"]
+    assert shown == {"username": "us", "realm": "carrier.example", "expires_seconds": 300, "password": MASK}
+    hashes = sip_ha1("us", "carrier.example", SECRET)
+    stored = await _stored(world, Trunk)
+    assert SECRET not in stored
+    assert hashes[0] not in stored
+    keyring = Keyring(world.settings.sealing_keys_file)
+    async with reading(world.context.database) as connection:
+        _, facts = await read_all(connection, keyring)
+    [trunk] = [fact for fact in facts if isinstance(fact, TrunkFacts)]
+    assert trunk.registration == TrunkRegistrationFacts("us", "carrier.example", *hashes, expires_seconds=300)
+    entries = (await world.ask("platform", "GET", "/api/platform/audit?entity=trunks")).json()["items"]
+    assert len(entries) == 1
+    assert SECRET not in str(entries)
+    assert hashes[1] not in str(entries)
+    gone = (await _ask(world, "DELETE", "/trunks/1/registration")).json()
+    assert gone["registration"] is None
+    async with reading(world.context.database) as connection:
+        _, facts = await read_all(connection, keyring)
+    assert [fact.registration for fact in facts if isinstance(fact, TrunkFacts)] == [None]
+
+
+@pytest.mark.parametrize("field", ["username", "realm"])
+async def test_a_registration_breaks_a_header(world: World, field: str) -> None:
+    body = {"username": "us", "password": SECRET, "realm": "r"} | {field: 'x"\r\nVia: y'}
+    answer = await _ask(world, "PUT", "/trunks/1/registration", json=body)
+    assert answer.status_code == 400
+    assert SECRET not in answer.text
