@@ -25,6 +25,8 @@ from engine.store.audit import machine, prune_audit
 from engine.store.change_feed import PRUNED_ROWS_MAX, prune_changes
 from engine.store.database import reading_session, writing, writing_session
 from engine.store.idempotency_store import prune_keys
+from engine.store.login_failures import PRUNED_ROWS_MAX as FAILURES_PRUNED_MAX
+from engine.store.login_failures import prune_failures
 from engine.store.webhook_store import PRUNED_ROWS_MAX as DELIVERIES_PRUNED_MAX
 from engine.store.webhook_store import prune_deliveries
 
@@ -76,6 +78,18 @@ async def keep_audit(database: AsyncEngine, days: int, now_ms: int) -> int:
             count = await prune_audit(connection, days, now_ms)
         pruned += count
         if count < AUDIT_PRUNED_MAX:
+            break
+    return pruned
+
+
+async def keep_failures(database: AsyncEngine, now_ms: int) -> int:
+    """Prunes failed logins that do not count any more; how many."""
+    pruned = 0
+    for _ in range(ROUNDS_MAX):
+        async with writing(database) as connection:
+            count = await prune_failures(connection, now_ms)
+        pruned += count
+        if count < FAILURES_PRUNED_MAX:
             break
     return pruned
 
@@ -132,6 +146,7 @@ async def keep_house_for_ever(database: AsyncEngine, now_ms: Callable[[], int], 
             await keep_sessions(database, now_ms())
             await keep_audit(database, audit_days, now_ms())
             await prune_keys(database, now_ms())
+            await keep_failures(database, now_ms())
         except (SQLAlchemyError, OSError) as error:
             _log.error("housekeeping failed, will be tried again", error=type(error).__name__)
         else:

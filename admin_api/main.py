@@ -32,7 +32,6 @@ from admin_api.housekeeping import keep_house_for_ever
 from admin_api.number_keeping import keep_numbers_for_ever
 from admin_api.platform.router import platform_router
 from admin_api.recordings import open_bucket, serve_recording
-from admin_api.session.attempts import LoginAttempts
 from admin_api.session.login import Turnstile, login, refresh
 from admin_api.session.router import session_router
 from admin_api.tenant.router import tenant_router
@@ -90,9 +89,8 @@ def make_state(
     return State(
         {
             "context": context,
-            "attempts": LoginAttempts(),
             "turnstile": Turnstile(),
-            "key_rates": KeyRates(),
+            "key_rates": KeyRates(database),
             "publisher": _notice_publisher(settings.push, database, now_ms, new_id),
         }
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jwt
 from litestar.connection import ASGIConnection
@@ -16,10 +16,12 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 from litestar.types import Message
 from litestar.types import Scope as AsgiScope
 from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.common.context import ACTOR, Context
-from engine.domain.permission import ALWAYS, OF_PEOPLE, Audience, Permission, at_most, granted
+from engine.domain.permission import ALWAYS, NOT_IN_JUMPS, Audience, Permission, at_most, granted
 from engine.services.api_keys import FOR_KEYS, MARK, USE_NOTED_MS, key_matches, prefix_of
+from engine.store.api_key_budgets import take
 from engine.store.audit import Actor, ActorKind, kept_address
 from engine.store.database import reading, writing
 from engine.store.scope import AgentScope, DepartmentScope, TenantScope
@@ -246,7 +248,7 @@ async def _of_session(context: Context, token: str) -> Principal:
             Audience.TENANT_ADMIN,
             session.acting_for_tenant_id,
             None,
-            at_most(Audience.TENANT_ADMIN) - OF_PEOPLE,
+            at_most(Audience.TENANT_ADMIN) - NOT_IN_JUMPS,
             session_id=session.id,
             acting_for=session.acting_for_tenant_id,
             acting_until_ms=session.expires_at_ms,
@@ -279,7 +281,7 @@ async def _of_key(context: Context, rates: KeyRates, token: str) -> Principal:
             key = await key_by_prefix(database, prefix)
     if key is None or not key_matches(key.key_hash, token) or not key.alive(now_ms):
         raise NotAuthorizedException("the key is not valid, or no longer")
-    wait_ms = rates.wait_ms(key, now_ms)
+    wait_ms = await rates.wait_ms(key, now_ms)
     if wait_ms > 0:
         raise TooManyRequestsException("too many requests", headers={"Retry-After": str(-(-wait_ms // 1000))})
     if key.last_used_at_ms is None or now_ms - key.last_used_at_ms >= USE_NOTED_MS:
@@ -290,24 +292,40 @@ async def _of_key(context: Context, rates: KeyRates, token: str) -> Principal:
 
 
 class KeyRates:
-    """How often each key may ask: a bucket of a minute's requests, filled evenly. Sans-IO: time is an argument.
-
-    Of this process alone: behind several, each lets a key's rate pass.
-    """
+    """How often each key may ask, over all processes: this one takes a few requests at a time from the key's budget
+    (``engine.store.api_key_budgets``) and gives them out of its memory, where they last HELD_MS."""
 
     KEYS_MAX = 10_000
-    """Buckets that are remembered; the longest unused goes, which is as good as full by then."""
+    """Keys of which requests are held; the longest unused goes, and with it what it held."""
+    HELD_MS = 5_000
+    """What is held longer is lost to the key: at most a twentieth of a minute's."""
 
-    def __init__(self) -> None:
-        self._buckets: OrderedDict[int, tuple[float, int]] = OrderedDict()  # requests left, and since when
+    def __init__(self, database: AsyncEngine) -> None:
+        self._database = database
+        self._held: OrderedDict[int, tuple[int, int]] = OrderedDict()  # requests, and since when
+        self._refused: OrderedDict[int, int] = OrderedDict()  # until when: whoever asks on does not reach the database
 
-    def wait_ms(self, key: KeyRecord, now_ms: int) -> int:
+    async def wait_ms(self, key: KeyRecord, now_ms: int) -> int:
         """Takes one request; how long to wait where there is none left, 0 where there was one."""
-        most = key.requests_per_minute_max
-        left, since_ms = self._buckets.pop(key.id, (float(most), now_ms))
-        left = min(float(most), left + (now_ms - since_ms) * most / 60_000)
-        passes = left >= 1
-        self._buckets[key.id] = (left - 1 if passes else left, now_ms)
-        while len(self._buckets) > self.KEYS_MAX:
-            self._buckets.popitem(last=False)
-        return 0 if passes else max(1, round((1 - left) * 60_000 / most))
+        left, since_ms = self._held.pop(key.id, (0, now_ms))
+        if left <= 0 or not 0 <= now_ms - since_ms <= self.HELD_MS:
+            if (until_ms := self._refused.get(key.id, 0)) > now_ms:
+                return until_ms - now_ms
+            async with writing(self._database) as connection:
+                left, wait_ms = await take(connection, key.id, key.requests_per_minute_max, now_ms)
+            since_ms = now_ms
+            if left == 0:
+                _keep(self._refused, key.id, now_ms + wait_ms, self.KEYS_MAX)
+                return wait_ms
+        _keep(self._held, key.id, (left - 1, since_ms), self.KEYS_MAX)
+        return 0
+
+
+_Kept = TypeVar("_Kept")
+
+
+def _keep(kept: OrderedDict[int, _Kept], key_id: int, value: _Kept, most: int) -> None:
+    kept.pop(key_id, None)
+    kept[key_id] = value
+    while len(kept) > most:
+        kept.popitem(last=False)

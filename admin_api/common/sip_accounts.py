@@ -26,6 +26,7 @@ PASSWORD_OCTETS = 15
 """Of randomness: 20 characters that a phone takes without quoting."""
 
 _READ, _WRITE = {"permission": Permission.AGENTS_READ}, {"permission": Permission.AGENTS_WRITE}
+_PASSWORDS = {"permission": Permission.SIP_PASSWORDS}
 
 
 class SipAccountView(msgspec.Struct):
@@ -72,7 +73,9 @@ class SipAccountController(Controller):
             rows = wanted.of_rows(await sip_accounts_of(session, audience, agent_id))
         return page(rows, wanted, lambda row: view_of(row, SipAccountView))
 
-    @post("/agents/{agent_id:int}/sip-accounts", opt=_WRITE, summary="Give an agent a softphone; shows its password")
+    @post(
+        "/agents/{agent_id:int}/sip-accounts", opt=_PASSWORDS, summary="Give an agent a softphone; shows its password"
+    )
     async def create_account(self, context: GivenContext, audience: GivenScope, agent_id: Id) -> NewSipAccountView:
         password = secrets.token_urlsafe(PASSWORD_OCTETS)
         async with context.writing() as session:
@@ -81,7 +84,7 @@ class SipAccountController(Controller):
 
     @post(
         "/sip-accounts/{account_id:int}/password",
-        opt=_WRITE,
+        opt=_PASSWORDS,
         status_code=200,
         summary="A new password, shown this once",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -22,11 +23,12 @@ from admin_api.common.auth import (
 )
 from admin_api.common.context import Context, GivenContext
 from admin_api.common.errors import ProblemDetails, problem, said
-from admin_api.session.attempts import LoginAttempts
+from admin_api.session.attempts import Attempt
 from engine.services import second_factor
 from engine.services.credentials import PASSWORD_LENGTH_MAX, password_matches
 from engine.services.sessions import begin_session, refresh_session
-from engine.store.database import reading
+from engine.store.database import reading, writing
+from engine.store.login_failures import note_failure, note_success, read_failures
 from engine.store.user_store import UserRecord, user_by_id, user_by_login
 
 VERIFIED_AT_ONCE_MAX = 2
@@ -83,6 +85,18 @@ class Turnstile:
             self._waiting -= 1
 
 
+def refuse_early(attempt: Attempt, stored: Mapping[str, tuple[int, int]], now_ms: int) -> None:
+    """Raises TooManyRequestsException where the attempt is not heard yet."""
+    wait_ms = attempt.wait_ms(stored, now_ms)
+    if wait_ms > 0:
+        raise TooManyRequestsException("too many attempts", headers={"Retry-After": str(-(-wait_ms // 1000))})
+
+
+async def failed(context: Context, attempt: Attempt, now_ms: int) -> None:
+    async with writing(context.database) as connection:
+        await note_failure(connection, attempt.counted, now_ms)
+
+
 _Asked = Request[Any, Any, Any]
 
 
@@ -92,19 +106,18 @@ _Asked = Request[Any, Any, Any]
 async def login(
     request: _Asked, data: JSONBody[LoginRequest], context: GivenContext
 ) -> Response[LoginAnswer] | Response[ProblemDetails]:
-    attempts: LoginAttempts = request.app.state.attempts
     turnstile: Turnstile = request.app.state.turnstile
     address = request.client.host if request.client else ""
     now_ms = context.now_ms()
-    wait_ms = attempts.wait_ms(data.login, address, now_ms)
-    if wait_ms > 0:
-        raise TooManyRequestsException("too many attempts", headers={"Retry-After": str(-(-wait_ms // 1000))})
+    attempt = Attempt(data.login, address)
     async with reading(context.database) as connection:
+        stored = await read_failures(connection, attempt.subjects)
         user = await user_by_login(connection, data.login)
+    refuse_early(attempt, stored, now_ms)
     # Verified also for nobody, and for who may not: the time and the answer tell them from no one.
     matches = await turnstile.verify(user.password_hash if user else None, data.password)
     if user is None or not matches or not user.may_log_in:
-        attempts.failed(data.login, address, now_ms)
+        await failed(context, attempt, now_ms)
         raise NotAuthorizedException("login or password is wrong, or not in use")
     if user.sealed_second_factor is not None and not data.code:
         # No failure: whoever has the password is asked for the code next.
@@ -124,12 +137,12 @@ async def login(
                 expires_at_ms=ends_at_ms,
             )
             answer = _answer(context, user, begun.id, 0, ends_at_ms)
+            await note_success(await session.connection(), attempt.forgiven, attempt.known, now_ms)
         else:
             answer = None
     if answer is None:
-        attempts.failed(data.login, address, now_ms)
+        await failed(context, attempt, now_ms)
         return said(request, problem(401, "the code is wrong, or was used before", code="second_factor.wrong_code"))
-    attempts.succeeded(data.login, address)
     return Response(answer, headers={"Cache-Control": "no-store"})
 
 

@@ -9,15 +9,14 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, Response, delete, get, post
-from litestar.exceptions import TooManyRequestsException
 from litestar.params import JSONBody, PathParameter
 from msgspec import Meta
 
 from admin_api.common.auth import Principal
 from admin_api.common.context import Context, GivenContext
 from admin_api.common.fields import Password
-from admin_api.session.attempts import LoginAttempts
-from admin_api.session.login import Turnstile
+from admin_api.session.attempts import Attempt
+from admin_api.session.login import Turnstile, failed, refuse_early
 from engine.domain.permission import Permission
 from engine.domain.refusal import Refusal
 from engine.domain.totp import SECRET_OCTETS, enrolment_uri
@@ -25,6 +24,7 @@ from engine.services import second_factor
 from engine.services.credentials import PASSWORD_LENGTH_MAX, hash_password
 from engine.services.sessions import EndReason, end_session, end_sessions, sessions_of
 from engine.store.database import reading
+from engine.store.login_failures import read_failures
 from engine.store.tables import Tenant, User
 from engine.store.user_store import UserRecord, user_by_id
 
@@ -218,15 +218,14 @@ class MeController(Controller):
 
 async def _proven(request: _Asked, context: Context, password: str) -> UserRecord:
     """The user, where ``password`` is his. Counts as a login's attempt: it is as good to guess by. Raises Refusal."""
-    attempts: LoginAttempts = request.app.state.attempts
     turnstile: Turnstile = request.app.state.turnstile
     address, now_ms = request.client.host if request.client else "", context.now_ms()
-    wait_ms = attempts.wait_ms(request.user.login, address, now_ms)
-    if wait_ms > 0:
-        raise TooManyRequestsException("too many attempts", headers={"Retry-After": str(-(-wait_ms // 1000))})
+    attempt = Attempt(request.user.login, address)
     async with reading(context.database) as connection:
+        stored = await read_failures(connection, attempt.subjects)
         user = await user_by_id(connection, request.user.own_user_id)
+    refuse_early(attempt, stored, now_ms)
     if user is None or not await turnstile.verify(user.password_hash, password):
-        attempts.failed(request.user.login, address, now_ms)
+        await failed(context, attempt, now_ms)
         raise Refusal("password.wrong", "password", "is not yours")
     return user

@@ -58,6 +58,7 @@ class Permission(StrEnum):
     RECORDINGS_READ = "recordings.read"  # what is kept how long, and what is gone; to listen is CALLS_READ
     ROLES_READ = "roles.read"
     ROLES_WRITE = "roles.write"
+    SIP_PASSWORDS = "sip_passwords.write"  # to make softphones' passwords, which are shown then
     TENANTS_JUMP = "tenants.jump"
     TENANTS_READ = "tenants.read"
     TENANTS_WRITE = "tenants.write"
@@ -111,6 +112,7 @@ HOLDERS: dict[Permission, frozenset[Audience]] = {
     Permission.RECORDINGS_READ: _BACK_OFFICE,
     Permission.ROLES_READ: _BACK_OFFICE,
     Permission.ROLES_WRITE: _BACK_OFFICE,
+    Permission.SIP_PASSWORDS: _BACK_OFFICE,
     Permission.TENANTS_JUMP: _PLATFORM,
     Permission.TENANTS_READ: _PLATFORM,
     Permission.TENANTS_WRITE: _PLATFORM,
@@ -135,7 +137,12 @@ OF_PEOPLE = frozenset(
         Permission.API_KEYS_WRITE,
     }
 )
-"""What lets others in. No API key has it, and nobody of the platform while he acts for a tenant."""
+"""What lets others in. No API key has it."""
+
+
+NOT_IN_JUMPS = OF_PEOPLE | {Permission.SIP_PASSWORDS}
+"""Nobody of the platform has it while he acts for a tenant: with a softphone's password he would call as its agent,
+long after the jump is over."""
 
 
 def at_most(audience: Audience) -> frozenset[Permission]:

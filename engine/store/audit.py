@@ -48,6 +48,8 @@ _MACHINES = frozenset(
         "credit_leases",
         "ledger_entries",  # append-only itself
         "ledger_transactions",
+        "api_key_budgets",
+        "login_failures",
         "minutes_leases",
         "minutes_uses",
         "number_moves",  # a history itself, of what its number's entry says

@@ -209,6 +209,8 @@ async def test_a_jump_reaches_further(world: World) -> None:
         ("PATCH", "/api/tenant/users/2", {"password": "another password"}),
         ("DELETE", "/api/tenant/users/2/second-factor", None),
         ("POST", "/api/tenant/roles", {"audience": "agent", "name": "N", "permissions": []}),
+        ("POST", "/api/tenant/agents/1/sip-accounts", None),
+        ("POST", "/api/tenant/sip-accounts/1/password", None),
         ("POST", "/api/tenant/api-keys", {"name": "N", "permissions": []}),
         ("POST", "/api/me/password", {"password": PASSWORD, "new_password": "another password"}),
         ("POST", "/api/me/second-factor", {"password": PASSWORD}),

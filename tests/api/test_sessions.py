@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from admin_api.session.attempts import ENTRIES_MAX, OF_ADDRESS, OF_LOGIN, LoginAttempts
 from engine.domain.totp import code_at
 from engine.services.sessions import SESSIONS_PER_USER_MAX
 from engine.settings import ApiSettings
@@ -232,32 +231,3 @@ async def test_a_platform_administrator_does_without_a_second_factor(tmp_path: A
         await _enrolled(client)
         assert (await client.ask("GET", "/api/platform/tenants")).status_code == 200
         assert (await (await _client(world)).ask("GET", "/api/tenant/account")).status_code == 200
-
-
-def test_a_guesser_comes_from_everywhere() -> None:
-    attempts = LoginAttempts()
-    assert attempts.wait_ms("boss", "home", 0) == 0
-    attempts.succeeded("boss", "home")
-    for number in range(OF_LOGIN.free_failures + 20):
-        attempts.failed("boss", f"address {number}", 1000)
-    assert attempts.wait_ms("boss", "one more", 1000) == OF_LOGIN.delay_ms_max
-    assert attempts.wait_ms("boss", "home", 1000) == 0, "and the boss is not kept out of where he always is"
-
-
-def test_one_address_guesses_all_logins() -> None:
-    attempts = LoginAttempts()
-    for number in range(OF_ADDRESS.free_failures + 2):
-        assert attempts.wait_ms(f"login {number}", "bad", 1000) in (0, 1000, 2000)
-        attempts.failed(f"login {number}", "bad", 1000)
-    attempts.succeeded("login 1", "bad")
-    assert attempts.wait_ms("a new one", "bad", 1000) == 4000
-    assert attempts.wait_ms("a new one", "good", 1000) == 0
-
-
-def test_a_flood_of_failures_fills_the_memory() -> None:
-    attempts = LoginAttempts()
-    for number in range(ENTRIES_MAX):
-        attempts.failed(f"login {number}", f"address {number}", 1000)
-        attempts.succeeded(f"login {number}", f"address {number}")
-    assert len(attempts._failures) <= ENTRIES_MAX
-    assert len(attempts._known) <= ENTRIES_MAX

@@ -13,6 +13,7 @@ from engine.store.tables.calls import CarrierRecordFormat, Cdr, Reconciliation, 
 from engine.store.tables.feed import Change
 from engine.store.tables.idempotency import IdempotencyKey
 from engine.store.tables.identity import ApiKey, AuditEntry, AuditPruning, RecoveryCode, Role, SecondFactor, UserSession
+from engine.store.tables.limits import ApiKeyBudget, LoginFailure
 from engine.store.tables.lines import Binding, BindingParty, Carrier, Line, Trunk, XNumber
 from engine.store.tables.money import Account, CreditClaim, CreditLease, LedgerEntry, LedgerTransaction
 from engine.store.tables.numbers import CarrierPermission, LinePermission, NumberMove, NumberPool, UsableLines
@@ -46,6 +47,7 @@ __all__ = [
     "Agent",
     "AgentSpendCap",
     "ApiKey",
+    "ApiKeyBudget",
     "AuditEntry",
     "AuditPruning",
     "Binding",
@@ -66,6 +68,7 @@ __all__ = [
     "LegalHold",
     "Line",
     "LinePermission",
+    "LoginFailure",
     "MinutesBucket",
     "MinutesLease",
     "MinutesUse",
