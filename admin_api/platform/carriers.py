@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,12 +16,12 @@ from admin_api.common.fields import (
     Name,
 )
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
-from admin_api.common.views import CarrierView, TenantPermissionView, view_of
+from admin_api.common.views import CarrierView, TenantPermissionView
+from admin_api.platform.permitted_tenants import give, list_permitted, sorts_of, take
 from engine.carriers.schemas import MASK, SCHEMAS, ConfigInvalid, check_config, secret_fields
 from engine.domain.permission import Permission
 from engine.runtime.control.protocol import Metrics, ReadMetrics
 from engine.services.carrier_check import host_of, host_steps, trunk_steps, unsealed_step
-from engine.services.carriers import forbid_carrier, permit_carrier
 from engine.store.listing import read_one, read_page
 from engine.store.sorting import PageWanted
 from engine.store.tables import Carrier, Trunk
@@ -102,13 +101,7 @@ def _set_config(context: Context, row: Carrier, config: Config) -> None:
 
 
 _SORTS = Sorts("id", "id", id=Carrier.id, code=Carrier.code, name=Carrier.name)
-_PERMITTED_SORTS = Sorts(
-    "id",
-    "id",
-    id=CarrierPermission.id,
-    tenant_id=CarrierPermission.tenant_id,
-    granted_at_ms=CarrierPermission.granted_at_ms,
-)
+_PERMITTED_SORTS = sorts_of(CarrierPermission)
 
 
 @get("/carrier-kinds", opt={"permission": Permission.CARRIERS_READ}, tags=["lines"], summary="Kinds of carriers")
@@ -207,11 +200,7 @@ class CarrierController(Controller):
         wanted: GivenPage,
         carrier_id: Id,
     ) -> Page[TenantPermissionView]:
-        async with context.reading() as session:
-            found(await read_one(session, audience, Carrier, carrier_id), "carrier")
-            table, condition = CarrierPermission, CarrierPermission.carrier_id == carrier_id
-            rows = await read_page(session, audience, table, condition, wanted=wanted)
-            return page(rows, wanted, partial(view_of, shape=TenantPermissionView))
+        return await list_permitted(context, audience, Carrier, carrier_id, wanted)
 
     @put(
         "/{carrier_id:int}/tenants/{tenant_id:int}",
@@ -220,8 +209,7 @@ class CarrierController(Controller):
         status_code=204,
     )
     async def permit(self, context: GivenContext, carrier_id: Id, tenant_id: Id) -> None:
-        async with context.writing() as session:
-            await permit_carrier(session, tenant_id, carrier_id, context.now_ms())
+        await give(context, tenant_id, Carrier, carrier_id)
 
     @delete(
         "/{carrier_id:int}/tenants/{tenant_id:int}",
@@ -229,5 +217,4 @@ class CarrierController(Controller):
         summary="Let a tenant use a carrier no more, but for lines that he may use by themselves",
     )
     async def forbid(self, context: GivenContext, carrier_id: Id, tenant_id: Id) -> None:
-        async with context.writing() as session:
-            await forbid_carrier(session, tenant_id, carrier_id)
+        await take(context, tenant_id, Carrier, carrier_id)

@@ -12,15 +12,15 @@ from msgspec import UNSET, UnsetType
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import Code, Name, RowId, Status, apply, given
-from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId
 from admin_api.common.rows import list_rows
 from admin_api.common.sorts import LINE_SORTS
 from admin_api.common.views import LineView, TenantPermissionView, XNumberView, view_of
 from admin_api.common.x_numbers import x_number_view
+from admin_api.platform.permitted_tenants import give, list_permitted, sorts_of, take
 from engine.domain.permission import Permission
-from engine.services.carriers import forbid_line, permit_line
 from engine.services.number_replacement import LineReplacement, NumberAdvice, advise, setting_of
-from engine.store.listing import read_one, read_page
+from engine.store.listing import read_one
 from engine.store.scope import Scope
 from engine.store.tables import Line, Trunk
 from engine.store.tables.numbers import LinePermission
@@ -105,9 +105,7 @@ async def _check_line(session: Any, scope: Scope, line: Line) -> None:
         raise Refused("trunk_id", "is no trunk of the line's carrier")
 
 
-_PERMITTED_SORTS = Sorts(
-    "id", "id", id=LinePermission.id, tenant_id=LinePermission.tenant_id, granted_at_ms=LinePermission.granted_at_ms
-)
+_PERMITTED_SORTS = sorts_of(LinePermission)
 
 
 class LineController(Controller):
@@ -177,11 +175,7 @@ class LineController(Controller):
         wanted: GivenPage,
         line_id: Id,
     ) -> Page[TenantPermissionView]:
-        async with context.reading() as session:
-            found(await read_one(session, audience, Line, line_id), "line")
-            condition = LinePermission.line_id == line_id
-            rows = await read_page(session, audience, LinePermission, condition, wanted=wanted)
-            return page(rows, wanted, lambda row: view_of(row, TenantPermissionView))
+        return await list_permitted(context, audience, Line, line_id, wanted)
 
     @put(
         "/{line_id:int}/tenants/{tenant_id:int}",
@@ -190,8 +184,7 @@ class LineController(Controller):
         status_code=204,
     )
     async def permit(self, context: GivenContext, line_id: Id, tenant_id: Id) -> None:
-        async with context.writing() as session:
-            await permit_line(session, tenant_id, line_id, context.now_ms())
+        await give(context, tenant_id, Line, line_id)
 
     @delete(
         "/{line_id:int}/tenants/{tenant_id:int}",
@@ -199,5 +192,4 @@ class LineController(Controller):
         summary="Let a tenant use a line no more: no new call of his goes over it",
     )
     async def forbid(self, context: GivenContext, line_id: Id, tenant_id: Id) -> None:
-        async with context.writing() as session:
-            await forbid_line(session, tenant_id, line_id)
+        await take(context, tenant_id, Line, line_id)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import patch, post, put
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from admin_api.common.context import GivenContext, GivenScope, found
+from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import Note, Number, RowId, Status, apply, canonical, given
 from admin_api.common.paging import Id
@@ -38,6 +41,7 @@ from engine.services.number_allocation import (
 from engine.services.number_import import ROWS_MAX, ImportReport, TooManyRows, add_chunk, chunks, read_rows, told
 from engine.services.number_replacement import replace
 from engine.store.listing import read_one
+from engine.store.scope import Scope
 from engine.store.tables import Line, XNumber
 from engine.store.tables.numbers import NumberPool
 
@@ -144,6 +148,17 @@ async def _check_pool(session: Any, scope: Any, line_id: int, pool_id: int | Non
         raise Refused("pool_id", "is no pool of the line")
 
 
+_Step = Callable[[AsyncSession, XNumber, By], Awaitable[None]]
+
+
+async def _move(context: Context, scope: Scope, x_number_id: int, reason: str, step: _Step) -> XNumberView:
+    """One step of a number's life, taken by who asks and for his reason."""
+    async with context.writing() as session:
+        row = await read_number(session, scope, x_number_id)
+        await step(session, row, By.of(session, context.now_ms(), reason))
+        return x_number_view(row)
+
+
 class PlatformXNumberController(NumberHistoryController):
     @post("/", opt={"permission": Permission.NUMBERS_WRITE}, summary="Add an X number to a line")
     async def create_x_number(
@@ -248,12 +263,10 @@ class PlatformXNumberController(NumberHistoryController):
     async def quarantine_one(
         self, context: GivenContext, audience: GivenScope, x_number_id: Id, data: JSONBody[Rest]
     ) -> XNumberView:
-        now_ms = context.now_ms()
-        async with context.writing() as session:
-            row = await read_number(session, audience, x_number_id)
-            by = By.of(session, now_ms, data.reason)
-            await quarantine(session, row, now_ms + data.days * DAY_MS, by, ends_bindings=data.ends_bindings)
-            return x_number_view(row)
+        async def rest(session: AsyncSession, row: XNumber, by: By) -> None:
+            await quarantine(session, row, by.now_ms + data.days * DAY_MS, by, ends_bindings=data.ends_bindings)
+
+        return await _move(context, audience, x_number_id, data.reason, rest)
 
     @post(
         "/{x_number_id:int}/retirement",
@@ -264,11 +277,8 @@ class PlatformXNumberController(NumberHistoryController):
     async def retire_one(
         self, context: GivenContext, audience: GivenScope, x_number_id: Id, data: JSONBody[Retirement]
     ) -> XNumberView:
-        async with context.writing() as session:
-            row = await read_number(session, audience, x_number_id)
-            by = By.of(session, context.now_ms(), data.reason)
-            await retire(session, row, by, ends_bindings=data.ends_bindings)
-            return x_number_view(row)
+        moved = partial(retire, ends_bindings=data.ends_bindings)
+        return await _move(context, audience, x_number_id, data.reason, moved)
 
     @post(
         "/{x_number_id:int}/release",
@@ -279,10 +289,7 @@ class PlatformXNumberController(NumberHistoryController):
     async def release_one(
         self, context: GivenContext, audience: GivenScope, x_number_id: Id, data: JSONBody[Release]
     ) -> XNumberView:
-        async with context.writing() as session:
-            row = await read_number(session, audience, x_number_id)
-            await release(session, row, By.of(session, context.now_ms(), data.reason))
-            return x_number_view(row)
+        return await _move(context, audience, x_number_id, data.reason, release)
 
     @post(
         "/{x_number_id:int}/replacement",

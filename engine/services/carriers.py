@@ -22,48 +22,42 @@ class NotPermitted(NotNow):
         )
 
 
-async def permit_carrier(session: AsyncSession, tenant_id: int, carrier_id: int, now_ms: int) -> None:
-    """Lets a tenant use all of a carrier's lines; nothing where he may already. Raises NotThere."""
-    await _check(session, tenant_id, Carrier, carrier_id)
-    found = select(CarrierPermission.id).where(
-        CarrierPermission.tenant_id == tenant_id, CarrierPermission.carrier_id == carrier_id
-    )
-    if await session.scalar(found) is None:
-        session.add(CarrierPermission(tenant_id=tenant_id, carrier_id=carrier_id, granted_at_ms=now_ms))
+Permitted = type[Carrier] | type[Line]
+_PERMISSIONS: dict[Permitted, tuple[type[CarrierPermission] | type[LinePermission], str]] = {
+    Carrier: (CarrierPermission, "carrier_id"),
+    Line: (LinePermission, "line_id"),
+}
+
+
+async def permit(session: AsyncSession, tenant_id: int, of: Permitted, row_id: int, now_ms: int) -> None:
+    """Lets a tenant use all of a carrier's lines, or one line; nothing where he may already. Raises NotThere."""
+    if await session.get(Tenant, tenant_id) is None:
+        raise NotThere("tenant")
+    if await session.get(of, row_id) is None:
+        raise NotThere(of.__tablename__.removesuffix("s"))
+    if await _permission(session, tenant_id, of, row_id) is None:
+        table, column = _PERMISSIONS[of]
+        session.add(table(**{"tenant_id": tenant_id, column: row_id, "granted_at_ms": now_ms}))
         await session.flush()
 
 
-async def permit_line(session: AsyncSession, tenant_id: int, line_id: int, now_ms: int) -> None:
-    """Lets a tenant use one line; nothing where he may already. Raises NotThere."""
-    await _check(session, tenant_id, Line, line_id)
-    found = select(LinePermission.id).where(LinePermission.tenant_id == tenant_id, LinePermission.line_id == line_id)
-    if await session.scalar(found) is None:
-        session.add(LinePermission(tenant_id=tenant_id, line_id=line_id, granted_at_ms=now_ms))
-        await session.flush()
-
-
-async def forbid_carrier(session: AsyncSession, tenant_id: int, carrier_id: int) -> None:
+async def forbid(session: AsyncSession, tenant_id: int, of: Permitted, row_id: int) -> None:
     """Takes the permission back: his numbers there carry no new call. What is not there is NotThere."""
-    row = await session.scalar(
-        select(CarrierPermission).where(
-            CarrierPermission.tenant_id == tenant_id, CarrierPermission.carrier_id == carrier_id
-        )
-    )
+    row = await _permission(session, tenant_id, of, row_id)
     if row is None:
         raise NotThere("permission")
     await session.delete(row)
     await session.flush()
 
 
-async def forbid_line(session: AsyncSession, tenant_id: int, line_id: int) -> None:
-    """As ``forbid_carrier``, of one line."""
-    row = await session.scalar(
-        select(LinePermission).where(LinePermission.tenant_id == tenant_id, LinePermission.line_id == line_id)
+async def _permission(
+    session: AsyncSession, tenant_id: int, of: Permitted, row_id: int
+) -> CarrierPermission | LinePermission | None:
+    table, column = _PERMISSIONS[of]
+    found: CarrierPermission | LinePermission | None = await session.scalar(
+        select(table).where(table.tenant_id == tenant_id, getattr(table, column) == row_id)
     )
-    if row is None:
-        raise NotThere("permission")
-    await session.delete(row)
-    await session.flush()
+    return found
 
 
 async def check_permitted(session: AsyncSession, tenant_id: int, line: Line) -> None:
@@ -74,10 +68,3 @@ async def check_permitted(session: AsyncSession, tenant_id: int, line: Line) -> 
     by_line = exists().where(LinePermission.tenant_id == tenant_id, LinePermission.line_id == line.id)
     if not await session.scalar(select(by_carrier | by_line)):
         raise NotPermitted
-
-
-async def _check(session: AsyncSession, tenant_id: int, table: type[Carrier | Line], row_id: int) -> None:
-    if await session.get(Tenant, tenant_id) is None:
-        raise NotThere("tenant")
-    if await session.get(table, row_id) is None:
-        raise NotThere(table.__tablename__.removesuffix("s"))

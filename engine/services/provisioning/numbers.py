@@ -7,13 +7,13 @@ from typing import Any
 from msgspec import UNSET
 from sqlalchemy import select
 
-from engine.services.carriers import permit_carrier
+from engine.services.carriers import permit
 from engine.services.numbers import XNumberInUse, refuse_bound
 from engine.services.provisioning.entries import NumberPoolEntry, XNumberEntry
 from engine.services.provisioning.file import checked_number
 from engine.services.provisioning.people import department_of
 from engine.services.provisioning.rows import Loading
-from engine.store.tables import Agent, Line, NumberPool, Tenant, XNumber
+from engine.store.tables import Agent, Carrier, Line, NumberPool, Tenant, XNumber
 
 
 async def load_number_pools(loading: Loading, entries: list[tuple[str, NumberPoolEntry]]) -> None:
@@ -65,7 +65,7 @@ async def load_x_numbers(loading: Loading, entries: list[tuple[str, XNumberEntry
         loading.write(XNumber, row, values | hands)
     # Whom the operator's file gives numbers of a carrier's may use it.
     for tenant_id, carrier_id in sorted(users):
-        await permit_carrier(loading.session, tenant_id, carrier_id, loading.now_ms)
+        await permit(loading.session, tenant_id, Carrier, carrier_id, loading.now_ms)
 
 
 async def _hands(

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from engine.domain.permission import Audience, at_most
 from engine.domain.refusal import Refusal
-from engine.services.carriers import permit_carrier, permit_line
+from engine.services.carriers import permit
 from engine.services.departments import create_department, set_heads
 from engine.services.provisioning.entries import DepartmentEntry, PermissionEntry, RoleEntry, UsableLinesEntry
 from engine.services.provisioning.rows import Loading
@@ -120,14 +120,14 @@ async def load_permissions(loading: Loading, entries: list[tuple[str, Permission
                 continue
             condition = (CarrierPermission.tenant_id == tenant.id) & (CarrierPermission.carrier_id == carrier.id)
             is_there = await loading.session.scalar(select(CarrierPermission.id).where(condition))
-            await permit_carrier(loading.session, tenant.id, carrier.id, loading.now_ms)
+            await permit(loading.session, tenant.id, Carrier, carrier.id, loading.now_ms)
         else:
             line = loading.referred(place, "line", lines, entry.line, entry.line)
             if line is None:
                 continue
             condition = (LinePermission.tenant_id == tenant.id) & (LinePermission.line_id == line.id)
             is_there = await loading.session.scalar(select(LinePermission.id).where(condition))
-            await permit_line(loading.session, tenant.id, line.id, loading.now_ms)
+            await permit(loading.session, tenant.id, Line, line.id, loading.now_ms)
         loading.counts.created += is_there is None
         loading.counts.unchanged += is_there is not None
 

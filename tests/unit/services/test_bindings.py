@@ -15,7 +15,7 @@ from engine.services.bindings import (
     set_expiry,
     unbind,
 )
-from engine.services.carriers import permit_carrier
+from engine.services.carriers import permit
 from engine.services.number_allocation import allocate_to_agent, allocate_to_tenant
 from engine.services.numbers import XNumberInUse, XNumberNotFound
 from engine.store.database import reading, reading_session, writing_session
@@ -234,7 +234,7 @@ async def test_a_bound_number_goes_to_another_tenant(stock: AsyncEngine) -> None
             await allocate_to_tenant(session, Platform(), 1, 2, NOW_MS)
     await _unbind(stock, binding.id)
     async with writing_session(stock, NOW_MS) as session:
-        await permit_carrier(session, 2, 1, NOW_MS)
+        await permit(session, 2, Carrier, 1, NOW_MS)
         x_number = await allocate_to_tenant(session, Platform(), 1, 2, NOW_MS)
         assert (x_number.tenant_id, x_number.agent_id) == (2, None)
 
