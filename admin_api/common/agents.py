@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.fields import AgentStatus, Name, Number, RowId, canonical, given
-from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, page
 from admin_api.common.suspension import Suspension, SuspensionAnswer, cut_calls
 from admin_api.common.views import AgentView, view_of
 from engine.domain.permission import Permission
@@ -63,11 +63,7 @@ class AgentController(Controller):
             int | None, QueryParameter(ge=1, le=2**63 - 1, description="Of it, and of all below it.")
         ] = None,
     ) -> Page[AgentView]:
-        conditions = [
-            column == value
-            for column, value in ((Agent.status, agent_status), (Agent.tenant_id, tenant_id))
-            if value is not None
-        ]
+        conditions = equal((Agent.status, agent_status), (Agent.tenant_id, tenant_id))
         async with context.reading() as session:
             if department_id is not None:
                 department = await read_one(session, audience, Department, department_id)

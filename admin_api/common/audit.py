@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 from sqlalchemy import select
 
 from admin_api.common.context import GivenContext, GivenScope
-from admin_api.common.paging import GivenPage, Page, QueryId, Sorts, page
+from admin_api.common.paging import BeforeMs, GivenPage, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.store.audit import ActorKind, read_audit
@@ -67,29 +67,22 @@ async def list_audit(
     entity_id: Word = None,
     action: Word = None,
     request_id: Word = None,
-    from_ms: QueryId = None,
-    to_ms: QueryId = None,
+    from_ms: SinceMs = None,
+    to_ms: BeforeMs = None,
 ) -> Page[AuditEntryView]:
-    conditions = [
-        column == value
-        for column, value in (
-            (AuditEntry.actor_kind, None if actor_kind is None else actor_kind.value),
-            (AuditEntry.user_id, user_id),
-            (AuditEntry.api_key_id, api_key_id),
-            (AuditEntry.entity, entity),
-            (AuditEntry.entity_id, entity_id),
-            (AuditEntry.action, action),
-            (AuditEntry.request_id, request_id),
-        )
-        if value is not None
-    ]
+    conditions = equal(
+        (AuditEntry.actor_kind, None if actor_kind is None else actor_kind.value),
+        (AuditEntry.user_id, user_id),
+        (AuditEntry.api_key_id, api_key_id),
+        (AuditEntry.entity, entity),
+        (AuditEntry.entity_id, entity_id),
+        (AuditEntry.action, action),
+        (AuditEntry.request_id, request_id),
+    )
     if user_id is not None and isinstance(audience, TenantScope):
         jumped = AuditEntry.actor_kind == ActorKind.JUMP.value
         conditions.append(jumped | AuditEntry.user_id.in_(select(User.id).where(User.tenant_id == audience.tenant_id)))
-    if from_ms is not None:
-        conditions.append(AuditEntry.at_ms >= from_ms)
-    if to_ms is not None:
-        conditions.append(AuditEntry.at_ms < to_ms)
+    conditions += between(AuditEntry.at_ms, from_ms, to_ms)
     async with context.reading() as session:
         rows = await read_audit(session, audience, *conditions, wanted=wanted)
         people = {row.user_id for row in rows if row.user_id is not None}

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from admin_api.common.auth import Principal
 from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
-from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
+from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.store.cdr_store import read_cdr
@@ -182,9 +182,12 @@ class LegalHoldController(Controller):
         audience: GivenScope,
         wanted: GivenPage,
         released: FromQuery[bool] = False,
+        tenant_id: QueryId = None,
+        agent_id: QueryId = None,
     ) -> Page[HoldView]:
+        conditions = equal((LegalHold.tenant_id, tenant_id), (LegalHold.agent_id, agent_id))
         async with context.reading() as session:
-            rows = await read_holds(session, audience, released=released, wanted=wanted)
+            rows = await read_holds(session, audience, *conditions, released=released, wanted=wanted)
         return page(rows, wanted, partial(_hold_view, audience))
 
     @post("/", opt={"permission": Permission.RECORDINGS_KEEP}, summary="Place a hold")
@@ -238,7 +241,17 @@ class LegalHoldController(Controller):
     summary="Recordings that are no more, and why, newest first",
     tags=["recordings"],
 )
-async def list_deletions(context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[DeletionView]:
+async def list_deletions(
+    context: GivenContext,
+    audience: GivenScope,
+    wanted: GivenPage,
+    tenant_id: QueryId = None,
+    agent_id: QueryId = None,
+    from_ms: SinceMs = None,
+    to_ms: BeforeMs = None,
+) -> Page[DeletionView]:
+    conditions = equal((RecordingDeletion.tenant_id, tenant_id), (RecordingDeletion.agent_id, agent_id))
+    conditions += between(RecordingDeletion.decided_at_ms, from_ms, to_ms)
     async with context.reading() as session:
-        rows = await read_deletions(session, audience, wanted=wanted)
+        rows = await read_deletions(session, audience, *conditions, wanted=wanted)
     return page(rows, wanted, partial(_deletion_view, audience))

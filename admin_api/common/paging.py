@@ -34,7 +34,21 @@ QueryId = Annotated[int | None, QueryParameter(ge=1, le=INTEGER_MAX)]
 Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="Items of a page at most.")]
 Cursor = Annotated[str | None, QueryParameter(max_length=CURSOR_LENGTH_MAX, description="`next` of the page before.")]
 
+SinceMs = Annotated[int | None, QueryParameter(name="from_ms", ge=0, le=INTEGER_MAX, description="At or after it.")]
+BeforeMs = Annotated[int | None, QueryParameter(name="to_ms", ge=0, le=INTEGER_MAX, description="Before it.")]
+
 Item = TypeVar("Item")
+
+
+def equal(*wanted: tuple[Any, Any]) -> list[ColumnElement[bool]]:
+    """The filters of a list that were given: each column's value."""
+    return [column == value for column, value in wanted if value is not None]
+
+
+def between(column: Any, from_ms: int | None, to_ms: int | None) -> list[ColumnElement[bool]]:
+    """A list's filter by time."""
+    since = [] if from_ms is None else [column >= from_ms]
+    return since if to_ms is None else [*since, column < to_ms]
 
 
 class Page(msgspec.Struct, Generic[Item]):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, delete, get, patch
-from litestar.params import JSONBody
+from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from admin_api.common.auth import Principal
 from admin_api.common.context import Context, GivenContext, GivenScope
 from admin_api.common.fields import Code, Password, RowId, Status
-from admin_api.common.paging import GivenPage, Id, Page, Sorts
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal
 from admin_api.common.rows import list_rows
 from admin_api.common.views import view_of
 from engine.domain.permission import Audience, Permission
@@ -80,8 +80,20 @@ class UserController(Controller):
     tags = ("users",)
 
     @get("/", opt={"permission": Permission.USERS_READ}, dependencies=_SORTS.given, summary="Users")
-    async def list_users(self, context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[UserView]:
-        return await list_rows(context, audience, User, UserView, wanted)
+    async def list_users(
+        self,
+        context: GivenContext,
+        audience: GivenScope,
+        wanted: GivenPage,
+        role: Annotated[Audience | None, QueryParameter()] = None,
+        user_status: Annotated[Status | None, QueryParameter(name="status")] = None,
+        tenant_id: QueryId = None,
+        agent_id: QueryId = None,
+        role_id: QueryId = None,
+    ) -> Page[UserView]:
+        conditions = equal((User.role, role), (User.status, user_status), (User.tenant_id, tenant_id))
+        conditions += equal((User.agent_id, agent_id), (User.role_id, role_id))
+        return await list_rows(context, audience, User, UserView, wanted, *conditions)
 
     @patch(
         "/{user_id:int}",

@@ -9,7 +9,7 @@ from litestar import Controller, get
 from litestar.params import QueryParameter
 
 from admin_api.common.context import GivenContext, GivenScope, found
-from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, page
 from admin_api.common.views import XNumberView
 from engine.domain.permission import Permission
 from engine.services.number_allocation import NumberState, in_state, read_moves, state_of
@@ -91,17 +91,13 @@ class XNumberController(Controller):
         agent_id: QueryId = None,
         number_state: Annotated[NumberState | None, QueryParameter(name="state")] = None,
     ) -> Page[XNumberView]:
-        conditions = [
-            column == value
-            for column, value in (
-                (XNumber.line_id, line_id),
-                (XNumber.pool_id, pool_id),
-                (XNumber.tenant_id, tenant_id),
-                (XNumber.department_id, department_id),
-                (XNumber.agent_id, agent_id),
-            )
-            if value is not None
-        ]
+        conditions = equal(
+            (XNumber.line_id, line_id),
+            (XNumber.pool_id, pool_id),
+            (XNumber.tenant_id, tenant_id),
+            (XNumber.department_id, department_id),
+            (XNumber.agent_id, agent_id),
+        )
         if number_state is not None:
             conditions.append(in_state(number_state))
         async with context.reading() as session:

@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import Code, Name, RowId, Status, apply, given
-from admin_api.common.paging import GivenPage, Id, Page, QueryId
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, equal
 from admin_api.common.rows import list_rows
 from admin_api.common.sorts import LINE_SORTS
 from admin_api.common.views import LineView, TenantPermissionView, XNumberView, view_of
@@ -122,8 +122,7 @@ class LineController(Controller):
         line_status: Annotated[Status | None, QueryParameter(name="status")] = None,
         is_custom: Annotated[bool | None, QueryParameter()] = None,
     ) -> Page[LineView]:
-        equal = ((Line.carrier_id, carrier_id), (Line.status, line_status), (Line.is_custom, is_custom))
-        conditions = [column == value for column, value in equal if value is not None]
+        conditions = equal((Line.carrier_id, carrier_id), (Line.status, line_status), (Line.is_custom, is_custom))
         return await list_rows(context, audience, Line, LineView, wanted, *conditions)
 
     @get("/{line_id:int}", opt={"permission": Permission.LINES_READ}, summary="One line")

@@ -13,7 +13,7 @@ from msgspec import Meta
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import RowId, TimeMs
-from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.domain.reconciliation import DifferenceKind
@@ -108,9 +108,12 @@ class ReconciliationController(Controller):
         dependencies=_SORTS.given,
         summary="Reconciliations, newest first",
     )
-    async def list_reconciliations(self, context: GivenContext, wanted: GivenPage) -> Page[ReconciliationView]:
+    async def list_reconciliations(
+        self, context: GivenContext, wanted: GivenPage, trunk_id: QueryId = None
+    ) -> Page[ReconciliationView]:
+        conditions = equal((Reconciliation.trunk_id, trunk_id))
         async with context.reading() as session:
-            rows = await read_reconciliations(session, wanted=wanted)
+            rows = await read_reconciliations(session, *conditions, wanted=wanted)
             return page(rows, wanted, partial(view_of, shape=ReconciliationView))
 
     @post(

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, Code, Key, Name, Note, PositiveAmountMicro, Status, apply, given
-from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
+from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, SinceMs, Sorts, between, page
 from admin_api.common.performance import Zone, zone_of
 from admin_api.common.rows import list_rows
 from admin_api.common.sorts import LEDGER_SORTS
@@ -24,7 +24,7 @@ from engine.services.accounts import create_tenant, set_overdraft_limit
 from engine.store.ledger_store import read_ledger, recharge
 from engine.store.listing import read_one, read_page
 from engine.store.performance_store import accounts_of, tenants_since
-from engine.store.tables import Account, Tenant
+from engine.store.tables import Account, LedgerTransaction, Tenant
 
 
 class NewTenant(msgspec.Struct, forbid_unknown_fields=True):
@@ -176,10 +176,14 @@ class TenantController(Controller):
         audience: GivenScope,
         wanted: GivenPage,
         tenant_id: Id,
+        from_ms: SinceMs = None,
+        to_ms: BeforeMs = None,
     ) -> Page[LedgerEntryView]:
         async with context.reading() as session:
             found(await read_one(session, audience, Tenant, tenant_id), "tenant")
-            rows = await read_ledger(session, audience, tenant_id, wanted=wanted)
+            rows = await read_ledger(
+                session, audience, tenant_id, *between(LedgerTransaction.created_at_ms, from_ms, to_ms), wanted=wanted
+            )
         return page(rows, wanted, partial(view_of, shape=LedgerEntryView))
 
     @post(

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Code, Count, Name, RowId, Status, apply, checked, given
-from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, page
 from engine.carriers.schemas import MASK
 from engine.domain.permission import Permission
 from engine.services.credentials import PASSWORD_LENGTH_MAX, sip_ha1
@@ -177,8 +177,7 @@ class TrunkController(Controller):
         carrier_id: QueryId = None,
         trunk_status: Annotated[Status | None, QueryParameter(name="status")] = None,
     ) -> Page[TrunkView]:
-        equal = ((Trunk.carrier_id, carrier_id), (Trunk.status, trunk_status))
-        conditions = [column == value for column, value in equal if value is not None]
+        conditions = equal((Trunk.carrier_id, carrier_id), (Trunk.status, trunk_status))
         async with context.reading() as session:
             return page(await read_page(session, audience, Trunk, *conditions, wanted=wanted), wanted, _trunk_view)
 

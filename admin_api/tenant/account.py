@@ -9,14 +9,14 @@ from litestar import Request, get
 
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
-from admin_api.common.paging import GivenPage, Page, page
+from admin_api.common.paging import BeforeMs, GivenPage, Page, SinceMs, between, page
 from admin_api.common.rows import list_rows
 from admin_api.common.sorts import LEDGER_SORTS, LINE_SORTS
 from admin_api.common.views import AccountView, LedgerEntryView, TenantLineView, view_of
 from engine.domain.permission import Permission
 from engine.store.ledger_store import read_ledger
 from engine.store.listing import read_one
-from engine.store.tables import Account, Line
+from engine.store.tables import Account, LedgerTransaction, Line
 
 
 @get("/account", opt={"permission": Permission.FUNDS_READ}, summary="Your balance and overdraft limit", tags=["money"])
@@ -40,10 +40,14 @@ async def list_ledger(
     context: GivenContext,
     audience: GivenScope,
     wanted: GivenPage,
+    from_ms: SinceMs = None,
+    to_ms: BeforeMs = None,
 ) -> Page[LedgerEntryView]:
     tenant_id = request.user.tenant_scope.tenant_id
     async with context.reading() as session:
-        rows = await read_ledger(session, audience, tenant_id, wanted=wanted)
+        rows = await read_ledger(
+            session, audience, tenant_id, *between(LedgerTransaction.created_at_ms, from_ms, to_ms), wanted=wanted
+        )
     return page(rows, wanted, partial(view_of, shape=LedgerEntryView))
 
 
