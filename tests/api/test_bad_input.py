@@ -11,19 +11,23 @@ from .conftest import World
 from .test_isolation import CASES, Case
 
 HUGE = 2**63
-ODD_VALUES: tuple[Any, ...] = (None, True, -1, 0, HUGE, 1.5, "", "x" * 5000, "\0", "é\u2028", [], [None], {}, {"a": 1})
+ODD_TYPES: tuple[Any, ...] = (None, True, 1.5, "", [], [None], {}, {"a": 1})
+"""Taken or refused before a database is asked: once is enough."""
+ODD_VALUES: tuple[Any, ...] = (-1, 0, HUGE, "x" * 5000, "\0", "é\u2028")
+OF_ALL_LISTS = {"sort", "cursor", "limit"}
+"""Parameters of one mechanism, which ``test_lists`` asks wrongly of each list."""
 
 
 def _name(case: Case) -> str:
     return f"{case.method} {case.route}"
 
 
-def _bodies(case: Case) -> list[Any]:
+def _bodies(case: Case, odd: tuple[Any, ...]) -> list[Any]:
     """The case's body with each field odd in each way, left out, and one that is not known."""
     body = case.body or {}
     bodies: list[Any] = [[], None, 1, "x", {**body, "unknown": 1}]
     for name in body:
-        bodies += [{**body, name: value} for value in ODD_VALUES]
+        bodies += [{**body, name: value} for value in odd]
         bodies.append({other: value for other, value in body.items() if other != name})
     return bodies
 
@@ -32,7 +36,8 @@ def _bodies(case: Case) -> list[Any]:
     "case", [case for case in CASES if case.body is not None], ids=lambda case: f"{case.method} {case.route}"
 )
 async def test_a_body_breaks_the_server(world: World, case: Case) -> None:
-    for body in _bodies(case):
+    odd = ODD_VALUES if "postgresql" in world.settings.database_url else ODD_TYPES + ODD_VALUES
+    for body in _bodies(case, odd):
         answer = await world.ask(case.owner, case.method, case.path, json=body)
         assert answer.status_code in (200, 201, 202, 400, 404, 409, 422), (body, answer.text)
         if answer.status_code >= 400:
@@ -57,7 +62,7 @@ def _query_names(world: World, case: Case) -> list[str]:
     described = (world.app.openapi_schema.paths or {})[re.sub(r":\w+}", "}", case.route)].get
     assert described is not None
     names = {each.name for each in described.parameters or () if getattr(each, "param_in", "") == "query"}
-    return sorted(names) or ["unknown"]
+    return sorted(names - OF_ALL_LISTS) or ["unknown"]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.method == "GET"], ids=lambda case: case.route)
@@ -75,7 +80,6 @@ async def test_a_query_breaks_the_server(world: World, case: Case) -> None:
         "1.5",
         "null",
         "1-",
-        "-1",
         "99999999999999999-a",
     )
     for name, value in itertools.product(_query_names(world, case), values):
