@@ -5,160 +5,18 @@ from __future__ import annotations
 import pytest
 
 from engine.domain.cause import Cause, ReleaseSide
-from engine.domain.cdr import Cdr, CdrState
-from engine.domain.facts import AgentFacts, BindingFacts, Facts, LineFacts, SipAccountFacts, TrunkFacts, XNumberFacts
+from engine.domain.cdr import CdrState
 from media import plane
 from sip.core import events as sip_events
-from sip.core.hop import Hop
-from sip.core.session import Session
-from sip.core.transactions.server_transaction import ServerTransaction
 from tests.sim.engine import ENGINE
 from tests.sim.phones import SDP
-from tests.sim.world import TENANT, a_number, b_number, host
-from tests.unit.engine.test_controller import Phone, World
-
-SECOND_X = "+861065600777"
-SECOND_B = "+8613900007777"
-
-
-class SlowPhone(Phone):
-    """Answers a re-INVITE when it is told to."""
-
-    is_slow = False
-    held: ServerTransaction | None = None
-
-    def receive(self, event: sip_events.Event, now: float) -> None:
-        if self.is_slow and isinstance(event, sip_events.DialogRequest) and event.request.method == "INVITE":
-            self.held = event.transaction
-        else:
-            super().receive(event, now)
-
-    def answer_held(self, now: float) -> None:
-        assert self.held is not None
-        self.node.user_agent.respond(self.held, 200, now, body=SDP)
-        self.node.flush()
-
-
-class Office(World):
-    """Customer B rings agent 1's softphone over X and is put through; agent 2 sits beside, expert C at a trunk."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        own_host = host(0)
-        self.first, self.second, self.expert = (
-            SlowPhone(name, Hop("udp", own_host, port), self.timeline, self.network)
-            for name, port in (("s1", 5090), ("s2", 5091), ("c", 5092))
-        )
-        self.engine.softphones.update({1: [self.first.node.hop], 2: [self.second.node.hop]})
-        accounts = [SipAccountFacts(each, each, f"agent{each}", "sim", "", "", "active") for each in (1, 2, 3)]
-        self.learn(
-            [
-                *accounts,
-                AgentFacts(2, TENANT, "+8613800000002", "active"),
-                AgentFacts(3, TENANT + 1, "+8613800000003", "active"),
-                TrunkFacts(20, "t", own_host, 5092, (), "e164", 1000, "active"),
-                LineFacts(20, 20, 1, True, "active", carrier_id=1),
-                XNumberFacts(20, SECOND_X, 20, TENANT, None, "refuse", "active"),
-                BindingFacts("b20", TENANT, 1, 20, a_number(0), SECOND_B, "both", True, None, None),
-            ]
-        )
-        self.customer = SlowPhone("b", self.b.node.hop, self.timeline, self.network)
-        self.customers_session = self.customer.node.user_agent.invite(
-            target=f"sip:+861065600000@{ENGINE.host}",
-            hop=ENGINE,
-            from_=f"<sip:{b_number(0)}@{own_host}>",
-            to=f"<sip:x@{ENGINE.host}>",
-            now=self.timeline.now,
-            body=SDP,
-        )
-        self.customer.node.flush()
-        self.pass_seconds(2)
-
-    def refer(self, target: str, *headers: tuple[str, str]) -> int:
-        """Agent 1 transfers; returns what the REFER was answered."""
-        session = self.first.session
-        assert session is not None
-        pairs = [("Refer-To", f"<sip:{target}@{ENGINE.host}>"), *headers]
-        self.first.node.user_agent.request(session, "REFER", self.timeline.now, headers=pairs)
-        self.first.node.flush()
-        self.pass_seconds(2)
-        return self.first.responses("REFER")[-1]
-
-    def call_second_customer(self) -> Session:
-        """The expert calls agent 1 over the second X; returns agent 1's session of the first call."""
-        first = self.first.session
-        assert first is not None
-        self.expert.node.user_agent.invite(
-            target=f"sip:{SECOND_X}@{ENGINE.host}",
-            hop=ENGINE,
-            from_=f"<sip:{SECOND_B}@{host(0)}>",
-            to=f"<sip:x@{ENGINE.host}>",
-            now=self.timeline.now,
-            body=SDP,
-        )
-        self.expert.node.flush()
-        self.pass_seconds(30)
-        assert self.first.session is not first
-        return first
-
-    def merge(self, session: Session, replaced: Session) -> int:
-        replaces = f"{replaced.call_id}%3Bto-tag%3D{replaced.remote_tag}%3Bfrom-tag%3D{replaced.local_tag}"
-        target = [("Refer-To", f"<sip:x@{ENGINE.host}?Replaces={replaces}>")]
-        self.first.node.user_agent.request(session, "REFER", self.timeline.now, headers=target)
-        self.first.node.flush()
-        self.pass_seconds(2)
-        return self.first.responses("REFER")[-1]
-
-    def learn(self, facts: list[Facts]) -> None:
-        """For this engine and those to come."""
-        self.engine.controller.directory.apply(facts)
-        self.engine._facts += facts
-
-    def kill_engine(self, away_seconds: float = 1.0) -> None:
-        """The next engine has taken up the calls when this returns."""
-        self.engine._away = away_seconds
-        self.engine.die()
-        self.pass_seconds(away_seconds + 1)
-
-    def hang_up(self, phone: Phone, then_seconds: float = 70) -> None:
-        session = self.customers_session if phone is self.customer else phone.session
-        assert session is not None
-        phone.node.user_agent.bye(session, self.timeline.now)
-        phone.node.flush()
-        self.pass_seconds(then_seconds)
-
-    def records(self) -> tuple[Cdr, Cdr]:
-        """The first call's and the transfer's, both ended once."""
-        ended = [each for each in self.engine.records if each.state is CdrState.ENDED]
-        assert len(ended) == 2
-        first, second = sorted(ended, key=lambda cdr: cdr.id)
-        assert (first.transferred_from, second.transferred_from) == (None, first.id)
-        return first, second
-
-    def assert_nothing_left(self) -> None:
-        controller = self.engine.controller
-        assert not controller.calls
-        assert not self.engine.media.calls
-        assert not self.engine.node.user_agent.sessions
-        assert controller.next_deadline() is None
-        assert controller.credit.credit_of(TENANT).held_micro == 0
+from tests.sim.world import b_number
+from tests.unit.engine.office import SECOND_B, SECOND_X, Office, has_ended, outcomes
 
 
 @pytest.fixture
 def office() -> Office:
     return Office()
-
-
-def outcomes(phone: Phone) -> list[str]:
-    return [event.request.body.decode().split(" ")[1] for event in phone.requests("NOTIFY")]
-
-
-def is_acknowledged(phone: Phone) -> bool:
-    return any(isinstance(event, sip_events.InviteAcknowledged) for event in phone.heard)
-
-
-def has_ended(phone: Phone) -> bool:
-    return any(isinstance(event, sip_events.SessionEnded) for event in phone.heard)
 
 
 def test_blind_transfer_joins_the_customer_to_the_colleague(office: Office) -> None:
@@ -350,66 +208,6 @@ def test_a_trunk_may_not_transfer(office: Office) -> None:
     assert office.customer.responses("REFER") == [403]
 
 
-def test_attended_transfer_joins_the_agents_two_other_parties(office: Office) -> None:
-    session = office.call_second_customer()
-    replaced = office.first.session
-    assert replaced is not None
-    assert office.merge(session, replaced) == 202
-    assert outcomes(office.first) == ["100", "200"]
-    assert sum(isinstance(event, sip_events.SessionEnded) for event in office.first.heard) == 2
-    assert not has_ended(office.customer)
-    assert not has_ended(office.expert)
-    assert [request.request.body for request in office.expert.requests("INVITE")] == [b""]
-    assert (
-        b"rewritten"
-        in [e for e in office.expert.heard if isinstance(e, sip_events.InviteAcknowledged)][-1].request.body
-    )
-    assert b"rewritten" in office.customer.requests("INVITE")[0].request.body
-    assert len(office.engine.media.calls) == 1
-    office.pass_seconds(60)
-    office.hang_up(office.customer)
-    assert has_ended(office.expert)
-    first, second = office.records()
-    assert first.ended_at_ms == second.ended_at_ms
-    assert (second.charge_micro, second.billed_seconds) == (2 * 60_000, 120), "its line is charged to the end, and once"
-    office.assert_nothing_left()
-
-
-def test_an_attended_transfer_that_the_customer_refuses_leaves_both_calls(office: Office) -> None:
-    session = office.call_second_customer()
-    replaced = office.first.session
-    assert replaced is not None
-    office.customer.reinvite_status = 488
-    assert office.merge(session, replaced) == 202
-    assert outcomes(office.first) == ["100", "488"]
-    for phone in (office.first, office.customer, office.expert):
-        assert not has_ended(phone)
-    assert len(office.engine.media.calls) == 2
-    office.pass_seconds(40)
-    assert is_acknowledged(office.expert), "the offer that came to nothing"
-    office.hang_up(office.customer)
-    assert len(office.engine.controller.calls) == 1
-    office.engine.controller.hang_up(next(iter(office.engine.controller.calls)), Cause.NORMAL, office.timeline.now)
-    office.engine.node.flush()
-    office.pass_seconds(70)
-    office.assert_nothing_left()
-
-
-def test_a_customer_who_hangs_up_during_an_attended_transfer_leaves_the_other_to_the_agent(office: Office) -> None:
-    session = office.call_second_customer()
-    replaced = office.first.session
-    assert replaced is not None
-    office.expert.is_slow = True
-    assert office.merge(session, replaced) == 202
-    office.hang_up(office.customer, 5)
-    office.expert.answer_held(office.timeline.now)
-    office.pass_seconds(5)
-    assert is_acknowledged(office.expert), "the offer that nobody waits for"
-    assert not has_ended(office.expert)
-    assert len(office.engine.controller.calls) == 1
-    assert not next(iter(office.engine.controller.calls.values())).merger
-
-
 def test_only_a_call_of_the_agents_own_can_be_replaced(office: Office) -> None:
     session = office.call_second_customer()
     (customers,) = [each for each in office.engine.node.user_agent.sessions.values() if each.hop.port == 5092]
@@ -442,21 +240,6 @@ def test_a_customer_who_never_takes_the_new_offer_stays_with_the_agent(office: O
     assert outcomes(office.first)[-1] == "488"
     assert not has_ended(office.customer)
     office.hang_up(office.customer)
-    office.assert_nothing_left()
-
-
-@pytest.mark.parametrize("who", ["customer", "expert"])
-def test_an_attended_transfer_outlives_a_re_invite_that_crosses_it(office: Office, who: str) -> None:
-    session = office.call_second_customer()
-    replaced = office.first.session
-    assert replaced is not None
-    party: Phone = getattr(office, who)
-    party.reinvite_status, party.reinvites_refused_max = 491, 2
-    assert office.merge(session, replaced) == 202
-    office.pass_seconds(15)
-    assert outcomes(office.first) == ["100", "200"]
-    office.hang_up(office.customer)
-    office.records()
     office.assert_nothing_left()
 
 

@@ -8,7 +8,7 @@ from engine.domain.cause import Cause
 from sip.core.hop import Hop
 from tests.sim.invariants import RECORDING_TOLERANCE_SECONDS
 from tests.sim.vice import Vice
-from tests.unit.engine.test_transfer import SECOND_X, Office, has_ended, is_acknowledged, outcomes
+from tests.unit.engine.office import SECOND_X, Office, has_ended, is_acknowledged, outcomes
 
 
 class Deaf(Vice):
