@@ -163,7 +163,7 @@ async def run_engine(settings: Settings) -> None:
         controller.release(record, clock.now())
     controller.abandon(recovered.ended)
     controller.hang_up_again(recovered.hung_up, clock.now())
-    controller.resume(held, clock.now(), recovered.alive_at_ms / 1000)
+    controller.resume(held, clock.now())
     keeper.take(lost)
     switchboard.keep_left_recordings([record.cdr for record in lost if record.media_call_id == record.cdr.id])
     talking.clear()

@@ -14,7 +14,7 @@ from engine.b2bua.controller_settings import ControllerSettings
 from engine.b2bua.dialler import Unreachable
 from engine.b2bua.media_desk import MediaDesk
 from engine.b2bua.outcome import REFUSAL_TEXTS, reason_header
-from engine.b2bua.running_call import CallRecord, record_of
+from engine.b2bua.running_call import AnswerHeard, CallRecord, record_of
 from engine.domain import events as call_events
 from engine.domain.call import CallState, milliseconds
 from engine.domain.cause import CODES, Cause
@@ -53,6 +53,7 @@ class CallExecutor:
         self.media = MediaDesk()
         self.records: list[CallRecord] = []
         """Of calls with a new milestone, oldest first."""
+        self.heard: list[AnswerHeard] = []
         self._settings = settings
         self._user_agent = user_agent
         self._callee_leg = callee_leg

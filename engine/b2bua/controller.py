@@ -1,7 +1,7 @@
 """Joins SIP sessions, media and money through the call machine: events of all three in, outputs out; no I/O.
 
 The driver calls the ``receive_…`` and ``fire_timers`` methods with the time and then carries out what lies in
-``media.commands``, ``take_records``, ``credit.lease_requests`` and the user agent's datagrams.
+``media.commands``, ``take_records``, ``take_heard``, ``credit.lease_requests`` and the user agent's datagrams.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from engine.b2bua.referrals import Referrals
 from engine.b2bua.registration import Registration
 from engine.b2bua.renegotiation import Renegotiator
 from engine.b2bua.resumption import Resumption
-from engine.b2bua.running_call import CallRecord, RunningCall
+from engine.b2bua.running_call import AnswerHeard, CallRecord, RunningCall
 from engine.b2bua.signalling import Signalling
 from engine.b2bua.source_guard import SourceGuard
 from engine.b2bua.trunk_watch import TrunkWatch
@@ -203,9 +203,9 @@ class Controller:
         for active in list(self._executor.calls_by_tenant.get(tenant_id, {}).values()):
             self._executor.feed(active, call_events.CreditChanged(), now)
 
-    def resume(self, records: Iterable[CallRecord], now: float, alive_at: float) -> None:
+    def resume(self, records: Iterable[CallRecord], now: float) -> None:
         """Goes on with the talking calls of an engine that is gone; the plane holds them, and ``credit`` the leases."""
-        self._resumption.resume(records, now, alive_at)
+        self._resumption.resume(records, now)
 
     def abandon(self, records: Iterable[CallRecord]) -> None:
         """Calls that were being set up when their engine died: who answers one now is hung up."""
@@ -249,6 +249,11 @@ class Controller:
         """Of calls with a new milestone, oldest first; each is given once."""
         records, self._executor.records = self._executor.records, []
         return records
+
+    def take_heard(self) -> list[AnswerHeard]:
+        """Legs that have acknowledged our answer; to be kept after the records of the same turn."""
+        heard, self._executor.heard = self._executor.heard, []
+        return heard
 
     @property
     def gateway_failovers(self) -> int:

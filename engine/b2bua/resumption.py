@@ -23,9 +23,6 @@ from engine.domain.routing import Direction, Parties, Route
 from sip.core.session_snapshot import SessionSnapshot
 from sip.core.user_agent import UserAgent
 
-ANSWERED_LATELY_SECONDS = 0.5
-"""T1, a round trip: who was answered longer before the engine died had acknowledged it, or been told again."""
-
 
 class Resumption:
     """``leg_made`` is told each SIP dialog of a call, the caller's first."""
@@ -47,16 +44,12 @@ class Resumption:
         self._policy = policy
         self._leg_made = leg_made
 
-    def resume(self, records: Iterable[CallRecord], now: float, alive_at: float) -> None:
-        """Goes on with calls that were talking; each record's CDR is the call's from here on.
-
-        ``alive_at`` is the last proof of life of the engine that they began with: whom it may not have told of the
-        answer is told again.
-        """
+    def resume(self, records: Iterable[CallRecord], now: float) -> None:
+        """Goes on with calls that were talking; each record's CDR is the call's from here on."""
         running = {record.cdr.id: (record, record.running) for record in records if record.running is not None}
         joined = {call_id: running.joined for call_id, (_, running) in running.items() if running.joined is not None}
         trunks = {(each.first_id, each.leg): self._trunk(running[call_id][0].cdr) for call_id, each in joined.items()}
-        resumed = {call_id: self._rebuild(*each, trunks, now, alive_at) for call_id, each in running.items()}
+        resumed = {call_id: self._rebuild(*each, trunks, now) for call_id, each in running.items()}
         for call_id, each in joined.items():
             self._join(resumed[each.first_id], resumed[call_id], each, now)
         for active in resumed.values():
@@ -120,7 +113,6 @@ class Resumption:
         running: RunningCall,
         trunks: Mapping[tuple[str, Leg], TrunkFacts],
         now: float,
-        alive_at: float,
     ) -> ActiveCall:
         """``trunks`` are those of the legs that a transfer has brought over another one than the call's own."""
         cdr = record.cdr
@@ -165,8 +157,7 @@ class Resumption:
                 session = self._user_agent.resume(snapshot, now, accounts)
                 session.owner = active
                 active.put(leg, session)
-                if alive_at - (call.answered_at or 0.0) < ANSWERED_LATELY_SECONDS:
-                    self._user_agent.answer_again(snapshot)
+                self._user_agent.answer_again(session, snapshot, now)
                 self._leg_made(active.call_id, session.call_id)
         self._reception.rejoin(route)
         return active

@@ -53,6 +53,13 @@ class RunningCall(msgspec.Struct, array_like=True, frozen=True):
         return f"RunningCall({', '.join(tags)})"
 
 
+class AnswerHeard(msgspec.Struct, tag="heard", array_like=True, frozen=True):
+    """The ACK of our 200 has come on one leg of a call: nobody is to be told again that it was answered."""
+
+    call_id: str
+    local_tag: str
+
+
 class CallRecord(msgspec.Struct, array_like=True):
     """A call as of now: its CDR, the tariff it has (None where it was turned away), and, while it talks, how to go
     on with it."""
@@ -68,6 +75,15 @@ class CallRecord(msgspec.Struct, array_like=True):
         """The call that has this one's media at the plane."""
         joined = self.running.joined if self.running is not None else None
         return joined.first_id if joined is not None else self.cdr.id
+
+    def heard(self, local_tag: str) -> None:
+        """Takes in an AnswerHeard."""
+        if (running := self.running) is not None:
+            self.running = msgspec.structs.replace(
+                running,
+                caller=_acknowledged(running.caller, local_tag),
+                callee=_acknowledged(running.callee, local_tag),
+            )
 
 
 def record_of(active: ActiveCall) -> CallRecord:
@@ -108,6 +124,10 @@ def _joined(active: ActiveCall) -> JoinedCall | None:
         return None
     leaving = tuple(take_snapshot(session) for session in transfer.leaving if session.state < SessionState.ENDED)
     return JoinedCall(transfer.first.call_id, transfer.leg, transfer.new_leg, transfer.joined_at_ms, leaving)
+
+
+def _acknowledged(snapshot: SessionSnapshot | None, local_tag: str) -> SessionSnapshot | None:
+    return snapshot.acknowledged() if snapshot is not None and snapshot.local_tag == local_tag else snapshot
 
 
 def _snapshot(session: Session | None) -> SessionSnapshot | None:

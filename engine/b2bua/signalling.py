@@ -19,7 +19,7 @@ from engine.b2bua.referrals import Referrals
 from engine.b2bua.registration import Registration
 from engine.b2bua.renegotiation import METHODS as RENEGOTIATION_METHODS
 from engine.b2bua.renegotiation import Renegotiator
-from engine.b2bua.running_call import CallRecord
+from engine.b2bua.running_call import AnswerHeard, CallRecord
 from engine.b2bua.transfer import Transfer
 from engine.b2bua.trunk_watch import TrunkWatch
 from engine.domain import events as call_events
@@ -164,7 +164,10 @@ class Signalling:
     def _acknowledged(self, event: sip_events.InviteAcknowledged, now: float) -> None:
         """It holds the answer where the offer was in our 200; else nobody waits for it."""
         active = event.session.owner
-        if isinstance(active, ActiveCall) and not self._renegotiator.acknowledged(active, event, now):
+        if not isinstance(active, ActiveCall):
+            return
+        self._executor.heard.append(AnswerHeard(active.call_id, event.session.local_tag))
+        if not self._renegotiator.acknowledged(active, event, now):
             self._executor.feed(active, call_events.CallerAnswered(event.request.body), now)
 
     def _ack_missing(self, event: sip_events.AckMissing, now: float) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from engine.b2bua.running_call import CallRecord, RunningCall
+from engine.b2bua.running_call import AnswerHeard, CallRecord, RunningCall
 from engine.domain.cause import CODES, Cause, ReleaseSide
 from engine.domain.cdr import CdrState
 from media.plane import RecordingFinished
@@ -51,7 +51,9 @@ class EveryoneTold(msgspec.Struct, tag="told", array_like=True):
     """The engine goes of its own accord: whoever was on a call that has ended knows it."""
 
 
-JournalRecord = CallMilestone | ProofOfLife | CallStored | RecordingClosed | RecordingsStored | EveryoneTold
+JournalRecord = (
+    CallMilestone | AnswerHeard | ProofOfLife | CallStored | RecordingClosed | RecordingsStored | EveryoneTold
+)
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(JournalRecord).decode
@@ -78,43 +80,59 @@ class Recovered:
 
 def recover(payloads: Iterable[bytes]) -> Recovered:
     """Every call that the database may not have: ended, or talking when the engine died."""
-    calls: dict[str, CallRecord] = {}
-    recordings: dict[str, RecordingFinished] = {}
-    running: dict[str, RunningCall] = {}
-    hung_up: dict[str, tuple[int, RunningCall]] = {}
-    alive_at_ms = 0
+    found = _Found()
     unreadable = 0
     for payload in payloads:
         try:
             record = _decode(payload)
         except msgspec.MsgspecError:
             unreadable += 1
-            continue
+        else:
+            found.take(record)
+    late_ms = found.alive_at_ms - int(ENDED_LATELY_SECONDS * 1000)
+    lately = [last for ended_at_ms, last in found.hung_up.values() if ended_at_ms >= late_ms]
+    return _sorted_out(found.calls, list(found.recordings.values()), lately, found.alive_at_ms, unreadable)
+
+
+class _Found:
+    """What the journal has said so far, record by record."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, CallRecord] = {}
+        self.recordings: dict[str, RecordingFinished] = {}
+        self.hung_up: dict[str, tuple[int, RunningCall]] = {}
+        self.alive_at_ms = 0
+        self._running: dict[str, RunningCall] = {}
+
+    def take(self, record: JournalRecord) -> None:
         match record:
             case CallMilestone(record=call):
-                cdr = call.cdr
-                calls[cdr.id] = call
-                if call.running is not None:
-                    running[cdr.id] = call.running
-                if cdr.ended_at_ms is not None and (last := running.pop(cdr.id, None)) is not None:
-                    hung_up[cdr.id] = cdr.ended_at_ms, last
-                moments = (cdr.started_at_ms, cdr.ringing_at_ms, cdr.answered_at_ms, cdr.ended_at_ms)
-                alive_at_ms = max(alive_at_ms, *(moment for moment in moments if moment is not None))
+                self._milestone(call)
+            case AnswerHeard(call_id=call_id, local_tag=local_tag):
+                if call_id in self.calls:
+                    self.calls[call_id].heard(local_tag)
             case ProofOfLife(at_ms=at_ms):
-                alive_at_ms = max(alive_at_ms, at_ms)
+                self.alive_at_ms = max(self.alive_at_ms, at_ms)
             case CallStored(call_ids=call_ids):
                 for call_id in call_ids:
-                    calls.pop(call_id, None)
+                    self.calls.pop(call_id, None)
             case RecordingClosed(recording=recording):
-                recordings[recording.call_id] = recording
+                self.recordings[recording.call_id] = recording
             case RecordingsStored(call_ids=call_ids):
                 for call_id in call_ids:
-                    recordings.pop(call_id, None)
+                    self.recordings.pop(call_id, None)
             case EveryoneTold():
-                hung_up.clear()
-    late_ms = alive_at_ms - int(ENDED_LATELY_SECONDS * 1000)
-    lately = [last for ended_at_ms, last in hung_up.values() if ended_at_ms >= late_ms]
-    return _sorted_out(calls, list(recordings.values()), lately, alive_at_ms, unreadable)
+                self.hung_up.clear()
+
+    def _milestone(self, call: CallRecord) -> None:
+        cdr = call.cdr
+        self.calls[cdr.id] = call
+        if call.running is not None:
+            self._running[cdr.id] = call.running
+        if cdr.ended_at_ms is not None and (last := self._running.pop(cdr.id, None)) is not None:
+            self.hung_up[cdr.id] = cdr.ended_at_ms, last
+        moments = (cdr.started_at_ms, cdr.ringing_at_ms, cdr.answered_at_ms, cdr.ended_at_ms)
+        self.alive_at_ms = max(self.alive_at_ms, *(moment for moment in moments if moment is not None))
 
 
 def _sorted_out(

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.b2bua.running_call import CallRecord
+from engine.b2bua.running_call import AnswerHeard, CallRecord
 from engine.domain.cdr import Cdr, CdrState
 from engine.runtime.call_journal import (
     ENDED_LATELY_SECONDS,
@@ -80,6 +80,14 @@ class RecordKeeper:
             self._journal.append(encode(CallMilestone(record)))
             self._open[cdr.id] = record
             self._changed[cdr.id] = cdr
+        self._write_journal()
+
+    def take_heard(self, heard: Iterable[AnswerHeard]) -> None:
+        """Who has acknowledged our answer; the database has no use for it."""
+        for each in heard:
+            if (record := self._open.get(each.call_id)) is not None:
+                record.heard(each.local_tag)
+            self._journal.append(encode(each))
         self._write_journal()
 
     def take_recording(self, recording: RecordingFinished) -> None:

@@ -90,6 +90,8 @@ class Switchboard:
         if records := controller.take_records():
             self._keeper.take(records)
             self._watch.committed(records, controller.media.commands, now)
+        if heard := controller.take_heard():
+            self._keeper.take_heard(heard)
         if controller.media.commands and self._plane is not None:
             commands, controller.media.commands = controller.media.commands, []
             for command in commands:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sip.core.dialog import Dialog
 from sip.core.hop import Hop
@@ -44,6 +44,10 @@ class SessionSnapshot:
 
     def __repr__(self) -> str:
         return f"SessionSnapshot({self.local_tag})"
+
+    def acknowledged(self) -> SessionSnapshot:
+        """The same leg, now that its ACK has come."""
+        return replace(self, answer=b"", answer_hop=None)
 
     def session(self) -> Session:
         """The leg, confirmed, with neither transaction nor timer nor credentials."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sip.core.authorization import Accounts, Authorization
 from sip.core.events import SessionExpired
 from sip.core.message import Request, Response
+from sip.core.parser import parse_message
 from sip.core.session import Session, SessionRefresh, SessionState
 from sip.core.session_snapshot import SessionSnapshot
 from sip.core.session_timer import (
@@ -19,6 +20,7 @@ from sip.core.session_timer import (
     read_offer,
     settle,
 )
+from sip.core.transactions.server_invite import ServerInviteTransaction
 from sip.core.user_agent_sender import UserAgentSender
 from sip.errors import LocalFault, PeerFault
 
@@ -126,11 +128,23 @@ class UserAgentRefresher(UserAgentSender):
                 session.timer.refresh = self._session_timers.set(due, session, is_expiry=False)
         return session
 
-    def answer_again(self, snapshot: SessionSnapshot) -> None:
-        """Sends an earlier process's 200 once more, if its ACK had not come: maybe it never left. The caller has had
-        its 100, so that no copy of its INVITE would ask for it."""
-        if snapshot.answer and snapshot.answer_hop is not None:
-            self.datagrams.append((snapshot.answer, snapshot.answer_hop))
+    def answer_again(self, session: Session, snapshot: SessionSnapshot, now: float) -> None:
+        """Goes on sending an earlier process's 200 whose ACK had not come: maybe it never left, and the peer has had
+        its 100, so that no copy of its INVITE would ask for it. Without an ACK now, AckMissing follows."""
+        if not snapshot.answer or snapshot.answer_hop is None:
+            return
+        answer = parse_message(snapshot.answer)
+        assert isinstance(answer, Response)
+        # An INVITE without the magic cookie is told by more than its answer says: its copies make no match here.
+        key = f"{answer.via.branch} {answer.via.sent_by} INVITE {answer.cseq_number}"
+        transaction = ServerInviteTransaction(
+            self._layer, key, snapshot.answer_hop, answer.cseq_number, "", snapshot.local
+        )
+        transaction.user = session
+        session.server = transaction
+        session.state = SessionState.ANSWERED
+        self._layer.servers[key] = transaction
+        transaction.send(200, snapshot.answer, now)
 
     def _set_timer(self, session: Session, interval: int, now: float, *, is_refresher: bool) -> None:
         session.stop_timer()

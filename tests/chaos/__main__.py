@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], Findings]:
         stack.callback(system.stop)
         stack.callback(load.end)
         load.start(arguments.calls_per_second)
-        disasters = Disasters(system, load, cluster, disk)
+        disasters = Disasters(system, load, cluster, disk, folder / "journals")
         plan = make_plan(arguments.seed, arguments.rounds, possible)
         left_out = sorted(possible - {each.fault for each in plan})
         skipped += [f"{fault}: not within {arguments.rounds} rounds of this seed" for fault in left_out]
@@ -110,6 +110,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], Findings]:
         if not stopped:
             found.leaked.append("the system did not end of itself")
         audited.append(found)
+        keep_recordings(found, folder / "recordings")
     recovery = {str(fault): round(max(seconds), 2) for fault, seconds in disasters.recovery_seconds.items()}
     result = {
         "rounds": arguments.rounds,
@@ -130,6 +131,14 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], Findings]:
         "skipped": skipped,
     }
     return result, found
+
+
+def keep_recordings(found: Findings, folder: Path) -> None:
+    """Copies of those that are wrong: the small disk goes with the run."""
+    for path in found.bad_recordings[:SHOWN_MAX]:
+        if path.exists():
+            folder.mkdir(exist_ok=True)
+            shutil.copy(path, folder)
 
 
 @contextmanager

@@ -60,6 +60,8 @@ class Findings:
     leaked: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
     causes: Counter[str] = field(default_factory=Counter)
+    bad_recordings: list[Path] = field(default_factory=list)
+    """The files behind ``unreadable``."""
 
     @property
     def kept_ratio(self) -> float:
@@ -217,3 +219,4 @@ def _hold_recording(
     fault = fault_of(folder / row["path"], row, talk_ms, cut_off=cut_off)
     if fault is not None:
         found.unreadable.append(f"{cdr['id']} ({cdr['cause']}, talked {talk_ms} ms) {fault}; gaps {row['gaps_ms']}")
+        found.bad_recordings.append(folder / row["path"])

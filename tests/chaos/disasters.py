@@ -27,13 +27,17 @@ STORED_SECONDS_MAX = 30.0
 
 class Disasters:
     """``recovery_seconds`` is by fault: from its end (the kill, SIGCONT, the database being back) until what was hit
-    serves again; the engine when it answers OPTIONS, which it does once it has its calls."""
+    serves again; the engine when it answers OPTIONS, which it does once it has its calls. What each engine that was
+    killed had in its journal is kept in ``journals``."""
 
-    def __init__(self, system: System, load: Load, cluster: Cluster | None, small_disk: Path | None) -> None:
+    def __init__(
+        self, system: System, load: Load, cluster: Cluster | None, small_disk: Path | None, journals: Path
+    ) -> None:
         self._system = system
         self._load = load
         self._cluster = cluster
         self._small_disk = small_disk
+        self._journals = journals
         self.befallen = Befallen()
         self.recovery_seconds: dict[Fault, list[float]] = {}
         self._carry_out: dict[Fault, Callable[[float], float]] = {
@@ -164,6 +168,7 @@ class Disasters:
         if self._system.kill(name):
             if name == "engine":
                 self.befallen.engine_killed_at.append(at)
+                self._system.copy_journal(self._journals / f"{at:.3f}")
             elif name.startswith("media"):
                 self.befallen.media_killed_at.append(at)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import Random
 
 from engine.domain.facts import RateFacts, TrunkFacts
@@ -16,6 +17,7 @@ from tests.sim.network import Network, Weather
 from tests.sim.node import Node
 from tests.sim.phones import CalleeConduct, CalleePhone, CallerConduct, CallerPhone
 from tests.sim.timeline import Timeline
+from tests.sim.vice import Vice
 from tests.sim.world import RATE_ID, a_number, draw_facts, host, x_number
 
 CALM_MICRO = 100_000_000
@@ -80,6 +82,7 @@ class CalmPair:
         media: MediaConduct | None = None,
         rate: RateFacts = RATE,
         minutes: dict[int, int] | None = None,
+        callers_vices: Iterable[Vice] = (),
     ) -> None:
         random = Random(0)
         self.timeline = Timeline()
@@ -88,6 +91,7 @@ class CalmPair:
         self.engine = calm_engine(self.timeline, self.network, deaths=deaths, media=media, rate=rate, minutes=minutes)
         self.callee = CalleePhone(self._node("callee", 5080), self.timeline, random, ANSWERS)
         self.caller = CallerPhone(self._node("caller", 5070), self.timeline, random, self.callee.act_together, TALKS)
+        self.caller.node.vices += callers_vices
         self.caller.refuses = self.callee.refuses = False
         self.caller.call(a_number(0), x_number(0), ENGINE)
         self.timeline.pass_seconds(1.0)

@@ -152,6 +152,7 @@ class Process:
         if records:
             self.keeper.take(records)
             host.chronicle.begun.update(record.cdr.id for record in records)
+        self.keeper.take_heard(controller.take_heard())
         # Of two milestones at once the later one counts: the keeper's batches are by call, too.
         for cdr in {record.cdr.id: record.cdr for record in records}.values():
             if cdr.ended_at_ms is not None:
@@ -340,7 +341,7 @@ class EngineHost:
         chronicle.resumed += [Resumed(record.cdr.id, milliseconds(timeline.now)) for record in held]
         controller.abandon(recovered.ended)
         controller.hang_up_again(recovered.hung_up, timeline.now)
-        controller.resume(held, timeline.now, recovered.alive_at_ms / 1000)
+        controller.resume(held, timeline.now)
         chronicle.places_missing += self._places_missing()
         process.keeper.take(lost)
         process.node.flush()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from copy import copy
 
-from engine.b2bua.running_call import CallRecord
+from engine.b2bua.running_call import AnswerHeard, CallRecord
 from engine.domain.call import milliseconds
 from engine.domain.cdr import Cdr, CdrState
 from engine.runtime.call_journal import CallMilestone, CallStored, ProofOfLife, encode
@@ -51,6 +51,13 @@ class SimulatedKeeper:
             self._changed[record.cdr.id] = record.cdr
         self._write()
         self._stay_awake()
+
+    def take_heard(self, heard: Iterable[AnswerHeard]) -> None:
+        for each in heard:
+            if (record := self._open.get(each.call_id)) is not None:
+                record.heard(each.local_tag)
+            self._unwritten.append(encode(each))
+        self._write()
 
     def adopt(self, records: Iterable[CallRecord], alive_at_ms: int) -> None:
         """Takes over what a crash left, and stores it; then the old segments go."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from engine.domain.cause import Cause
 from sip.core.hop import Hop
 from sip.core.session import SessionState
@@ -82,3 +84,69 @@ def test_a_100_to_our_reinvite_that_comes_after_our_bye_leaves_no_transaction() 
     pair.timeline.pass_seconds(0.2)
     pair.network.attach(pair.callee.node.hop, receive)
     assert violations(pair.run_out()) == []
+
+
+class LosesItsAcks(Vice):
+    """So many of its ACKs go into the void, as those do that are sent while no engine is there."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def outwards(self, data: bytes, destination: Hop) -> Iterable[tuple[float, bytes]]:
+        if data.startswith(b"ACK ") and self._left:
+            self._left -= 1
+            return ()
+        return ((0.0, data),)
+
+
+def _answers_to(pair: CalmPair) -> list[bytes]:
+    """The 200s to its INVITE that the caller has got."""
+    return [
+        data
+        for _, to, data in pair.network.arrived
+        if to == pair.caller.node.hop and data.startswith(b"SIP/2.0 200") and b"\r\nCSeq: 1 INVITE\r\n" in data
+    ]
+
+
+def test_who_has_acknowledged_is_not_answered_again_when_the_engine_dies_at_once() -> None:
+    """SIPp takes any 200 for the one that it waits for: such a caller's BYE was lost, and the call went on for ever."""
+    pair = CalmPair(deaths=(Death(0.9, 1.0, DeathPoint.BETWEEN),))
+    assert len(_answers_to(pair)) == 1
+    pair.timeline.pass_seconds(2.0)
+    assert len(pair.engine.chronicle.resumed) == 1
+    pair.timeline.pass_seconds(5.0)
+    assert len(_answers_to(pair)) == 1
+    pair.caller.act(pair.caller_session, "BYE")
+    assert violations(pair.run_out()) == []
+
+
+def test_who_acknowledged_before_two_deaths_is_not_answered_again() -> None:
+    """The second engine's journal begins with the call as the first had left it."""
+    pair = CalmPair(deaths=(Death(0.9, 1.0, DeathPoint.BETWEEN), Death(3.0, 1.0, DeathPoint.BETWEEN)))
+    pair.timeline.pass_seconds(8.0)
+    assert len(pair.engine.chronicle.resumed) == 2
+    assert len(_answers_to(pair)) == 1
+    pair.caller.act(pair.caller_session, "BYE")
+    assert violations(pair.run_out()) == []
+
+
+def test_an_answer_whose_ack_came_while_no_engine_was_there_is_repeated_until_the_next_ack() -> None:
+    pair = CalmPair(deaths=(Death(0.9, 1.0, DeathPoint.BETWEEN),), callers_vices=[LosesItsAcks(2)])
+    pair.timeline.pass_seconds(8.0)
+    copies = len(_answers_to(pair))
+    assert copies == 3  # the first engine's, the next one's, and that after T1
+    pair.timeline.pass_seconds(40.0)
+    assert len(_answers_to(pair)) == copies
+    assert len(pair.engine.controller.calls) == 1
+    pair.caller.act(pair.caller_session, "BYE")
+    assert violations(pair.run_out()) == []
+
+
+def test_a_caller_who_never_acknowledges_is_not_charged_for_ever_by_the_next_engine() -> None:
+    """He may have heard no answer at all: his call went on as long as the callee liked."""
+    pair = CalmPair(deaths=(Death(0.9, 1.0, DeathPoint.BETWEEN),), callers_vices=[LosesItsAcks(10_000)])
+    history = pair.run_out()
+    (cdr,) = history.engine.records
+    assert cdr.cause is Cause.ACK_MISSING
+    assert cdr.talk_ms < 40_000
+    assert violations(history) == []
