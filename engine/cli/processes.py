@@ -23,11 +23,14 @@ from engine.runtime.control.client import EngineControl, EngineUnavailable
 from engine.runtime.control.protocol import Health, HealthReport
 from engine.runtime.logs import set_up_logs
 from engine.runtime.readiness import NotReady, hand_over, has_tenants
+from engine.runtime.spare import SPARE_OPTION, is_outdated, modification_times, start_anew, wait_for_turn
 from engine.runtime.supervisor import ProcessPlan, Supervisor
 from engine.settings import Settings
 from media.embedded.settings import WorkerSettings
 
 commands = typer.Typer()
+
+_API_COMMAND = (sys.executable, "-m", "admin_api")
 
 
 @commands.command()
@@ -65,17 +68,39 @@ async def _serve(settings: Settings, demo: Path | None, *, is_first_start: bool)
 
 
 def process_plans(settings: Settings) -> list[ProcessPlan]:
-    """The processes of one machine. Media comes first: an engine without it refuses every call."""
+    """The processes of one machine. Media comes first: an engine without it refuses every call.
+
+    Where a process needs nothing of this package, it is not started through it: importing it is three quarters of the
+    time that calls wait for a media worker.
+    """
     own = (sys.executable, "-m", "engine")
-    media = [
-        ProcessPlan(f"media-{index}", (*own, "media", "--index", str(index))) for index in range(settings.media.workers)
+    media = [ProcessPlan(f"media-{index}", _worker_command(settings, index)) for index in range(settings.media.workers)]
+    return [
+        *media,
+        ProcessPlan("engine", (*own, "engine"), spare_command=(*own, "engine", SPARE_OPTION)),
+        ProcessPlan("archive", (*own, "archive")),
+        ProcessPlan("api", _API_COMMAND),
     ]
-    return [*media, *(ProcessPlan(name, (*own, name)) for name in ("engine", "archive", "api"))]
 
 
 @commands.command()
-def engine(config: ConfigOption = None) -> None:
+def engine(
+    config: ConfigOption = None,
+    spare: Annotated[
+        bool, typer.Option(SPARE_OPTION, hidden=True, help="Import everything and wait for a line of input.")
+    ] = False,
+) -> None:
     """The engine alone: SIP, calls, charging, CDRs."""
+    if spare:
+        import engine.main  # noqa: F401 - what an engine's start would have to wait for
+        from engine.store.database import open_database
+
+        open_database(settings_of(config).database_url)  # the driver is imported here, and nothing connected to
+        times = modification_times(sys.modules)
+        if not wait_for_turn(sys.stdin.buffer, "engine"):
+            return
+        if is_outdated(times):
+            start_anew()
     settings = settings_of(config)
     set_up_logs("engine", settings.log_level)
     from engine.main import run_engine
@@ -95,11 +120,14 @@ def media(
     settings = settings_of(config)
     if index >= settings.media.workers:
         raise failure(f"--index {index}: media.workers is {settings.media.workers}")
+    # In place of this process: its loop is not asyncio's, and it needs none of what was imported here.
+    os.execv(sys.executable, _worker_command(settings, index))
+
+
+def _worker_command(settings: Settings, index: int) -> tuple[str, ...]:
     worker = worker_settings(settings, index)
     Path(worker.socket_path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # In place of this process: its loop is not asyncio's, and it needs none of what was imported here.
-    argument = msgspec.json.encode(worker).decode()
-    os.execv(sys.executable, [sys.executable, "-m", "media.embedded.worker", argument])
+    return (sys.executable, "-m", "media.embedded.worker", msgspec.json.encode(worker).decode())
 
 
 def worker_settings(settings: Settings, index: int) -> WorkerSettings:
@@ -126,7 +154,7 @@ def api(config: ConfigOption = None) -> None:
     """The API alone: platform, tenant and agent routes, webhooks, recordings."""
     settings_of(config)
     # Another process image, because the engine's package knows nothing of the API's.
-    os.execv(sys.executable, [sys.executable, "-m", "admin_api"])
+    os.execv(sys.executable, _API_COMMAND)
 
 
 @commands.command()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import structlog
 
+from engine.runtime.spare import TURN
+
 RESTART_SECONDS_MAX = 10.0
 """Longest wait before a process that keeps dying is started again."""
 STEADY_SECONDS = 10.0
@@ -19,6 +21,8 @@ STEADY_SECONDS = 10.0
 cannot come up at all is dead within seconds."""
 STOP_SECONDS_MAX = 10.0
 """After that a process that was asked to end is killed."""
+SPARE_SECONDS = 5.0
+"""How long after a process's start its spare is started, or after that spare's early end the next."""
 LOG_OCTETS_MAX = 20 * 1024 * 1024
 """A log that is larger at a process's start is set aside as .old, in place of the one before it."""
 
@@ -27,10 +31,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class ProcessPlan:
-    """A process to keep alive. ``command`` is its argument vector; its output goes to ``<name>.log``."""
+    """A process to keep alive. ``command`` is its argument vector; its output goes to ``<name>.log``.
+
+    With a ``spare_command`` there is a second process, which waits to take the place of one that dies.
+    """
 
     name: str
     command: tuple[str, ...]
+    spare_command: tuple[str, ...] | None = None
 
 
 class Supervisor:
@@ -40,6 +48,8 @@ class Supervisor:
         self._plans = plans
         self._log_folder = log_folder
         self._running: dict[str, Process] = {}
+        self._spares: dict[str, Process] = {}
+        self._spares_wanted: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
@@ -53,35 +63,69 @@ class Supervisor:
         for plan in self._plans:
             await self._spawn(plan)
             self._tasks.append(asyncio.create_task(self._keep_alive(plan)))
+            if plan.spare_command is not None:
+                self._spares_wanted[plan.name] = asyncio.Event()
+                self._tasks.append(asyncio.create_task(self._keep_spare(plan.name, plan.spare_command)))
 
     async def stop(self) -> None:
         self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for name, spare in self._spares.items():
+            await self._end(f"spare {name}", spare)
         for plan in reversed(self._plans):
             process = self._running.get(plan.name)
             if process is not None:
                 await self._end(plan.name, process)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _spawn(self, plan: ProcessPlan) -> Process:
-        path = self._log_folder / f"{plan.name}.log"
+    async def _spawn(self, plan: ProcessPlan, *, may_be_spare: bool = True) -> None:
+        spare = self._spares.pop(plan.name, None) if may_be_spare else None
+        if spare is not None and await _has_taken_over(spare):
+            self._running[plan.name] = spare
+        else:
+            self._running[plan.name] = await self._execute(plan.name, plan.command, asyncio.subprocess.DEVNULL)
+        if plan.name in self._spares_wanted and plan.name not in self._spares:
+            self._spares_wanted[plan.name].set()
+
+    async def _execute(self, name: str, command: tuple[str, ...], orders: int) -> Process:
+        path = self._log_folder / f"{name}.log"
         if path.exists() and path.stat().st_size > LOG_OCTETS_MAX:
             path.replace(path.with_suffix(".log.old"))
         output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which ends the others in order.
-            process = await asyncio.create_subprocess_exec(
-                *plan.command,
-                stdin=asyncio.subprocess.DEVNULL,
+            return await asyncio.create_subprocess_exec(
+                *command,
+                stdin=orders,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
         finally:
             os.close(output)
-        self._running[plan.name] = process
-        return process
+
+    async def _keep_spare(self, name: str, command: tuple[str, ...]) -> None:
+        """One at a time, and not while the process that it is for comes up: that has the processor's time first."""
+        wanted = self._spares_wanted[name]
+        while not self._stopping:
+            await asyncio.sleep(SPARE_SECONDS)
+            wanted.clear()
+            try:
+                spare = self._spares[name] = await self._execute(name, command, asyncio.subprocess.PIPE)
+            except OSError as error:
+                log.error("no spare process can be started", process=name, reason=error.strerror)
+                continue
+            ended = asyncio.create_task(spare.wait())
+            taken = asyncio.create_task(wanted.wait())
+            try:
+                await asyncio.wait((ended, taken), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                ended.cancel()
+                taken.cancel()
+            if self._spares.get(name) is spare:
+                log.error("a spare process ended before it was needed", process=name, exit_code=spare.returncode)
+                del self._spares[name]
 
     async def _keep_alive(self, plan: ProcessPlan) -> None:
         loop = asyncio.get_running_loop()
@@ -92,12 +136,14 @@ class Supervisor:
             if self._stopping:
                 return
             log.error("process ended, starting it again", process=plan.name, exit_code=code)
-            if loop.time() - started_at >= STEADY_SECONDS:
+            lived_seconds = loop.time() - started_at
+            if lived_seconds >= STEADY_SECONDS:
                 wait_seconds = 0.0
             await asyncio.sleep(wait_seconds)
             wait_seconds = min(max(0.25, wait_seconds * 2), RESTART_SECONDS_MAX)
             if not self._stopping:
-                await self._spawn(plan)
+                # Nor may spares that cannot serve follow one another.
+                await self._spawn(plan, may_be_spare=lived_seconds >= SPARE_SECONDS)
 
     async def _end(self, name: str, process: Process) -> None:
         if process.returncode is not None:
@@ -112,3 +158,17 @@ class Supervisor:
             await process.wait()
         except ProcessLookupError:
             pass  # it ended by itself in between
+
+
+async def _has_taken_over(spare: Process) -> bool:
+    """Tells a spare that it is its turn. False if it has ended."""
+    assert spare.stdin is not None
+    if spare.returncode is not None:
+        return False
+    try:
+        spare.stdin.write(TURN)
+        await spare.stdin.drain()
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    spare.stdin.close()
+    return True

@@ -53,7 +53,8 @@ or its machine too busy. Its phones hear nothing meanwhile, and they hang up the
 KEPT_COMMANDS_MAX: Final = 32
 """For one such call; further ones are refused as unreachable, but its end."""
 RECONNECT_SECONDS_MIN: Final = 0.05
-RECONNECT_SECONDS_MAX: Final = 2.0
+RECONNECT_SECONDS_MAX: Final = 0.5
+"""A worker that is started anew takes seconds; its first call should not wait for as long again."""
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Accepted | Refused | Event)

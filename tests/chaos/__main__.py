@@ -103,6 +103,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], Findings]:
         stopped = system.stop()
         load.end()
         books = read_books(system.settings.database_url)
+        disasters.befallen.voices_late = load.late_voices()
         found = audit(
             read_attempts(load.caller_logs), books, pairs, disasters.befallen, system.settings.recordings_folder
         )
@@ -122,6 +123,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], Findings]:
         "cdrs_doubled": len(found.doubled),
         "money_off_micro": found.money_off_micro,
         "recordings_unreadable": len(found.unreadable),
+        "voices_late_seconds": round(sum(end - begin for begin, end in disasters.befallen.voices_late), 2),
         "leaked": len(found.leaked),
         "cut_in_spite_of_credit": len(found.cut),
         "recovery_seconds_max": max(recovery.values(), default=0.0),

@@ -43,6 +43,8 @@ class Befallen:
 
     engine_killed_at: list[float] = field(default_factory=list)
     media_killed_at: list[float] = field(default_factory=list)
+    voices_late: list[tuple[float, float]] = field(default_factory=list)
+    """When the phones' voices fell behind: what a recording has of then is not held against anybody."""
 
 
 @dataclass(slots=True)
@@ -216,7 +218,9 @@ def _hold_recording(
         if talk_ms > 0:
             found.unreadable.append(f"{cdr['id']} ({cdr['cause']}, talked {talk_ms} ms) has no recording")
         return
-    fault = fault_of(folder / row["path"], row, talk_ms, cut_off=cut_off)
+    answered_at_ms = cdr["answered_at_ms"]
+    unsaid = [(begin * 1000 - answered_at_ms, end * 1000 - answered_at_ms) for begin, end in befallen.voices_late]
+    fault = fault_of(folder / row["path"], row, talk_ms, cut_off=cut_off, unsaid_ms=unsaid)
     if fault is not None:
         found.unreadable.append(f"{cdr['id']} ({cdr['cause']}, talked {talk_ms} ms) {fault}; gaps {row['gaps_ms']}")
         found.bad_recordings.append(folder / row["path"])

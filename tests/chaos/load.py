@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from scripts.benchmarks.installation import free_udp_port
+from tests.chaos.voices import LATE_FILE
 from tests.chaos.world import (
     CALLEE_HOST,
     CALLER_HOST,
@@ -99,6 +100,12 @@ class Load:
     def caller_logs(self) -> list[tuple[Path, Path]]:
         """Each caller's log of calls and log of messages."""
         return [(self._folder / f"{name}.talk", self._folder / f"{name}.messages") for name in self._callers]
+
+    def late_voices(self) -> list[tuple[float, float]]:
+        """When the voices fell behind, as times since the epoch."""
+        path = self._folder / LATE_FILE
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(float(begin), float(end)) for begin, end in (line.split() for line in lines)]
 
     def _call(
         self,

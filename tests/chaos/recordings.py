@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,17 @@ LISTENED_MS = 200
 STEP_MS = 400
 BEGINNING_MS = 500
 WRONG_SHARE_MAX = 0.1
+AROUND_LATENESS_MS = 500
+"""What was said late is put where the recorder takes the sender's clock to be, until that has been on time again."""
 
 
-def fault_of(path: Path, row: dict[str, Any], talk_ms: int, *, cut_off: bool) -> str | None:
+def fault_of(
+    path: Path, row: dict[str, Any], talk_ms: int, *, cut_off: bool, unsaid_ms: Sequence[tuple[float, float]] = ()
+) -> str | None:
     """What is wrong with it, None if nothing is. ``row`` is that of table ``recordings``.
 
-    With ``cut_off`` its media worker died: it may be shorter, if a gap says so.
+    With ``cut_off`` its media worker died: it may be shorter, if a gap says so. In ``unsaid_ms`` the phones have said
+    nothing, or too late.
     """
     try:
         octets = path.read_bytes()
@@ -44,17 +50,20 @@ def fault_of(path: Path, row: dict[str, Any], talk_ms: int, *, cut_off: bool) ->
             return f"ends at {duration_ms} of {talk_ms} ms, and no gap says so"
     elif abs(duration_ms - talk_ms) > LENGTH_OFF_MS_MAX:
         return f"has {duration_ms} ms, the talk {talk_ms}"
-    return _wrong_tone(np.frombuffer(data[: frames * FRAME_OCTETS], "<i2").reshape(-1, 2), gaps)
+    unsaid = [(begin - AROUND_LATENESS_MS, end + AROUND_LATENESS_MS) for begin, end in unsaid_ms]
+    return _wrong_tone(np.frombuffer(data[: frames * FRAME_OCTETS], "<i2").reshape(-1, 2), gaps, unsaid)
 
 
-def _wrong_tone(samples: np.ndarray[Any, np.dtype[np.int16]], gaps: list[list[Any]]) -> str | None:
+def _wrong_tone(
+    samples: np.ndarray[Any, np.dtype[np.int16]], gaps: list[list[Any]], unsaid_ms: Sequence[tuple[float, float]]
+) -> str | None:
     """Each side's stretches without a gap are listened to: silence in them was not said to be one.
 
     A call's first moments, and the last of what was sent before a process stopped, may be between two sounds.
     """
     duration_ms = len(samples) * 1000 // SAMPLE_RATE
     for channel, (side, hertz) in enumerate((("caller", CALLER_HZ), ("callee", CALLEE_HZ))):
-        own = [(start, end) for gap_side, start, end in gaps if gap_side == side]
+        own = [*((start, end) for gap_side, start, end in gaps if gap_side == side), *unsaid_ms]
         heard, wrong = 0, []
         for start in range(BEGINNING_MS, duration_ms - LISTENED_MS, STEP_MS):
             end = start + LISTENED_MS

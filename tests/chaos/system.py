@@ -19,6 +19,7 @@ from pathlib import Path
 
 from engine.runtime.control.client import EngineControl, EngineUnavailable
 from engine.runtime.control.protocol import Health, HealthReport
+from engine.runtime.spare import SPARE_OPTION
 from engine.settings import Settings, read_settings
 from scripts.benchmarks.installation import free_udp_port
 from tests.chaos.world import ENGINE_HOST
@@ -107,9 +108,10 @@ class System:
             try:
                 stat = (entry / "stat").read_text().rpartition(")")[2].split()
                 words = (entry / "cmdline").read_text().rstrip("\0").split("\0")
+                comm = (entry / "comm").read_text().strip()
             except OSError:
                 continue  # it ended meanwhile
-            if int(stat[1]) == self._supervisor.pid and stat[0] != "Z" and (name := _name(words)):
+            if int(stat[1]) == self._supervisor.pid and stat[0] != "Z" and (name := _name(words, comm)):
                 found[name] = int(entry.name)
         return found
 
@@ -221,8 +223,11 @@ class System:
         )
 
 
-def _name(words: list[str]) -> str | None:
-    """What a command line is of: ``python -m engine engine``, ``python -m media.embedded.worker {"index":0,…}``."""
+def _name(words: list[str], comm: str) -> str | None:
+    """What a command line is of: ``python -m engine engine``, ``python -m media.embedded.worker {"index":0,…}``. A
+    spare calls itself by the name of what it serves as once it does."""
+    if words[-1] == SPARE_OPTION:
+        return comm if comm == words[-2] else None
     if len(words) >= 4 and words[2] == "media.embedded.worker":
         index = words[3].partition('"index":')[2][:1]
         return f"media-{index}"

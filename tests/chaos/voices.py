@@ -4,15 +4,21 @@
 
 Lines of ``FOLDER/*.talk`` are ``talk CALL_ID caller|callee OWN_PORT THEIR_PORT`` and ``hush CALL_ID``. Nothing is
 received: what the other side heard is in the recording. Ends with SIGTERM.
+
+Real phones do not stand still because the machine that calls are put through by is busy. So the voices go before
+others where they may (root), and where they fell behind all the same ``FOLDER/voices.late`` says so, in lines of two
+times since the epoch: then no recording can have what nobody has said.
 """
 
 from __future__ import annotations
 
 import heapq
+import os
 import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +32,10 @@ SECOND_SAMPLES = 8000
 LOOK_SECONDS = 0.02
 REFUSALS_MAX = 50
 """A second of packets to a closed port: the call is over, whatever SIPp says of it."""
+NICENESS = -10
+LATE_SECONDS = 0.05
+"""Less than what a recording takes for a clock that was set anew (media.rtp.timeline)."""
+LATE_FILE = "voices.late"
 PCMA = 8
 
 _HEAD = struct.Struct(">BBHII")
@@ -77,6 +87,8 @@ class Voices:
         self._by_call: dict[str, Voice] = {}
         self._due: list[tuple[float, int, Voice]] = []
         self._count = 0
+        self._late: tuple[float, float] | None = None
+        self._epoch = time.time() - time.monotonic()
 
     def run(self) -> None:
         look_at = 0.0
@@ -85,6 +97,7 @@ class Voices:
             if now >= look_at:
                 self._look(now)
                 look_at = now + LOOK_SECONDS
+            self._note_lateness(now)
             while self._due and self._due[0][0] <= now:
                 due, number, voice = self._due[0]
                 if voice.ended:
@@ -94,6 +107,15 @@ class Voices:
                 heapq.heapreplace(self._due, (due + FRAME_SECONDS, number, voice))
             next_due = min(look_at, self._due[0][0]) if self._due else look_at
             time.sleep(max(0.0005, next_due - time.monotonic()))
+
+    def _note_lateness(self, now: float) -> None:
+        due = self._due[0][0] if self._due else now
+        if now - due > LATE_SECONDS:
+            self._late = min(due, self._late[0] if self._late else due), now
+        elif self._late is not None:
+            (begin, end), self._late = self._late, None
+            with (self._folder / LATE_FILE).open("a") as file:
+                file.write(f"{begin + self._epoch:.3f} {end + self._epoch:.3f}\n")
 
     def _look(self, now: float) -> None:
         for path in self._folder.glob("*.talk"):
@@ -129,4 +151,6 @@ class Voices:
 
 
 if __name__ == "__main__":
+    with suppress(PermissionError):
+        os.nice(NICENESS)
     Voices(Path(sys.argv[1])).run()

@@ -1,0 +1,95 @@
+"""The supervisor's spare processes: whoever dies is replaced by one that has been waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from engine.runtime import supervisor as module
+from engine.runtime.supervisor import ProcessPlan, Supervisor
+
+SERVES = "import time; print('began fresh', flush=True); time.sleep(60)"
+WAITS = (
+    "import sys, time; line = sys.stdin.readline(); print('was told', repr(line), flush=True); line and time.sleep(60)"
+)
+DIES_EARLY = "raise SystemExit(3)"
+PATIENCE_SECONDS = 10.0
+
+
+@pytest.fixture(autouse=True)
+def spares_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SPARE_SECONDS", 0.05)
+
+
+@asynccontextmanager
+async def supervised(folder: Path, spare: str) -> AsyncIterator[Supervisor]:
+    plan = ProcessPlan("thing", (sys.executable, "-c", SERVES), (sys.executable, "-c", spare))
+    made = Supervisor([plan], folder)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def log_of(folder: Path) -> list[str]:
+    path = folder / "thing.log"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+async def test_who_dies_is_replaced_by_the_spare_and_another_spare_comes(tmp_path: Path) -> None:
+    async with supervised(tmp_path, WAITS) as made:
+        await until(lambda: made._spares and log_of(tmp_path))
+        spare = made._spares["thing"].pid
+        os.kill(made.process_ids["thing"], signal.SIGKILL)
+        await until(lambda: made.process_ids["thing"] == spare)
+        await until(lambda: len(log_of(tmp_path)) == 2)
+        assert log_of(tmp_path) == ["began fresh", r"was told 'serve\n'"]
+        await until(lambda: made._spares)
+        second = made._spares["thing"].pid
+        os.kill(spare, signal.SIGKILL)
+        await until(lambda: made.process_ids["thing"] == second)
+
+
+async def test_a_spare_that_has_died_is_not_waited_for(tmp_path: Path) -> None:
+    async with supervised(tmp_path, WAITS) as made:
+        await until(lambda: made._spares and log_of(tmp_path))
+        first = made.process_ids["thing"]
+        os.kill(made._spares["thing"].pid, signal.SIGKILL)
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: made.process_ids["thing"] != first)
+        await until(lambda: len(log_of(tmp_path)) == 2)
+        # The spare's death may be known by then or not: a fresh one, or the next spare.
+        assert log_of(tmp_path)[1] in ("began fresh", r"was told 'serve\n'")
+
+
+async def test_a_spare_that_cannot_start_keeps_nobody_from_being_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SPARE_SECONDS", 0.5)  # longer than such a spare lives
+    async with supervised(tmp_path, DIES_EARLY) as made:
+        for deaths in range(1, 3):
+            await until(lambda count=deaths: len(log_of(tmp_path)) == count and made._spares)
+            os.kill(made.process_ids["thing"], signal.SIGKILL)
+            await until(lambda count=deaths: len(log_of(tmp_path)) == count + 1)
+        assert set(log_of(tmp_path)) == {"began fresh"}
+
+
+async def test_the_spare_ends_with_its_supervisor(tmp_path: Path) -> None:
+    async with supervised(tmp_path, WAITS) as made:
+        await until(lambda: made._spares)
+        spare = made._spares["thing"]
+    assert spare.returncode is not None
