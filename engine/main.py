@@ -26,7 +26,7 @@ from engine.domain.directory import Directory
 from engine.domain.ids import call_id
 from engine.runtime.call_journal import end_interrupted, recover
 from engine.runtime.change_follower import ChangeFollower
-from engine.runtime.clock import SteadyClock
+from engine.runtime.clock import ClockWatch, SteadyClock, read_boot_id
 from engine.runtime.control.server import ControlServer
 from engine.runtime.lease_desk import LeaseDesk
 from engine.runtime.listeners import open_listeners, user_agent_settings
@@ -67,7 +67,10 @@ async def run_engine(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     # What a crash left undone is read before a new segment is begun, and is in that segment before the old one goes.
     recovered = recover(read_journal(settings.journal_folder) if settings.journal_folder.exists() else ())
-    clock = SteadyClock(not_before=recovered.alive_at_ms / 1000)
+    boot_id = read_boot_id()
+    clock = SteadyClock.as_it_was(recovered.clock if recovered.goes_on else None, recovered.alive_at_ms, boot_id)
+    clock_watch = ClockWatch(clock.now)
+    clock_watch.look()
     started_at_ms = milliseconds(clock.now())
     await upgrade(settings.database_url)
     database = open_database(settings.database_url)
@@ -78,6 +81,7 @@ async def run_engine(settings: Settings) -> None:
         engine_id=settings.engine_id,
         write_interval_seconds=settings.store.write_interval_ms / 1000,
         now_ms=lambda: milliseconds(clock.now()),
+        clock=clock.setting(boot_id),
     )
     await keeper.adopt([*recovered.ended, *recovered.talking], recovered.alive_at_ms, recovered.recordings)
 
@@ -205,6 +209,7 @@ async def run_engine(settings: Settings) -> None:
             "sip_sessions": len(user_agent.sessions),
             "media_workers": plane.live_workers,
             "records_waiting": keeper.waiting,
+            "clock_off_seconds": clock_watch.off_seconds,
             **room.gauges(),
         },
     )
@@ -243,6 +248,7 @@ async def run_engine(settings: Settings) -> None:
             "trunks": switchboard.watch_trunks(names),
             "names": names.run(),
             "room": room.run(),
+            "clock": clock_watch.run(),
         }.items()
     ]
     gc.collect()

@@ -10,6 +10,7 @@ import msgspec
 from engine.b2bua.running_call import AnswerHeard, CallRecord, RunningCall
 from engine.domain.cause import CODES, Cause, ReleaseSide
 from engine.domain.cdr import CdrState
+from engine.runtime.clock import ClockSetting
 from media.plane import RecordingFinished
 
 ENDED_LATELY_SECONDS = 4.0
@@ -52,7 +53,14 @@ class EveryoneTold(msgspec.Struct, tag="told", array_like=True):
 
 
 JournalRecord = (
-    CallMilestone | AnswerHeard | ProofOfLife | CallStored | RecordingClosed | RecordingsStored | EveryoneTold
+    CallMilestone
+    | AnswerHeard
+    | ProofOfLife
+    | CallStored
+    | RecordingClosed
+    | RecordingsStored
+    | EveryoneTold
+    | ClockSetting
 )
 
 encode = msgspec.msgpack.Encoder().encode
@@ -76,6 +84,13 @@ class Recovered:
     """Closed, and perhaps not stored."""
     hung_up: list[RunningCall]
     """Of calls that ended lately, stored or not: maybe nobody has told their legs."""
+    clock: ClockSetting | None = None
+    """By which all those times are."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether any call is left, so that the clock has to be the same."""
+        return bool(self.talking or self.ended)
 
 
 def recover(payloads: Iterable[bytes]) -> Recovered:
@@ -91,7 +106,7 @@ def recover(payloads: Iterable[bytes]) -> Recovered:
             found.take(record)
     late_ms = found.alive_at_ms - int(ENDED_LATELY_SECONDS * 1000)
     lately = [last for ended_at_ms, last in found.hung_up.values() if ended_at_ms >= late_ms]
-    return _sorted_out(found.calls, list(found.recordings.values()), lately, found.alive_at_ms, unreadable)
+    return _sorted_out(found, lately, unreadable)
 
 
 class _Found:
@@ -102,6 +117,7 @@ class _Found:
         self.recordings: dict[str, RecordingFinished] = {}
         self.hung_up: dict[str, tuple[int, RunningCall]] = {}
         self.alive_at_ms = 0
+        self.clock: ClockSetting | None = None
         self._running: dict[str, RunningCall] = {}
 
     def take(self, record: JournalRecord) -> None:
@@ -123,6 +139,8 @@ class _Found:
                     self.recordings.pop(call_id, None)
             case EveryoneTold():
                 self.hung_up.clear()
+            case ClockSetting():
+                self.clock = record
 
     def _milestone(self, call: CallRecord) -> None:
         cdr = call.cdr
@@ -135,13 +153,8 @@ class _Found:
         self.alive_at_ms = max(self.alive_at_ms, *(moment for moment in moments if moment is not None))
 
 
-def _sorted_out(
-    calls: dict[str, CallRecord],
-    recordings: list[RecordingFinished],
-    hung_up: list[RunningCall],
-    alive_at_ms: int,
-    unreadable: int,
-) -> Recovered:
+def _sorted_out(found: _Found, hung_up: list[RunningCall], unreadable: int) -> Recovered:
+    calls, alive_at_ms = found.calls, found.alive_at_ms
     ended: list[CallRecord] = []
     talking: list[CallRecord] = []
     interrupted = 0
@@ -157,7 +170,8 @@ def _sorted_out(
             ended.append(call)
             if call.running is not None:
                 hung_up.append(call.running)
-    return Recovered(ended, talking, interrupted, unreadable, alive_at_ms, recordings, hung_up)
+    recordings = list(found.recordings.values())
+    return Recovered(ended, talking, interrupted, unreadable, alive_at_ms, recordings, hung_up, found.clock)
 
 
 def end_interrupted(call: CallRecord, alive_at_ms: int) -> None:

@@ -23,6 +23,7 @@ from engine.runtime.call_journal import (
     RecordingsStored,
     encode,
 )
+from engine.runtime.clock import ClockSetting
 from engine.store.cdr_store import write_cdrs, write_recordings
 from engine.store.database import writing
 from engine.store.journal import Journal
@@ -54,12 +55,14 @@ class RecordKeeper:
         engine_id: str,
         write_interval_seconds: float,
         now_ms: Callable[[], int],
+        clock: ClockSetting | None = None,
     ) -> None:
         self._journal = journal
         self._database = database
         self._engine_id = engine_id
         self._write_interval_seconds = write_interval_seconds
         self._now_ms = now_ms
+        self._clock = clock
         self._open: dict[str, CallRecord] = {}
         """Calls whose last record is not in the database: what a new journal segment must begin with."""
         self._changed: dict[str, Cdr] = {}
@@ -159,7 +162,8 @@ class RecordKeeper:
                 proof = encode(ProofOfLife(self._alive_at_ms))
                 calls = (encode(CallMilestone(record)) for record in self._open.values())
                 recordings = (encode(RecordingClosed(recording)) for recording in self._recordings)
-                self._journal.begin_segment([proof, *calls, *recordings])
+                clock = [encode(self._clock)] if self._clock is not None else []
+                self._journal.begin_segment([*clock, proof, *calls, *recordings])
             self._journal.write()
             await asyncio.to_thread(self._journal.sync)
         except OSError as error:

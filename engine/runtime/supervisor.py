@@ -21,7 +21,7 @@ STEADY_SECONDS = 10.0
 cannot come up at all is dead within seconds."""
 STOP_SECONDS_MAX = 10.0
 """After that a process that was asked to end is killed."""
-SPARE_SECONDS = 5.0
+SPARE_SECONDS = 2.0
 """How long after a process's start its spare is started, or after that spare's early end the next."""
 LOG_OCTETS_MAX = 20 * 1024 * 1024
 """A log that is larger at a process's start is set aside as .old, in place of the one before it."""

@@ -26,6 +26,8 @@ class Attempt:
     hung_up_status: int | None = None
     was_hung_up_at: float | None = None
     """The BYE that came."""
+    over_at: float | None = None
+    """When either BYE was there: the other side's, or the answer to the caller's own."""
 
     def talks_at(self, moment: float) -> bool:
         """Whether it was talking then, as far as its caller knew."""
@@ -63,6 +65,7 @@ def _note(attempt: Attempt, at: float, sent: bool, cseq: str, first_line: str) -
             attempt.hung_up_at = attempt.hung_up_at or at
     elif word == "BYE":
         attempt.was_hung_up_at = attempt.was_hung_up_at or at
+        attempt.over_at = attempt.over_at or at
     elif word == "SIP/2.0":
         status = int(rest[:3])
         if method == "INVITE":
@@ -71,6 +74,7 @@ def _note(attempt: Attempt, at: float, sent: bool, cseq: str, first_line: str) -
                 attempt.status = attempt.status or status
         elif method == "BYE":
             attempt.hung_up_status = attempt.hung_up_status or status
+            attempt.over_at = attempt.over_at or at
 
 
 def _lines(path: Path) -> list[str]:

@@ -21,6 +21,8 @@ from tests.chaos.world import OPENING_YUAN, PER_SECOND_MICRO, POOR_TENANT, Pair,
 MICRO_PER_YUAN = 1_000_000
 CLOCK_OFF_SECONDS = 1.0
 """A CDR may have begun so much before its caller says that he called: the engine's clock and SIPp's."""
+TALK_OFF_SECONDS = 2.0
+"""By how much a CDR's talk may be longer than its caller's: what of it he had not heard yet, on a busy machine."""
 CREDIT_CAUSES = frozenset({"no_credit", "credit_exhausted"})
 MEDIA_CAUSES = frozenset({"media_failure", "engine_restart", "media_timeout"})
 
@@ -115,6 +117,8 @@ def audit(
     phones = {(number, pair.x): pair.phone for pair in pairs for number in (pair.a, pair.b)}
     for attempt in attempts:
         cdr = next(iter(cdrs_of.get(attempt.call_id, [])), None)
+        if cdr is not None:
+            _hold_time(attempt, cdr, found)
         _hold_kept(attempt, cdr, phones[attempt.caller, attempt.dialled], books.tenants, befallen, found)
     for cdr in books.cdrs:
         found.causes[str(cdr["cause"])] += 1
@@ -173,6 +177,17 @@ def _hold_money(books: Books, found: Findings) -> None:
         found.money_off_micro += books.leased_micro
     found.money += books.ledger_differences
     found.money_off_micro += len(books.ledger_differences)
+
+
+def _hold_time(attempt: Attempt, cdr: dict[str, Any], found: Findings) -> None:
+    """Nobody pays for time that he did not have, whatever the machine's clock has said meanwhile."""
+    if attempt.acknowledged_at is None or attempt.over_at is None or not cdr["answered_at_ms"]:
+        return
+    talked = (cdr["ended_at_ms"] - cdr["answered_at_ms"]) / 1000
+    had = attempt.over_at - attempt.acknowledged_at
+    if talked > had + TALK_OFF_SECONDS:
+        found.money.append(f"CDR {cdr['id']} talked {talked:.3f} s, its caller {had:.3f}")
+        found.money_off_micro += round(talked - had) * PER_SECOND_MICRO
 
 
 def _hold_kept(

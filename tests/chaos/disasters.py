@@ -18,6 +18,8 @@ from tests.postgresql import Cluster
 PAUSE_SECONDS = 10.0
 DATABASE_AWAY_SECONDS = 3.0
 DISK_FULL_SECONDS = 4.0
+CLOCK_STEP_SECONDS = 300.0
+CLOCK_LIES_SECONDS = 6.0
 CROWD_CALLS = 200
 CROWD_TALK_SECONDS = 12.0
 CROWD_WAIT_SECONDS_MAX = 12.0
@@ -33,6 +35,8 @@ class Disasters:
     def __init__(
         self, system: System, load: Load, cluster: Cluster | None, small_disk: Path | None, journals: Path
     ) -> None:
+        clock = system.clock
+        self._clock = clock
         self._system = system
         self._load = load
         self._cluster = cluster
@@ -54,6 +58,9 @@ class Disasters:
             Fault.DATABASE_KILLED: self._kill_database,
             Fault.ENGINE_KILLED_WITHOUT_DATABASE: self._kill_engine_without_database,
             Fault.DISK_FULL: self._fill_disk,
+            Fault.CLOCK_AHEAD: lambda choice: self._kill_engine_under(clock.set_ahead, CLOCK_STEP_SECONDS),
+            Fault.CLOCK_BACK: lambda choice: self._kill_engine_under(clock.set_ahead, -CLOCK_STEP_SECONDS),
+            Fault.CLOCK_STOPPED: lambda choice: self._kill_engine_under(clock.stop),
         }
 
     def run(self, plan: list[Round]) -> None:
@@ -151,6 +158,16 @@ class Disasters:
         time.sleep(DATABASE_AWAY_SECONDS)
         self._cluster.start()
         return self._engine_back()
+
+    def _kill_engine_under(self, lie: Callable[..., None], *arguments: float) -> float:
+        """The clock is set in mid-call, the engine dies and the next begins under it; then somebody sets it right."""
+        lie(*arguments)
+        time.sleep(CLOCK_LIES_SECONDS / 2)
+        self._kill("engine")
+        seconds = self._engine_back()
+        time.sleep(CLOCK_LIES_SECONDS / 2)
+        self._clock.set_right()
+        return seconds
 
     def _fill_disk(self, choice: float) -> float:
         assert self._small_disk is not None

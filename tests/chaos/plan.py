@@ -22,6 +22,12 @@ class Fault(StrEnum):
     DATABASE_KILLED = "database_killed"
     ENGINE_KILLED_WITHOUT_DATABASE = "engine_killed_without_database"
     DISK_FULL = "disk_full"
+    CLOCK_AHEAD = "clock_ahead"
+    CLOCK_BACK = "clock_back"
+    CLOCK_STOPPED = "clock_stopped"
+
+
+OF_THE_CLOCK = frozenset({Fault.CLOCK_AHEAD, Fault.CLOCK_BACK, Fault.CLOCK_STOPPED})
 
 
 ONCE = frozenset({Fault.ENGINE_KILLED_IN_A_CROWD})

@@ -22,6 +22,7 @@ from engine.runtime.control.protocol import Health, HealthReport
 from engine.runtime.spare import SPARE_OPTION
 from engine.settings import Settings, read_settings
 from scripts.benchmarks.installation import free_udp_port
+from tests.chaos.wall_clock import WallClock
 from tests.chaos.world import ENGINE_HOST
 from tests.interop.ports import sockets_of
 
@@ -45,6 +46,7 @@ class System:
     def __init__(self, folder: Path, *, database_url: str = "", small_disk: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.clock = WallClock(folder / "clock")
         # Short: a Unix socket's path has 107 octets at most (unix(7)).
         self.data = Path(tempfile.mkdtemp(prefix="axb-"))
         if small_disk is not None:
@@ -66,7 +68,7 @@ class System:
             f'[api]\nhost = "{ENGINE_HOST}"\nport = {free_udp_port(ENGINE_HOST)}\n'
         )
         self.settings: Settings = read_settings(config, {})
-        self._environment = {**os.environ, "AXBRIDGE_CONFIG": str(config)}
+        self._environment = {**os.environ, **self.clock.environment, "AXBRIDGE_CONFIG": str(config)}
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     def load(self, provisioning: str) -> None:

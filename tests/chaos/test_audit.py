@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from tests.chaos.attempts import Attempt, read_attempts
 from tests.chaos.audit import Befallen, Books, Findings, audit
 from tests.chaos.plan import Fault, make_plan
 from tests.chaos.voices import CALLEE_HZ, CALLER_HZ
+from tests.chaos.wall_clock import WallClock
 from tests.chaos.world import OPENING_YUAN, PER_SECOND_MICRO, TENANTS, Pair, Phone
 
 PAIR = Pair("13800000000", "01065500000", "13900000000", TENANTS[0], Phone.ANSWERS)
@@ -27,7 +31,7 @@ class Case:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.attempt = Attempt("call-1", PAIR.a, PAIR.x, BEGAN, BEGAN, 200, BEGAN + 1, ENDED, 200)
+        self.attempt = Attempt("call-1", PAIR.a, PAIR.x, BEGAN, BEGAN, 200, BEGAN + 1, ENDED, 200, over_at=ENDED)
         self.cdr = {
             "id": "cdr-1", "state": "ended", "tenant_id": 1, "a_number": "+86" + PAIR.a, "b_number": "+86" + PAIR.b,
             "direction": "a_to_b", "started_at_ms": int(BEGAN * 1000), "answered_at_ms": int(BEGAN * 1000) + 1000,
@@ -92,6 +96,11 @@ def _too_dear(case: Case) -> None:
     case.cdr["charge_micro"] = 7 * PER_SECOND_MICRO
 
 
+def _longer_than_it_was(case: Case) -> None:
+    """Books and recording agree with each other, and not with who talked."""
+    case.attempt.hung_up_at = case.attempt.over_at = ENDED - 3
+
+
 def _balance_off(case: Case) -> None:
     case.books.accounts[0]["balance_micro"] -= 1
 
@@ -139,6 +148,7 @@ def _cut_with_money(case: Case) -> None:
         (_two_cdrs, "doubled"),
         (_left_open, "leaked"),
         (_too_dear, "money"),
+        (_longer_than_it_was, "money"),
         (_balance_off, "money"),
         (_lease_left, "money"),
         (_ledger_off, "money"),
@@ -170,6 +180,19 @@ def test_call_cut_off_with_its_media_worker_is_not_held_against_the_engine(case:
     assert case.audit().unreadable
 
 
+def test_what_the_phones_have_not_said_is_missed_in_no_recording(case: Case) -> None:
+    _silent_recording(case)
+    case.befallen.voices_late.append((BEGAN + 2, BEGAN + 4))
+    assert case.audit().unreadable  # before and after it there was something to hear
+    case.befallen.voices_late.append((BEGAN, ENDED))
+    assert case.audit().all() == []
+
+
+def test_a_recording_that_is_wrong_is_kept_for_a_look_at_it(case: Case) -> None:
+    _silent_recording(case)
+    assert case.audit().bad_recordings == [case.folder / "1.wav"]
+
+
 def test_call_that_heard_nothing_needs_no_cdr(case: Case) -> None:
     _no_cdr(case)
     case.attempt = Attempt("call-1", PAIR.a, PAIR.x, BEGAN)
@@ -194,7 +217,7 @@ def test_sipp_logs_become_attempts(tmp_path: Path) -> None:
         )
     )
     (attempt,) = read_attempts([(tmp_path / "talk", tmp_path / "messages")])
-    assert attempt == Attempt("1", "138", "010", 10.0, 10.6, 200, 11.1, 15.0, 200)
+    assert attempt == Attempt("1", "138", "010", 10.0, 10.6, 200, 11.1, 15.0, 200, over_at=15.1)
     assert [attempt.talks_at(moment) for moment in (11.0, 12.0, 16.0)] == [False, True, False]
 
 
@@ -203,3 +226,27 @@ def test_plan_is_the_seeds_and_has_each_fault_before_any_comes_again() -> None:
     assert plan == make_plan(7, 30, set(Fault)) != make_plan(8, 30, set(Fault))
     assert {each.fault for each in plan[: len(Fault)]} == set(Fault)
     assert [each.fault for each in plan].count(Fault.ENGINE_KILLED_IN_A_CROWD) == 1
+
+
+@pytest.mark.parametrize(("lie", "off"), [("set_ahead(300)", 300), ("set_ahead(-300)", -300), ("stop()", -1)])
+def test_the_clock_of_those_under_test_can_be_set_and_no_other(tmp_path: Path, lie: str, off: int) -> None:
+    if not WallClock.can_be_set():
+        pytest.fail("no C compiler: apt-get install gcc libc6-dev")
+    clock = WallClock(tmp_path)
+    script = (
+        "import sys, time; begun = time.time() - time.monotonic(); print(flush=True); sys.stdin.readline();"
+        "time.sleep(1); print(time.time() - time.monotonic() - begun)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, **clock.environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    name, _, argument = lie.rstrip(")").partition("(")
+    getattr(clock, name)(*([float(argument)] if argument else []))
+    output, _ = process.communicate("\n")
+    assert float(output) == pytest.approx(off, abs=0.5)
