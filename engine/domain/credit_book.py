@@ -34,8 +34,10 @@ class _TenantCredit(Generic[Waiter]):
 class CreditBook(Generic[Waiter]):
     """Holds, posts and leases by tenant; nothing here waits or does I/O.
 
-    ``lease_micro`` is what is asked of the database at a time; more is asked for when less than half of it is free.
-    Where credit is short, engines ask for what their calls need, and give back what others need.
+    What is free is kept at as much as the calls hold: so each gets its next slice, and new ones begin, while the
+    database is away for a slice's time. ``lease_micro`` is the least that is asked of it at a time, and half of that
+    the least that is kept. Where credit is short, engines ask for what their calls need, and give back what others
+    need.
     As many can wait as there are calls, so the limit on calls bounds the queue too.
     """
 
@@ -92,6 +94,8 @@ class CreditBook(Generic[Waiter]):
             waiting.popleft()
             granted = tenant.credit.hold(wanted_micro, least_micro)
             yield waiter, REFUSED if granted is None else granted
+        if not is_short:
+            self._ask_ahead(tenant_id, tenant)
 
     def account_changed(self, tenant_id: int) -> None:
         """The account may have more to lease now: forget that it was dry, and ask if credit runs low."""
@@ -134,7 +138,7 @@ class CreditBook(Generic[Waiter]):
 
     def _ask_ahead(self, tenant_id: int, tenant: _TenantCredit[Waiter]) -> None:
         is_wanted_elsewhere = tenant.dry or tenant.scarce or tenant.owed_micro
-        if not is_wanted_elsewhere and tenant.credit.free_micro * 2 < self._lease_micro:
+        if not is_wanted_elsewhere and tenant.credit.free_micro * 2 < self._target_micro(tenant):
             self._ask(tenant_id, tenant)
 
     def _give_back(self, tenant_id: int, tenant: _TenantCredit[Waiter], wanted_micro: int) -> None:
@@ -145,5 +149,10 @@ class CreditBook(Generic[Waiter]):
 
     def _ask(self, tenant_id: int, tenant: _TenantCredit[Waiter]) -> None:
         if not tenant.asked_micro:
-            tenant.asked_micro = max(self.needed_micro(tenant_id), 1 if tenant.scarce else self._lease_micro)
+            ahead_micro = max(self._lease_micro, self._target_micro(tenant) - tenant.credit.free_micro)
+            tenant.asked_micro = max(self.needed_micro(tenant_id), 1 if tenant.scarce else ahead_micro)
             self.lease_requests.append((tenant_id, tenant.asked_micro))
+
+    def _target_micro(self, tenant: _TenantCredit[Waiter]) -> int:
+        """What is to be free after asking; below half of it more is asked for."""
+        return max(self._lease_micro, 2 * tenant.credit.held_micro)

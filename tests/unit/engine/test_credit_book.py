@@ -2,6 +2,7 @@ import pytest
 
 from engine.domain.credit import Credit, CreditFault
 from engine.domain.credit_book import REFUSED, CreditBook
+from engine.domain.facts import AccountFacts
 
 TENANT = 7
 
@@ -84,3 +85,38 @@ def test_posting_more_than_was_held_is_our_fault() -> None:
         credit.post(60, 61)
     with pytest.raises(CreditFault):
         credit.post(61, 0)
+
+
+def _busy_book(calls: int, slice_micro: int) -> CreditBook[int]:
+    """So many calls talk, each with a slice held, and the account has plenty."""
+    book: CreditBook[int] = CreditBook(lease_micro=100)
+    for number in range(calls):
+        book.hold(TENANT, slice_micro, 1, number)
+        _grant_all(book)
+    return book
+
+
+def _grant_all(book: CreditBook[int]) -> None:
+    while book.lease_requests:
+        ((tenant_id, wanted_micro),) = book.lease_requests
+        book.lease_requests.clear()
+        list(book.lease_answered(tenant_id, wanted_micro))
+
+
+def test_a_slice_for_each_call_is_leased_before_the_database_goes_away() -> None:
+    """It had been half of lease_micro, however many calls were up: a database away for seconds had them cut."""
+    book = _busy_book(calls=20, slice_micro=50)
+    assert [book.hold(TENANT, 50, 1, number) for number in range(20)] == [50] * 20
+
+
+def test_what_is_leased_ahead_is_not_asked_for_where_credit_is_scarce() -> None:
+    book = _busy_book(calls=20, slice_micro=50)
+    book.account_told(AccountFacts(TENANT, 10_000, 0, 10_000, wanted_micro=50))
+    book.lease_requests.clear()
+    book.post(TENANT, 50, 50)
+    assert book.lease_requests == []
+
+
+def test_a_quiet_tenant_leases_no_more_than_before() -> None:
+    book = _busy_book(calls=1, slice_micro=10)
+    assert book.credit_of(TENANT).leased_micro == 100
