@@ -118,7 +118,7 @@ async def run_engine(settings: Settings) -> None:
     )
     # A media worker outlives us. It goes on with the calls that we take up; of the others the recordings end where
     # their CDRs do.
-    ended_at = {record.cdr.id: (record.cdr.ended_at_ms or 0) / 1000 for record in recovered.ended}
+    ended_at = {call_id: at_ms / 1000 for call_id, at_ms in recovered.ended_at_ms.items()}
     for record in recovered.talking:
         if record.running is not None and record.running.joined is not None:
             ended_at[record.cdr.id] = record.running.joined.at_ms / 1000

@@ -18,6 +18,10 @@ ENDED_LATELY_SECONDS = 4.0
 (RFC 3261 §17.1.2.2: after 0.5, 1.5 and 3.5 s), and whoever has not heard them is not there."""
 
 
+ENDS_KEPT_SECONDS = 60.0
+"""A media worker that was too busy to take its commands is not so for longer."""
+
+
 class CallMilestone(msgspec.Struct, tag="call", array_like=True):
     """A call as of now."""
 
@@ -84,6 +88,8 @@ class Recovered:
     """Closed, and perhaps not stored."""
     hung_up: list[RunningCall]
     """Of calls that ended lately, stored or not: maybe nobody has told their legs."""
+    ended_at_ms: dict[str, int]
+    """Of calls that ended in the last ENDS_KEPT_SECONDS, stored or not: a media worker may not have been told."""
     clock: ClockSetting | None = None
     """By which all those times are."""
 
@@ -116,6 +122,7 @@ class _Found:
         self.calls: dict[str, CallRecord] = {}
         self.recordings: dict[str, RecordingFinished] = {}
         self.hung_up: dict[str, tuple[int, RunningCall]] = {}
+        self.ended_at_ms: dict[str, int] = {}
         self.alive_at_ms = 0
         self.clock: ClockSetting | None = None
         self._running: dict[str, RunningCall] = {}
@@ -147,6 +154,8 @@ class _Found:
         self.calls[cdr.id] = call
         if call.running is not None:
             self._running[cdr.id] = call.running
+        if cdr.ended_at_ms is not None:
+            self.ended_at_ms[cdr.id] = cdr.ended_at_ms
         if cdr.ended_at_ms is not None and (last := self._running.pop(cdr.id, None)) is not None:
             self.hung_up[cdr.id] = cdr.ended_at_ms, last
         moments = (cdr.started_at_ms, cdr.ringing_at_ms, cdr.answered_at_ms, cdr.ended_at_ms)
@@ -171,7 +180,10 @@ def _sorted_out(found: _Found, hung_up: list[RunningCall], unreadable: int) -> R
             if call.running is not None:
                 hung_up.append(call.running)
     recordings = list(found.recordings.values())
-    return Recovered(ended, talking, interrupted, unreadable, alive_at_ms, recordings, hung_up, found.clock)
+    early_ms = alive_at_ms - int(ENDS_KEPT_SECONDS * 1000)
+    ends = {call_id: at_ms for call_id, at_ms in found.ended_at_ms.items() if at_ms >= early_ms}
+    ends |= {call.cdr.id: call.cdr.ended_at_ms for call in ended if call.cdr.ended_at_ms is not None}
+    return Recovered(ended, talking, interrupted, unreadable, alive_at_ms, recordings, hung_up, ends, found.clock)
 
 
 def end_interrupted(call: CallRecord, alive_at_ms: int) -> None:

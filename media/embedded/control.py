@@ -141,6 +141,10 @@ class ControlSocket:
                 message = connection.socket.recv(MESSAGE_OCTETS_MAX)
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                # It went with replies unread. What it has commanded before is here still, and is to be done.
+                connection.deaf = True
+                continue
             except OSError:
                 message = b""
             if not message:
@@ -155,7 +159,7 @@ class ControlSocket:
             self._send(connection, _encoder.encode(self._execute(command, now)))
 
     def _send(self, connection: _Connection, message: bytes) -> None:
-        if connection.closed:
+        if connection.closed or connection.deaf:
             return
         connection.outbound.append(message)
         if len(connection.outbound) == 1:
@@ -172,8 +176,10 @@ class ControlSocket:
             except BlockingIOError:
                 break
             except OSError:
-                self._drop(connection)
-                return
+                # Nobody is there to read; commands that were sent before may be, and their end is told after them.
+                connection.deaf = True
+                outbound.clear()
+                break
             outbound.popleft()
         if connection.waiting is not bool(outbound):
             connection.waiting = bool(outbound)
@@ -191,13 +197,15 @@ class ControlSocket:
 class _Connection:
     """One engine's connection and what waits to be sent on it."""
 
-    __slots__ = ("closed", "outbound", "socket", "waiting")
+    __slots__ = ("closed", "deaf", "outbound", "socket", "waiting")
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
         self.outbound: deque[bytes] = deque()
         self.waiting = False
         self.closed = False
+        self.deaf = False
+        """What we say is read no more."""
 
 
 def _remove_stale(path: Path) -> None:

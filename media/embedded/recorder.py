@@ -24,8 +24,12 @@ AHEAD_FRAMES_MAX: Final = 1600
 SPAN_FRAMES_MAX: Final = 60 * SAMPLE_RATE
 """What is put together at once; after a longer standstill of the whole process the time between stays silent."""
 
+PUNCTUAL_FRAMES: Final = SAMPLE_RATE + 800
+"""A worker flushes each second. After a longer time it was late itself, and what came meanwhile may have waited in the
+sockets since the last flush."""
+
 STANDSTILL_FRAMES: Final = 3 * SAMPLE_RATE
-"""A worker flushes each second. After a longer time it was stopped itself, and silence is no sender's intent."""
+"""After so long it was stopped, sockets may have been full, and silence is no sender's intent."""
 
 CHANNEL: Final[Mapping[Side, int]] = {Side.CALLER: 0, Side.CALLEE: 1}
 
@@ -54,9 +58,11 @@ class Recorder:
         ``laws`` maps payload types to PCMA or PCMU. With ``end`` everything up to that time is written, not more.
         """
         present = round(now * SAMPLE_RATE) - self._start
-        if present - self._present > STANDSTILL_FRAMES:
+        since = present - self._present
+        if since > STANDSTILL_FRAMES:
             for track in self._tracks.values():
                 track.interrupt(self._start + present)
+        late = since if since > PUNCTUAL_FRAMES else 0
         self._present = present
         final = present - KEPT_BACK_FRAMES if end is None else round(end * SAMPLE_RATE) - self._start
         horizon = max(present + AHEAD_FRAMES_MAX, final)
@@ -68,7 +74,7 @@ class Recorder:
         for side, block in blocks.items():
             track = self._tracks[side]
             channel = frames[:, CHANNEL[side]]
-            extent = max(extent, track.place(block, laws, DECODED, channel, self._start + base))
+            extent = max(extent, track.place(block, laws, DECODED, channel, self._start + base, late))
         ready = max(0, final - base)
         if ready:
             if not self._writer.write(self._file, base, frames[:ready]):

@@ -25,6 +25,13 @@ FLUSHES_AT_ONCE_MAX: Final = 16
 """Calls flushed before packets have their turn again: about 1 ms."""
 
 POLL_SECONDS_MAX: Final = 0.5
+STOOD_STILL_SECONDS: Final = 0.12
+"""Where anybody speaks, turns follow one another within milliseconds. After so long the machine was busy, and packets
+wait in the sockets: a flush that came before them would find them missing."""
+
+WAITING_PACKETS_MAX: Final = 500
+"""Of one side, taken at once after that: what a socket's buffer holds of voice, and room."""
+
 ODD_OCTETS: Final = 24
 """Shorter datagrams are looked at one by one: telephone events (16 octets), comfort noise, and what has no header."""
 
@@ -97,9 +104,13 @@ class Relay:
         self.at(self._clock() + GARBAGE_SECONDS, self._collect)
         clock, poll, flows = self._clock, self._epoll.poll, self._flows
         timeout = 0.0
+        before = clock()
         while not self.stopping:
             events = poll(timeout)
             now = clock()
+            if now - before > STOOD_STILL_SECONDS:
+                self._catch_up(now)
+                events = poll(0)
             for descriptor, _mask in events:
                 flow = flows[descriptor]
                 if flow is None:
@@ -126,6 +137,35 @@ class Relay:
                 keep(data)
                 mark(now)
             timeout = self._work(now)
+            before = now
+
+    def _catch_up(self, now: float) -> None:
+        """Takes all that waits on latched sides, before anything is decided about the time in which nobody listened."""
+        for descriptor, _mask in self._epoll.poll(0):
+            flow = self._flows[descriptor]
+            if flow is None:
+                continue
+            recv, size, send, keep, mark, leg = flow
+            for _ in range(WAITING_PACKETS_MAX):
+                try:
+                    data = recv(size)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    self.receive_errors += 1
+                    continue
+                if len(data) < ODD_OCTETS or data[0] >> 6 != 2:
+                    leg.on_odd(data, now)
+                elif len(data) == size:
+                    leg.widen()
+                    break  # the flow is another from here on
+                else:
+                    try:
+                        send(data)
+                    except OSError:
+                        self._send_again(send, data)
+                    keep(data)
+                    mark(now)
 
     def _send_again(self, send: Callable[[bytes], object], data: bytes) -> None:
         """A send may fail for an ICMP error that an earlier packet got, and is then not done: try once more."""

@@ -39,14 +39,23 @@ class VoiceTrack:
         """SSRC and sequence number that come next if nothing is lost."""
         self._end = 0
 
-    def place(self, block: Block, laws: Mapping[int, str], decoded: Mapping[str, Pcm], channel: Pcm, base: int) -> int:
+    def place(
+        self,
+        block: Block,
+        laws: Mapping[int, str],
+        decoded: Mapping[str, Pcm],
+        channel: Pcm,
+        base: int,
+        late: int = 0,
+    ) -> int:
         """Decode a block into ``channel``, whose first sample is position ``base``; returns how far it reached.
 
-        Payload types that are not in ``laws`` are silence. Samples outside of the channel are dropped.
+        Payload types that are not in ``laws`` are silence. Samples outside of the channel are dropped. ``late`` is as
+        in ``Timeline.place``.
         """
         run = block.run
         if run is not None and run.payload_type in laws:
-            start = self._timeline.place_run(run)
+            start = self._timeline.place_run(run, late)
             if start is not None:
                 end = start + len(block) * run.octets
                 last = (run.sequence + len(block) - 1) % _SEQUENCES
@@ -57,7 +66,7 @@ class VoiceTrack:
             if law is None:
                 self._skip(block, 0, len(block) - 1)
                 return 0
-            positions = self._timeline.place(block.ssrcs, block.timestamps, block.arrivals)
+            positions = self._timeline.place(block.ssrcs, block.timestamps, block.arrivals, late)
             size = block.payloads.shape[1]
             edges = np.flatnonzero(positions[1:] - positions[:-1] != size) + 1
             starts = [0, *edges.tolist(), len(block)]
@@ -68,7 +77,7 @@ class VoiceTrack:
                 self._cover(_arrived(block, first), _arrived(block, last - 1), start, end)
                 reach = max(reach, _put(channel, start - base, samples[first * size : last * size]))
             return reach
-        return self._place_singly(block, laws, decoded, channel, base)
+        return self._place_singly(block, laws, decoded, channel, base, late)
 
     def interrupt(self, until: int) -> None:
         """Nobody has listened up to here: silence before it was not meant, whatever numbers and clocks say later."""
@@ -100,7 +109,7 @@ class VoiceTrack:
         return found
 
     def _place_singly(
-        self, block: Block, laws: Mapping[int, str], decoded: Mapping[str, Pcm], channel: Pcm, base: int
+        self, block: Block, laws: Mapping[int, str], decoded: Mapping[str, Pcm], channel: Pcm, base: int, late: int
     ) -> int:
         """Packets of several lengths, payload types or SSRCs, or with more than the plain header."""
         voice = np.isin(block.payload_types, list(laws))
@@ -108,7 +117,7 @@ class VoiceTrack:
         placed: Iterator[int] = iter(())
         if voice.any():
             placed = iter(
-                self._timeline.place(block.ssrcs[voice], block.timestamps[voice], block.arrivals[voice]).tolist()
+                self._timeline.place(block.ssrcs[voice], block.timestamps[voice], block.arrivals[voice], late).tolist()
             )
         for index, is_voice in enumerate(voice.tolist()):
             if not is_voice:

@@ -45,22 +45,23 @@ class Timeline:
     def __init__(self) -> None:
         self._clocks: dict[int, _Clock] = {}
 
-    def place(self, ssrcs: Int64s, timestamps: Int64s, arrivals: Floats) -> Int64s:
+    def place(self, ssrcs: Int64s, timestamps: Int64s, arrivals: Floats, late: int = 0) -> Int64s:
         """The position of each packet's first sample: monotonic time in samples of 8 kHz.
 
         Packets in the order of arrival, at least one, voice only: an event's packets repeat their timestamp
-        (RFC 4733 §2.5.1.2) and would look like a clock that stands still.
+        (RFC 4733 §2.5.1.2) and would look like a clock that stands still. ``late`` is by how many samples the process
+        that noted the arrivals was late itself: so much says nothing of the sender's clock.
         """
         first = int(ssrcs[0])
         if bool((ssrcs == first).all()):
-            return self._place_source(first, timestamps, arrivals)
+            return self._place_source(first, timestamps, arrivals, late)
         positions = np.empty(len(ssrcs), np.int64)
         for ssrc in dict.fromkeys(ssrcs.tolist()):
             chosen = ssrcs == ssrc
-            positions[chosen] = self._place_source(ssrc, timestamps[chosen], arrivals[chosen])
+            positions[chosen] = self._place_source(ssrc, timestamps[chosen], arrivals[chosen], late)
         return positions
 
-    def place_run(self, run: Run) -> int | None:
+    def place_run(self, run: Run, late: int = 0) -> int | None:
         """The position of a run's first sample, its packets lying end to end; None where ``place`` must judge."""
         clock = self._clocks.get(run.ssrc)
         if clock is None:
@@ -70,7 +71,7 @@ class Timeline:
         # A packet's lead over its arrival is the start less its delay.
         if (
             start - float(np.minimum.reduce(run.delays)) * SAMPLE_RATE > DISAGREEMENT_SAMPLES_MAX
-            or start - float(np.maximum.reduce(run.delays)) * SAMPLE_RATE < -DISAGREEMENT_SAMPLES_MAX
+            or start - float(np.maximum.reduce(run.delays)) * SAMPLE_RATE < -DISAGREEMENT_SAMPLES_MAX - late
         ):
             return None
         if len(self._clocks) > 1:
@@ -78,7 +79,7 @@ class Timeline:
         clock.reference += step
         return start
 
-    def _place_source(self, ssrc: int, timestamps: Int64s, arrivals: Floats) -> Int64s:
+    def _place_source(self, ssrc: int, timestamps: Int64s, arrivals: Floats, late: int) -> Int64s:
         arrived = (arrivals * SAMPLE_RATE).astype(np.int64)
         clock = self._clocks.pop(ssrc, None)
         if clock is None:
@@ -92,7 +93,7 @@ class Timeline:
         positions = steps + (clock.reference + clock.offset)
         clock.reference += int(steps[-1])
         leads = positions - arrived
-        if int(leads.max()) <= DISAGREEMENT_SAMPLES_MAX and int(leads.min()) >= -DISAGREEMENT_SAMPLES_MAX:
+        if int(leads.max()) <= DISAGREEMENT_SAMPLES_MAX and int(leads.min()) >= -DISAGREEMENT_SAMPLES_MAX - late:
             return positions
         return self._set_anew(clock, positions, leads)
 

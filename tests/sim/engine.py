@@ -316,7 +316,7 @@ class EngineHost:
         process = self.process = self._new_process()
         process.keeper.adopt([*recovered.ended, *recovered.talking], recovered.alive_at_ms)
         controller = process.controller
-        ended_at = {record.cdr.id: (record.cdr.ended_at_ms or 0) / 1000 for record in recovered.ended}
+        ended_at = {call_id: at_ms / 1000 for call_id, at_ms in recovered.ended_at_ms.items()}
         earlier = {cdr.id for cdr, _ in chronicle.interrupted}
         for record in recovered.ended:
             if record.cdr.cause is Cause.ENGINE_RESTART and record.cdr.id not in earlier:

@@ -110,3 +110,18 @@ def test_a_party_who_was_leaving_a_call_that_went_with_its_first_is_told() -> No
     running = RunningCall("+8613900000000", None, (), 70, 60, None, None, joined=joined)
     recovered = recover([encode(CallMilestone(CallRecord(answered("1"), running=running)))])
     assert (recovered.interrupted, recovered.hung_up) == (1, [running])
+
+
+def test_when_a_stored_call_ended_is_still_known() -> None:
+    """Its media worker may not have heard of it: the recording went on until the next engine came."""
+    long_ago = cdr("1", state=CdrState.ENDED, ended_at_ms=START_MS + 1000)
+    lately, open_ = cdr("2", state=CdrState.ENDED, ended_at_ms=START_MS + 99_000), answered("3")
+    recovered = recover(
+        [
+            *(encode(milestone(each)) for each in (long_ago, lately, open_)),
+            encode(CallStored(["1", "2"])),
+            encode(ProofOfLife(START_MS + 100_000)),
+            encode(EveryoneTold()),
+        ]
+    )
+    assert recovered.ended_at_ms == {"2": START_MS + 99_000, "3": START_MS + 100_000}

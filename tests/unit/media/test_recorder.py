@@ -242,6 +242,26 @@ def test_worker_that_stood_still_says_what_it_has_not_recorded(tape: Tape, at: f
     assert share_at(samples[14 * 8000 : 17 * 8000, 0], 440) > 0.95
 
 
+@pytest.mark.parametrize("waited", [0.6, 1.3, 2.5])
+@pytest.mark.parametrize("taken", [4, 10])
+def test_worker_that_was_late_takes_its_own_delay_for_no_clock_that_stood_still(
+    tape: Tape, waited: float, taken: int
+) -> None:
+    """A busy machine: what came meanwhile waited in the sockets, and was read at once, some of it after the flush. The
+    clock was set by that, and the time in which nobody had listened was taken for a pause that was meant."""
+    still, until = 1.5, 2.0 + waited
+    packets = steady(300)
+    late = [index for index, (at, _) in enumerate(packets) if still <= at < until]
+    for place, index in enumerate(late):
+        packets[index] = (until + (-1e-3 if place < taken else 1e-3) + place * 1e-6, packets[index][1])
+    samples, event = tape(packets, 6.0, still=(still, until))
+    gaps = caller_gaps(event)
+    silent = [start for start in range(0, 5800, 100) if not samples[start * 8 : start * 8 + 800, 0].any()]
+    assert [start for start in silent if not any(first <= start + 50 < last for first, last in gaps)] == []
+    heard = samples[:, 0] != 0
+    assert np.array_equal(samples[heard, 0], expected(6.0)[heard])
+
+
 def test_slow_drift_keeps_the_recording_together(tape: Tape) -> None:
     packets = [(n * 0.02 * 1.005, frame(n)) for n in range(3000)]  # 0.5 %: 300 ms in a minute
     samples, event = tape(packets, 60.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+import signal
 import socket
 import threading
 import time
@@ -130,6 +131,59 @@ def test_engine_restarts_and_finds_its_calls(worker: Worker) -> None:
     reply = second.accepted(Delete(second.cookie(), "call", time.monotonic()))
     assert reply.caller is not None
     assert reply.caller.packets == 9
+
+
+def test_what_an_engine_has_commanded_before_it_went_is_all_done(worker: Worker, tmp_path: Path) -> None:
+    """The reply to the first command found nobody, and the other commands were thrown away: recordings of calls that
+    had ended went on until the next engine came."""
+    first = worker.engine()
+    calls = [Call(first, f"call {index}") for index in range(4)]
+    for call in calls:
+        call.record(tmp_path / f"{call.call_id}.wav")
+    worker.process.send_signal(signal.SIGSTOP)
+    for call in calls:
+        first.socket.send(msgspec.msgpack.encode(Delete(first.cookie(), call.call_id, time.monotonic())))
+    first.close()
+    worker.process.send_signal(signal.SIGCONT)
+    second = worker.engine()
+    assert second.accepted(ListCalls(second.cookie())).call_ids == []
+
+
+def test_engine_that_goes_without_reading_its_replies_is_obeyed_too(worker: Worker) -> None:
+    first = worker.engine()
+    calls = [Call(first, f"call {index}") for index in range(3)]
+    first.socket.send(msgspec.msgpack.encode(ListCalls(first.cookie())))
+    time.sleep(0.2)  # the reply is in the engine's socket now, which it closes with it
+    worker.process.send_signal(signal.SIGSTOP)
+    for call in calls:
+        first.socket.send(msgspec.msgpack.encode(Delete(first.cookie(), call.call_id, time.monotonic())))
+    first.close()
+    worker.process.send_signal(signal.SIGCONT)
+    second = worker.engine()
+    assert second.accepted(ListCalls(second.cookie())).call_ids == []
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.4, 2.4])
+def test_worker_that_stands_still_for_a_moment_loses_nothing(
+    engine: Engine, worker: Worker, tmp_path: Path, seconds: float
+) -> None:
+    """All that came meanwhile was in the sockets; it was declared missing before it was read from there."""
+    call = Call(engine)
+    call.talk()
+    call.record(tmp_path / "call.wav")
+    stops = threading.Timer(1.3, worker.process.send_signal, (signal.SIGSTOP,))
+    goes_on = threading.Timer(1.3 + seconds, worker.process.send_signal, (signal.SIGCONT,))
+    stops.start()
+    goes_on.start()
+    speak(call, 5.0)
+    call.engine.accepted(Delete(call.engine.cookie(), "call", time.monotonic()))
+    event = engine.event()
+    assert isinstance(event, RecordingFinished)
+    samples = read_recording(tmp_path / "call.wav")
+    for channel in range(2):
+        parts = [samples[at * 8 : at * 8 + 800, channel] for at in range(200, 4700, 100)]
+        assert [place for place, part in enumerate(parts) if not part.any()] == []
+    assert [gap for gap in event.gaps_ms if gap[1] > 200 and gap[2] < 4800] == []
 
 
 def test_event_without_an_engine_is_told_to_the_next(start_worker: Callable[..., Worker]) -> None:
