@@ -43,7 +43,7 @@ def test_one_command_leads_to_a_recorded_call_and_ctrl_c_ends_it_all(
     for words in ("/schema", "softphone1001", "INVITE", "180 Ringing", "BYE", "ended, normal", "¥0.12 for 60 s"):
         assert words in shown
     children = children_of(started.process.pid)
-    assert len(children) == 5, "two media workers, engine, API, archive"
+    assert len(children) == 6, "two media workers, engine, its spare, API, archive"
 
     path = Path(re.search(r"Recording\s+(\S+\.wav)", shown)[1])  # type: ignore[index]  # None fails the test as well
     with wave.open(str(path)) as file:
