@@ -267,7 +267,7 @@ async def test_idle_connection_is_closed_though_octets_trickle(peer: Callable[..
     reader, writer = await asyncio.open_connection(*b.tcp.address)
     async with asyncio.timeout(5):
         for octet in b"OPTIONS sip:a@b SIP/2.0 and so on and so on":
-            if reader.at_eof():
+            if reader.at_eof() or writer.transport.is_closing():  # uvloop knows of a reset before the reader does
                 break
             writer.write(bytes([octet]))
             await asyncio.sleep(0.02)
