@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from engine.runtime.spare import SPARE_OPTION
 from engine.settings import Settings, read_settings
 from scripts.benchmarks.usage import cpu_seconds, resident_kb
 
@@ -49,6 +50,15 @@ class Installation:
         engine = subprocess.Popen(command, cwd=self.checkout, env=self._environment(), stdout=log, stderr=log)
         self.process_ids["engine"] = engine.pid
         return engine
+
+    def start_spare(self, log: BinaryIO) -> subprocess.Popen[bytes]:
+        """An engine that waits for TURN on its standard input, when it is ready to. Who calls this ends it."""
+        command = [sys.executable, "-m", "engine", "engine", SPARE_OPTION]
+        spare = subprocess.Popen(command, env=self._environment(), stdin=subprocess.PIPE, stdout=log, stderr=log)
+        name = Path(f"/proc/{spare.pid}/comm")
+        while name.read_text().strip() != "spare engine":
+            time.sleep(0.05)
+        return spare
 
     def status(self) -> dict[str, object]:
         """The engine's own health report."""

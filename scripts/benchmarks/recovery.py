@@ -1,4 +1,6 @@
-"""How long calls are without an engine that was killed: kill -9, start, until the next one answers with all of them.
+"""How long calls are without an engine that was killed: kill -9 until the next one answers with all of them.
+
+The next one is the spare, as under `axbridge serve`; with ``--cold`` it is a process that starts then.
 
 Prints progress to standard error and, as its last line on standard output, one JSON object with ``recovery_seconds``
 (the median), ``recovery_seconds_max``, ``calls``, and ``cpu_seconds`` of the engine until then. Between the runs the
@@ -21,6 +23,7 @@ from statistics import median
 
 from engine.runtime.control.client import EngineControl, EngineUnavailable
 from engine.runtime.control.protocol import Health, HealthReport
+from engine.runtime.spare import TURN
 from scripts.benchmarks.call_load import HERE, SOCKET_BUFFER_OCTETS
 from scripts.benchmarks.call_world import CALLEE_HOST, CALLER_HOST, ENGINE_HOST, pairs, world
 from scripts.benchmarks.installation import Installation, free_udp_port, installation
@@ -49,17 +52,32 @@ def wait_for_calls(control: EngineControl, calls: int) -> None:
         time.sleep(0.01)
 
 
-def recovery_seconds(made: Installation, control: EngineControl, calls: int, stack: ExitStack) -> tuple[float, float]:
-    """From the start of a new engine, right after the death of the one before: wall and CPU seconds."""
-    os.kill(made.process_ids["engine"], signal.SIGKILL)
+def recovery_seconds(
+    made: Installation, control: EngineControl, calls: int, stack: ExitStack, *, is_cold: bool
+) -> tuple[float, float]:
+    """From the death of the engine until the next one has its calls: wall seconds, and the next one's CPU seconds."""
     log = stack.enter_context((made.folder / "engine.log").open("ab"))
+    spare = None if is_cold else made.start_spare(log)
+    cpu_before = 0.0
+    if spare is not None:
+        before = made.process_ids["engine"]
+        made.process_ids["engine"] = spare.pid
+        cpu_before = made.usage("engine").cpu_seconds
+        made.process_ids["engine"] = before
     started = time.monotonic()
-    engine = made.start_engine(log)
-    stack.callback(engine.wait)
-    stack.callback(engine.terminate)
+    os.kill(made.process_ids["engine"], signal.SIGKILL)
+    if spare is None:
+        spare = made.start_engine(log)
+    else:
+        assert spare.stdin is not None
+        spare.stdin.write(TURN)
+        spare.stdin.close()
+        made.process_ids["engine"] = spare.pid
+    stack.callback(spare.wait)
+    stack.callback(spare.terminate)
     wait_for_calls(control, calls)
     seconds = time.monotonic() - started
-    return seconds, made.usage("engine").cpu_seconds
+    return seconds, made.usage("engine").cpu_seconds - cpu_before
 
 
 def main() -> None:
@@ -67,6 +85,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="kept for scripts: the last line is JSON either way")
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--cold", action="store_true", help="without a spare engine that has everything imported")
     arguments = parser.parse_args()
     if shutil.which("sipp") is None:
         sys.exit("scripts/bench recovery needs SIPp: apt-get install sip-tester")
@@ -91,7 +110,7 @@ def main() -> None:
         time.sleep(1.0)
         found = []
         for _ in range(arguments.runs):
-            found.append(recovery_seconds(made, control, arguments.calls, stack))
+            found.append(recovery_seconds(made, control, arguments.calls, stack, is_cold=arguments.cold))
             print(f"{found[-1][0]:.2f} s, CPU {found[-1][1]:.2f} s", file=sys.stderr)
             time.sleep(1.0)
     walls = [wall for wall, _ in found]
