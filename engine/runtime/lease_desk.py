@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.credit_book import CreditBook
 from engine.store.claim_store import advance, advance_all
-from engine.store.database import writing
+from engine.store.database import uninterrupted, writing
 from engine.store.lease_store import LeaseUnknown, lease, release, renew, want, want_no_more
 
 RENEW_SECONDS = 10.0
@@ -67,13 +67,14 @@ class LeaseDesk:
                         await self._errand.wait()
                 except TimeoutError:
                     renew_due = loop.time() + RENEW_SECONDS
-                    await self._renew()
+                    await uninterrupted(self._renew())
                 self._errand.clear()
-                await self._release()
-                await self._lease()
+                await uninterrupted(self._release())
+                await uninterrupted(self._lease())
         finally:
             for task in self._recalls:
                 task.cancel()
+            await asyncio.gather(*self._recalls, return_exceptions=True)
 
     async def close(self, free_micro: dict[int, int]) -> None:
         """Returns what a stopping engine does not need any more, by tenant; a failure leaves it for its next start."""
@@ -129,22 +130,31 @@ class LeaseDesk:
         wanted_micro = 0
         try:
             while (short_micro := self._credit.needed_micro(tenant_id) - granted_micro) > 0:
-                async with writing(self._database) as connection:
-                    granted_micro += (granted_now := await self._ask(connection, tenant_id, short_micro))
+                granted_micro += (granted_now := await uninterrupted(self._ask_for_more(tenant_id, short_micro)))
                 if granted_now == short_micro or loop.time() >= deadline:
                     break
-                async with writing(self._database) as connection:
-                    short_micro -= granted_now
-                    if not await want(connection, self._engine_id, tenant_id, short_micro, self._now_ms()):
-                        break
+                short_micro -= granted_now
+                if not await uninterrupted(self._want(tenant_id, short_micro)):
+                    break
                 wanted_micro = max(wanted_micro, short_micro)
                 await asyncio.sleep(RECALL_POLL_SECONDS)
             if wanted_micro:
-                async with writing(self._database) as connection:
-                    await want_no_more(connection, tenant_id, wanted_micro)
+                await uninterrupted(self._want_no_more(tenant_id, wanted_micro))
         except (SQLAlchemyError, OSError) as error:
             log.error("leases not called back", error=type(error).__name__)
         self._answered(tenant_id, granted_micro)
+
+    async def _ask_for_more(self, tenant_id: int, short_micro: int) -> int:
+        async with writing(self._database) as connection:
+            return await self._ask(connection, tenant_id, short_micro)
+
+    async def _want(self, tenant_id: int, short_micro: int) -> bool:
+        async with writing(self._database) as connection:
+            return await want(connection, self._engine_id, tenant_id, short_micro, self._now_ms())
+
+    async def _want_no_more(self, tenant_id: int, wanted_micro: int) -> None:
+        async with writing(self._database) as connection:
+            await want_no_more(connection, tenant_id, wanted_micro)
 
     async def _renew(self) -> None:
         try:

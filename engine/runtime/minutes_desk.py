@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.store.database import writing
+from engine.store.database import uninterrupted, writing
 from engine.store.minutes_store import MinutesLeaseUnknown, lease_minutes, release_minutes
 
 RETRY_SECONDS = 1.0
@@ -47,10 +47,10 @@ class MinutesDesk:
             while not self._requests.empty():
                 batch.add(self._requests.get_nowait())
             batch.discard(_ERRAND)
-            for bucket_id, granted_seconds in await self._lease([*batch]):
+            for bucket_id, granted_seconds in await uninterrupted(self._lease([*batch])):
                 self._answered(bucket_id, granted_seconds)
             returns, self._returns = self._returns, defaultdict(int)
-            if returns and not await self._release(returns):
+            if returns and not await uninterrupted(self._release(returns)):
                 self.return_unused([*returns.items()])
                 await asyncio.sleep(RETRY_SECONDS)
 

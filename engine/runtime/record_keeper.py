@@ -25,7 +25,7 @@ from engine.runtime.call_journal import (
 )
 from engine.runtime.clock import ClockSetting
 from engine.store.cdr_store import write_cdrs, write_recordings
-from engine.store.database import writing
+from engine.store.database import uninterrupted, writing
 from engine.store.journal import Journal
 from engine.store.ledger_store import CallCharge, settle
 from engine.store.minutes_store import MinutesUsed, settle_minutes
@@ -137,7 +137,7 @@ class RecordKeeper:
     async def _keep_storing(self) -> None:
         while True:
             await asyncio.sleep(self._write_interval_seconds)
-            if not await self.store_waiting():
+            if not await uninterrupted(self.store_waiting()):
                 await asyncio.sleep(min(RETRY_SECONDS_MAX, self._write_interval_seconds * 2**self._failures))
 
     async def close(self) -> None:

@@ -7,11 +7,12 @@ a time. PostgreSQL (``postgresql+asyncpg://…``) is for several machines: who w
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, PrimaryKeyConstraint, UniqueConstraint, event
 from sqlalchemy.engine import make_url
@@ -33,8 +34,12 @@ POOL_CONNECTIONS_MAX = 20
 POOL_WAIT_SECONDS_MAX = 30
 
 CONNECT_SECONDS_MAX = 5
+FINISH_SECONDS_MAX = 3.0
+"""A batch of records takes milliseconds, and a process that is to end has ten seconds for all."""
 STATEMENT_SECONDS_MAX = 60
 """A database that takes a statement and never answers is away: what waits for it is tried again."""
+
+Result = TypeVar("Result")
 
 _BEGIN = "axbridge_begin"
 
@@ -108,6 +113,22 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """
     async with engine.begin() as connection:
         yield connection
+
+
+async def uninterrupted(work: Coroutine[Any, Any, Result]) -> Result:
+    """Awaits a transaction; who is cancelled meanwhile lets it end first, for FINISH_SECONDS_MAX.
+
+    A statement that is cancelled in aiosqlite's thread leaves its transaction open, and the database locked, until the
+    garbage collector comes by: a stopping engine waited for itself for BUSY_TIMEOUT_MS, and stored nothing.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,), timeout=FINISH_SECONDS_MAX)
+        if not task.cancel() and (error := task.exception()) is not None:
+            raise error from None
+        raise
 
 
 @asynccontextmanager

@@ -268,3 +268,22 @@ async def test_proofs_of_life_are_written_while_the_database_hangs(
                 await asyncio.sleep(0.01)
     finally:
         task.cancel()
+
+
+@pytest.mark.parametrize("milliseconds", [4, 8, 12, 20, 30])
+async def test_an_engine_that_stops_in_mid_writing_stores_the_rest_at_once(
+    tmp_path: Path, database: AsyncEngine, milliseconds: int
+) -> None:
+    """The writing that it broke off kept the database locked: the last one waited ten seconds for it, and gave up."""
+    records = keeper(tmp_path, database)
+    records.take([CallRecord(ended(f"{number}", 1), TARIFF) for number in range(1000)])
+    task = asyncio.create_task(records.run())
+    await asyncio.sleep(0.01 + milliseconds / 1000)
+    task.cancel()
+    ended_so = await asyncio.gather(task, return_exceptions=True)
+    async with asyncio.timeout(8):
+        await records.close()
+    assert isinstance(ended_so[0], asyncio.CancelledError)
+    assert records.waiting == 0
+    rows, balance_micro, _ = await stored(database)
+    assert (len(rows), balance_micro) == (1000, BALANCE_MICRO - 1000)
