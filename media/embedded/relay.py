@@ -29,6 +29,9 @@ STOOD_STILL_SECONDS: Final = 0.12
 """Where anybody speaks, turns follow one another within milliseconds. After so long the machine was busy, and packets
 wait in the sockets: a flush that came before them would find them missing."""
 
+CATCH_UPS_MAX: Final = 5
+"""In a row, each as slow as that: what is left then is a gap that the recording reports."""
+
 WAITING_PACKETS_MAX: Final = 500
 """Of one side, taken at once after that: what a socket's buffer holds of voice, and room."""
 
@@ -109,7 +112,12 @@ class Relay:
             events = poll(timeout)
             now = clock()
             if now - before > STOOD_STILL_SECONDS:
-                self._catch_up(now)
+                for _ in range(CATCH_UPS_MAX):
+                    before = now
+                    self._catch_up()
+                    now = clock()
+                    if now - before <= STOOD_STILL_SECONDS:
+                        break
                 events = poll(0)
             for descriptor, _mask in events:
                 flow = flows[descriptor]
@@ -139,8 +147,11 @@ class Relay:
             timeout = self._work(now)
             before = now
 
-    def _catch_up(self, now: float) -> None:
-        """Takes all that waits on latched sides, before anything is decided about the time in which nobody listened."""
+    def _catch_up(self) -> None:
+        """Takes all that waits on latched sides, before anything is decided about the time in which nobody listened.
+
+        The machine may be as busy meanwhile: a packet is said to have come when it was read, and never before it came.
+        """
         for descriptor, _mask in self._epoll.poll(0):
             flow = self._flows[descriptor]
             if flow is None:
@@ -154,6 +165,7 @@ class Relay:
                 except OSError:
                     self.receive_errors += 1
                     continue
+                now = self._clock()
                 if len(data) < ODD_OCTETS or data[0] >> 6 != 2:
                     leg.on_odd(data, now)
                 elif len(data) == size:
