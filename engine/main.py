@@ -54,6 +54,8 @@ from sip.transport.resolver import Resolver, SystemLookup
 
 REGISTRAR_SWEEP_SECONDS = 60.0
 KEEP_ALIVE_TICK_SECONDS = 0.1
+LEFT_RECORDINGS_SECONDS = 5.0
+"""A media worker that lives has told by then of the recordings that it had closed while no engine was there."""
 FAREWELL_SECONDS = 2.0
 """How long a stopping engine waits for the answers to its BYEs."""
 GARBAGE_COLLECTION_THRESHOLDS = (50_000, 20, 100)
@@ -170,6 +172,10 @@ async def run_engine(settings: Settings) -> None:
     controller.resume(held, clock.now())
     keeper.take(lost)
     switchboard.keep_left_recordings([record.cdr for record in lost if record.media_call_id == record.cdr.id])
+    told = {recording.call_id for recording in recovered.recordings}
+    untold = [record.cdr for record in recovered.ended if record.cdr.id not in told]
+    switchboard.await_recordings(untold)
+    loop.call_later(LEFT_RECORDINGS_SECONDS, switchboard.measure_untold, untold)
     talking.clear()
     if recovered.alive_at_ms:
         log.warning(

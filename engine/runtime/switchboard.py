@@ -30,6 +30,8 @@ from sip.errors import LocalFault, PeerFault
 from sip.transport.resolver import Resolver
 
 TRUNK_TICK_SECONDS = 1.0
+UNTOLD_MAX = 10_000
+"""As many as a worker keeps events; of the oldest, recordings are lost with a worker that dies before it has told."""
 
 log = structlog.get_logger()
 
@@ -52,6 +54,8 @@ class Switchboard:
         self._keeper = keeper
         self._recordings_prefix = recordings_folder.rstrip("/") + "/"
         self._jobs: set[asyncio.Future[None]] = set()
+        self._untold: dict[str, Cdr] = {}
+        """Ended calls whose recording no media worker has told of yet."""
         self._plane: EmbeddedPlane | None = None
         self._lease_desk: LeaseDesk | None = None
         self._minutes_desk: MinutesDesk | None = None
@@ -90,6 +94,7 @@ class Switchboard:
         if records := controller.take_records():
             self._keeper.take(records)
             self._watch.committed(records, controller.media.commands, now)
+            self.await_recordings(record.cdr for record in records)
         if heard := controller.take_heard():
             self._keeper.take_heard(heard)
         if controller.media.commands and self._plane is not None:
@@ -127,18 +132,37 @@ class Switchboard:
                 )
                 self._flush()
             case RecordingFinished():
+                self._untold.pop(event.call_id, None)
                 event.path = event.path.removeprefix(self._recordings_prefix)
                 self._keeper.take_recording(event)
 
     def media_lost(self, call_ids: list[str]) -> None:
-        calls = [self.controller.calls[call_id] for call_id in call_ids if call_id in self.controller.calls]
+        cdrs = {
+            call_id: self.controller.calls[call_id].call.cdr for call_id in call_ids if call_id in self.controller.calls
+        }
+        cdrs |= {call_id: self._untold[call_id] for call_id in call_ids if call_id in self._untold}
         self.controller.media_lost(call_ids, self._clock.now())
         self._flush()
-        self.keep_left_recordings([active.call.cdr for active in calls])
+        self.keep_left_recordings([*cdrs.values()])
+
+    def await_recordings(self, cdrs: Iterable[Cdr]) -> None:
+        """Of those that have ended: what their worker does not tell of before it dies is to be measured."""
+        for cdr in cdrs:
+            if cdr.ended_at_ms is not None and cdr.answered_at_ms is not None and cdr.recording_path is not None:
+                self._untold[cdr.id] = cdr
+        while len(self._untold) > UNTOLD_MAX:
+            del self._untold[next(iter(self._untold))]
+
+    def measure_untold(self, cdrs: Iterable[Cdr]) -> None:
+        """Of calls that an engine before us had ended: those that a worker tells of, it has told of by now."""
+        held = self._plane.holds if self._plane is not None else lambda call_id: False
+        self.keep_left_recordings([cdr for cdr in cdrs if cdr.id in self._untold and not held(cdr.id)])
 
     def keep_left_recordings(self, cdrs: list[Cdr]) -> None:
         """What the worker of these ended calls had written before it died is measured and recorded."""
         recorded = [cdr for cdr in cdrs if cdr.recording_path is not None]
+        for cdr in recorded:
+            self._untold.pop(cdr.id, None)
         if recorded:
             self._jobs.add(job := asyncio.ensure_future(self._measure_left_recordings(recorded)))
             job.add_done_callback(self._jobs.discard)

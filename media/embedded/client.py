@@ -28,9 +28,11 @@ from media.plane import (
     Event,
     ListCalls,
     Offer,
+    RecordingFinished,
     Refusal,
     Refused,
     Reply,
+    StartRecording,
 )
 
 log = logging.getLogger("media.client")
@@ -64,7 +66,8 @@ class EmbeddedPlane:
     """The media plane of the embedded workers. Callbacks run in the event loop's thread.
 
     ``on_event`` may tell an event twice (after a connection ended in mid-flight): each is to be taken by its call.
-    ``on_worker_lost`` gets the ids of calls that were on a worker that is gone. ``ended_at`` is asked for each call
+    ``on_worker_lost`` gets the ids of calls that were on a worker that is gone, and of those that had ended there and
+    whose recordings it had not told of. ``ended_at`` is asked for each call
     that a worker holds from an earlier engine: when it ended (monotonic seconds), for the worker to end it too; None
     lets it go on.
     """
@@ -188,11 +191,16 @@ class EmbeddedPlane:
             self._forget(worker, command.call_id)
         elif isinstance(command, Offer):
             worker.answered.add(command.call_id)
+        elif isinstance(command, StartRecording) and _is_recorded(reply):
+            worker.recording.add(command.call_id)
         if command.cookie >= 0:
             self._on_reply(reply)
 
     def told(self, event: Event) -> None:
         """An event came."""
+        if isinstance(event, RecordingFinished):
+            for worker in self._workers:
+                worker.recording.discard(event.call_id)
         if self._early is not None:
             self._early.append(event)
         else:
@@ -212,14 +220,16 @@ class EmbeddedPlane:
         call_ids = [call_id for call_id, holder in self._by_call.items() if holder is worker]
         for call_id in call_ids:
             del self._by_call[call_id]
+        untold = sorted(worker.recording.difference(call_ids))
+        worker.recording.clear()
         worker.call_ids.clear()
         worker.answered.clear()
         worker.listed.clear()
         worker.given_up.update(call_ids)
         for command in pending:
             self.replied(worker, command, Refused(command.cookie, Refusal.UNREACHABLE, "the media worker is gone"))
-        if call_ids:
-            self._on_worker_lost(call_ids)
+        if call_ids or untold:
+            self._on_worker_lost([*call_ids, *untold])
         self.settle()
 
     def _take_awaited(self, worker: _Worker, call_id: str, commands: list[Command]) -> None:
@@ -282,6 +292,11 @@ class EmbeddedPlane:
         worker.answered.discard(call_id)
 
 
+def _is_recorded(reply: Reply) -> bool:
+    """Also where it was before: an engine that takes a call up asks for its recording again."""
+    return isinstance(reply, Accepted) or reply.refusal is Refusal.WRONG_STATE
+
+
 class _ListInProgress:
     __slots__ = ("call_ids", "cookie", "waiting")
 
@@ -307,6 +322,8 @@ class _Worker:
         self.call_ids: set[str] = set()
         self.answered: set[str] = set()
         """Calls whose first offer was accepted."""
+        self.recording: set[str] = set()
+        """Calls whose recordings it has not told of: those that it holds, and some that have just ended."""
         self.given_up: set[str] = set()
         """Calls reported as lost, which a worker that was only cut off may still hold."""
         self.listed = asyncio.Event()

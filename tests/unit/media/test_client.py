@@ -221,3 +221,30 @@ async def test_call_given_up_for_lost_is_ended_on_a_worker_that_was_only_cut_off
             assert time.monotonic() < deadline
             await asyncio.sleep(0.02)
         engine.close()
+
+
+async def test_a_recording_that_its_worker_has_not_told_of_is_lost_with_it(
+    plane: Plane, workers: list[Worker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call had ended, so that nobody looked for what the worker had written of it."""
+    await plane.offer("call")
+    holder = plane.plane._by_call["call"]
+    path = str(tmp_path / "call.wav")
+    await plane.ask(StartRecording(plane.cookie(), "call", path, time.monotonic()))
+    monkeypatch.setattr(plane.plane, "told", lambda event: None)  # the event never comes
+    await plane.ask(Delete(plane.cookie(), "call", time.monotonic()))
+    workers[plane.plane._workers.index(holder)].kill()
+    assert await asyncio.wait_for(plane.lost.get(), 5) == ["call"]
+
+
+async def test_a_recording_that_was_told_of_is_not_lost_with_its_worker(
+    plane: Plane, workers: list[Worker], tmp_path: Path
+) -> None:
+    await plane.offer("call")
+    holder = plane.plane._by_call["call"]
+    await plane.ask(StartRecording(plane.cookie(), "call", str(tmp_path / "call.wav"), time.monotonic()))
+    await plane.ask(Delete(plane.cookie(), "call", time.monotonic()))
+    assert isinstance(await asyncio.wait_for(plane.events.get(), 5), RecordingFinished)
+    workers[plane.plane._workers.index(holder)].kill()
+    await wait_until(lambda: plane.plane.live_workers == 1)
+    assert plane.lost.empty()
