@@ -27,7 +27,7 @@ def measure_left_recording(folder: Path, path: str, call_id: str, talk_ms: int) 
     sha256 = hashlib.sha256()
     size_octets = 0
     try:
-        _mend_header(folder / path)
+        _mend(folder / path, talk_ms)
         with (folder / path).open("rb") as file:
             while piece := file.read(READ_OCTETS):
                 sha256.update(piece)
@@ -44,17 +44,19 @@ def measure_left_recording(folder: Path, path: str, call_id: str, talk_ms: int) 
     return RecordingFinished(call_id, path, duration_ms, size_octets, sha256.hexdigest(), gaps)
 
 
-def _mend_header(path: Path) -> None:
+def _mend(path: Path, talk_ms: int) -> None:
     """A power cut may keep the header and lose samples, or the other way round: the header says what is there.
 
-    Raises OSError.
+    Nor is there more than the talk: a worker that outlived its engine by a moment went on beyond the end of a call
+    whose CDR ends with the engine's last proof of life. Raises OSError.
     """
     with path.open("r+b") as file:
-        frames = (os.fstat(file.fileno()).st_size - HEADER_OCTETS) // FRAME_OCTETS
+        size_octets = os.fstat(file.fileno()).st_size
+        frames = min((size_octets - HEADER_OCTETS) // FRAME_OCTETS, talk_ms * SAMPLE_RATE // 1000)
         if frames < 0:
             return
         wanted = header(frames * FRAME_OCTETS)
-        if file.read(HEADER_OCTETS) != wanted:
+        if file.read(HEADER_OCTETS) != wanted or size_octets != HEADER_OCTETS + frames * FRAME_OCTETS:
             os.ftruncate(file.fileno(), HEADER_OCTETS + frames * FRAME_OCTETS)
             os.pwrite(file.fileno(), wanted, 0)
 

@@ -47,3 +47,14 @@ def test_no_file_and_half_a_header_are_no_recording(tmp_path: Path) -> None:
     (tmp_path / "half.wav").write_bytes(header(0)[:20])
     assert measure_left_recording(tmp_path, "half.wav", "1", 1000) is None
     assert measure_left_recording(tmp_path, "none.wav", "1", 1000) is None
+
+
+def test_what_was_written_beyond_the_end_of_the_call_is_none_of_it(tmp_path: Path) -> None:
+    """Its engine died first, and the CDR ends with that one's last proof of life."""
+    write(tmp_path / "1.wav", {0: b"\x01", 1: b"\x01"})
+    left = measure_left_recording(tmp_path, "1.wav", "1", 1930)
+    assert left is not None
+    assert (left.duration_ms, left.gaps_ms) == (1930, [])
+    octets = (tmp_path / "1.wav").read_bytes()
+    assert octets[:HEADER_OCTETS] == header(len(octets) - HEADER_OCTETS)
+    assert len(octets) == HEADER_OCTETS + 1930 * 8 * FRAME_OCTETS
