@@ -11,16 +11,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import socket
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
+from media.embedded.worker_connection import WorkerConnection
 from media.plane import (
     Accepted,
     Command,
@@ -37,29 +33,11 @@ from media.plane import (
 
 log = logging.getLogger("media.client")
 
-OUTBOUND_MAX: Final = 2_000
-"""Commands waiting for one worker that does not read; further ones are refused as unreachable."""
-
-PENDING_MAX: Final = 10_000
-"""Commands sent to one worker and not yet replied to."""
-
-MESSAGE_OCTETS_MAX: Final = 1 << 20
-"""A list of 10,000 calls has 300 kB; the kernel's own limit for one message is below this."""
-
-MESSAGES_PER_WAKE: Final = 64
-LIST_SECONDS_MAX: Final = 1.0
-"""How long the start waits for a worker that is there to tell its calls; 10,000 take it some milliseconds."""
 SILENT_SECONDS_MAX: Final = 15.0
 """How long the calls of an earlier engine are awaited from a worker that is there and tells nothing: it may be paused,
 or its machine too busy. Its phones hear nothing meanwhile, and they hang up themselves by then."""
 KEPT_COMMANDS_MAX: Final = 32
 """For one such call; further ones are refused as unreachable, but its end."""
-RECONNECT_SECONDS_MIN: Final = 0.05
-RECONNECT_SECONDS_MAX: Final = 0.5
-"""A worker that is started anew takes seconds; its first call should not wait for as long again."""
-
-_encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(Accepted | Refused | Event)
 
 
 class EmbeddedPlane:
@@ -89,7 +67,7 @@ class EmbeddedPlane:
         self._loop = loop
         self._clock = clock
         self._ended_at = ended_at
-        self._by_call: dict[str, _Worker] = {}
+        self._by_call: dict[str, WorkerConnection] = {}
         self._awaited: dict[str, list[Command]] = {}
         """Calls that a silent worker may hold, and what it is to do with them."""
         self._give_up: asyncio.TimerHandle | None = None
@@ -97,7 +75,7 @@ class EmbeddedPlane:
         """Events that came while we start; None afterwards."""
         self._lists: dict[int, _ListInProgress] = {}
         self._own_cookies = itertools.count(-1, -1)
-        self._workers = [_Worker(path, self) for path in socket_paths]
+        self._workers = [WorkerConnection(path, self, loop) for path in socket_paths]
         self._closed = False
 
     async def start(self, left_calls: Collection[str] = ()) -> None:
@@ -179,7 +157,7 @@ class EmbeddedPlane:
 
     # What workers report.
 
-    def replied(self, worker: _Worker, command: Command, reply: Reply) -> None:
+    def replied(self, worker: WorkerConnection, command: Command, reply: Reply) -> None:
         """A reply came, or will not come any more and is a refusal of ours."""
         if isinstance(command, ListCalls):
             self._listed(worker, command.cookie, reply)
@@ -211,11 +189,11 @@ class EmbeddedPlane:
         for event in early:
             self._on_event(event)
 
-    def connected(self, worker: _Worker) -> None:
+    def connected(self, worker: WorkerConnection) -> None:
         """A worker is there (again): which calls does it hold?"""
         worker.send(ListCalls(next(self._own_cookies)))
 
-    def lost(self, worker: _Worker, pending: list[Command]) -> None:
+    def lost(self, worker: WorkerConnection, pending: list[Command]) -> None:
         """A worker's connection ended."""
         call_ids = [call_id for call_id, holder in self._by_call.items() if holder is worker]
         for call_id in call_ids:
@@ -232,7 +210,7 @@ class EmbeddedPlane:
             self._on_worker_lost([*call_ids, *untold])
         self.settle()
 
-    def _take_awaited(self, worker: _Worker, call_id: str, commands: list[Command]) -> None:
+    def _take_awaited(self, worker: WorkerConnection, call_id: str, commands: list[Command]) -> None:
         self._by_call[call_id] = worker
         worker.call_ids.add(call_id)
         worker.answered.add(call_id)
@@ -258,7 +236,7 @@ class EmbeddedPlane:
         if awaited:
             self._on_worker_lost(list(awaited))
 
-    def _listed(self, worker: _Worker, cookie: int, reply: Reply) -> None:
+    def _listed(self, worker: WorkerConnection, cookie: int, reply: Reply) -> None:
         call_ids = reply.call_ids if isinstance(reply, Accepted) else []
         for call_id in call_ids:
             if call_id in worker.given_up:
@@ -285,7 +263,7 @@ class EmbeddedPlane:
         if progress.waiting == 0:
             self._on_reply(Accepted(progress.cookie, call_ids=progress.call_ids))
 
-    def _forget(self, worker: _Worker, call_id: str) -> None:
+    def _forget(self, worker: WorkerConnection, call_id: str) -> None:
         if self._by_call.get(call_id) is worker:
             del self._by_call[call_id]
         worker.call_ids.discard(call_id)
@@ -304,147 +282,3 @@ class _ListInProgress:
         self.cookie = cookie
         self.waiting = waiting
         self.call_ids: list[str] = []
-
-
-class _Worker:
-    """The connection to one worker."""
-
-    def __init__(self, path: Path, plane: EmbeddedPlane) -> None:
-        self._path = path
-        self._plane = plane
-        self._loop = plane._loop
-        self._socket: socket.socket | None = None
-        self._outbound: deque[bytes] = deque()
-        self._pending: dict[int, Command] = {}
-        self._retry: asyncio.TimerHandle | None = None
-        self._delay_seconds = RECONNECT_SECONDS_MIN
-        self._closed = False
-        self.call_ids: set[str] = set()
-        self.answered: set[str] = set()
-        """Calls whose first offer was accepted."""
-        self.recording: set[str] = set()
-        """Calls whose recordings it has not told of: those that it holds, and some that have just ended."""
-        self.given_up: set[str] = set()
-        """Calls reported as lost, which a worker that was only cut off may still hold."""
-        self.listed = asyncio.Event()
-        self._has_no_room = False
-
-    @property
-    def connected(self) -> bool:
-        return self._socket is not None
-
-    @property
-    def is_silent(self) -> bool:
-        """It is there, and has not told its calls."""
-        return (self.connected or self._has_no_room) and not self.listed.is_set()
-
-    async def start(self) -> None:
-        self._connect()
-        if self.is_silent:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.listed.wait(), LIST_SECONDS_MAX)
-
-    def send(self, command: Command) -> bool:
-        """False if the worker is away or has too much to do already."""
-        if self._socket is None or len(self._pending) >= PENDING_MAX or len(self._outbound) >= OUTBOUND_MAX:
-            return False
-        message = _encoder.encode(command)
-        self._pending[command.cookie] = command
-        if self._outbound:
-            self._outbound.append(message)
-            return True
-        try:
-            self._socket.send(message)
-        except BlockingIOError:
-            self._outbound.append(message)
-            self._loop.add_writer(self._socket, self._send_on)
-        except OSError:
-            # The reply is a refusal by way of ``lost``, soon and not from within the caller's own call.
-            self._loop.call_soon(self._lost, self._socket)
-        return True
-
-    def close(self) -> None:
-        self._closed = True
-        if self._retry is not None:
-            self._retry.cancel()
-        if self._socket is not None:
-            self._lost(self._socket, quiet=True)
-
-    def _connect(self) -> None:
-        self._retry = None
-        if self._closed:
-            return
-        attempt = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        try:
-            attempt.connect(str(self._path))
-        except OSError as error:
-            attempt.close()
-            # So many connections wait for it: it is there, and accepts none (unix(7), connect(2): EAGAIN).
-            self._has_no_room = isinstance(error, BlockingIOError)
-            self._try_again()
-            self._plane.settle()
-            return
-        self._has_no_room = False
-        self._socket = attempt
-        self._delay_seconds = RECONNECT_SECONDS_MIN
-        self._loop.add_reader(attempt, self._receive)
-        self._plane.connected(self)
-
-    def _try_again(self) -> None:
-        self._retry = self._loop.call_later(self._delay_seconds, self._connect)
-        self._delay_seconds = min(2 * self._delay_seconds, RECONNECT_SECONDS_MAX)
-
-    def _receive(self) -> None:
-        for _ in range(MESSAGES_PER_WAKE):
-            connection = self._socket
-            if connection is None:
-                return
-            try:
-                message = connection.recv(MESSAGE_OCTETS_MAX)
-            except BlockingIOError:
-                return
-            except OSError:
-                message = b""
-            if not message:
-                self._lost(connection)
-                return
-            try:
-                decoded = _decoder.decode(message)
-            except msgspec.MsgspecError:
-                log.error("a media worker sent what is no reply and no event")
-                continue
-            if isinstance(decoded, Accepted | Refused):
-                command = self._pending.pop(decoded.cookie, None)
-                if command is not None:
-                    self._plane.replied(self, command, decoded)
-            else:
-                self._plane.told(decoded)
-
-    def _send_on(self) -> None:
-        if self._socket is None:
-            return
-        while self._outbound:
-            try:
-                self._socket.send(self._outbound[0])
-            except BlockingIOError:
-                return
-            except OSError:
-                self._lost(self._socket)
-                return
-            self._outbound.popleft()
-        self._loop.remove_writer(self._socket)
-
-    def _lost(self, connection: socket.socket, *, quiet: bool = False) -> None:
-        if self._socket is not connection:
-            return
-        self._loop.remove_reader(connection)
-        self._loop.remove_writer(connection)
-        connection.close()
-        self._socket = None
-        self._outbound.clear()
-        pending, self._pending = list(self._pending.values()), {}
-        if quiet:
-            return
-        log.error("a media worker is gone")
-        self._plane.lost(self, pending)
-        self._try_again()

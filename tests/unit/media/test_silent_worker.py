@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from media.embedded import client
+from media.embedded import client, worker_connection
 from media.plane import Accepted, Delete, ListCalls, Query, Refusal, Refused
 from tests.unit.media.phones import Worker
 from tests.unit.media.test_client import Plane, plane, wait_until, workers
@@ -19,7 +19,7 @@ __all__ = ["plane", "workers"]
 
 @pytest.fixture(autouse=True)
 def short_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "LIST_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(worker_connection, "LIST_SECONDS_MAX", 0.2)
 
 
 @pytest.fixture
