@@ -30,11 +30,14 @@ from admin_api.common.idempotency import Idempotency
 from admin_api.common.preconditions import Preconditions
 from admin_api.housekeeping import keep_house_for_ever
 from admin_api.number_keeping import keep_numbers_for_ever
+from admin_api.payment_hooks.refused_notices import RefusedNotices
+from admin_api.payment_hooks.router import payment_router
 from admin_api.platform.router import platform_router
 from admin_api.recordings import open_bucket, serve_recording
 from admin_api.session.login import Turnstile, login, refresh
 from admin_api.session.router import session_router
 from admin_api.tenant.router import tenant_router
+from engine.payments.gateways import open_gateways
 from engine.push.broker import read_broker
 from engine.push.notice_publisher import NoticePublisher
 from engine.runtime.control.client import EngineControl
@@ -68,7 +71,7 @@ def make_state(
 ) -> State:
     """What an application works with and remembers. Its routes, which take 0.4 s to make, know nothing of it.
 
-    Raises BrokerUnusable.
+    Raises BrokerUnusable, and SettingsError where a file that ``[payments]`` names cannot be used.
     """
     context = Context(
         database=database,
@@ -83,6 +86,7 @@ def make_state(
         webhook_key=derived_key(secret, KEY_PURPOSE),
         factor_key=derived_key(secret, second_factor.KEY_PURPOSE),
         keyring=Keyring(settings.sealing_keys_file),
+        gateways=open_gateways(settings.payments),
         now_ms=now_ms,
         new_id=new_id,
     )
@@ -91,6 +95,7 @@ def make_state(
             "context": context,
             "turnstile": Turnstile(),
             "key_rates": KeyRates(database),
+            "refused_notices": RefusedNotices(),
             "publisher": _notice_publisher(settings.push, database, now_ms, new_id),
         }
     )
@@ -161,6 +166,7 @@ def create_app(state: State) -> Litestar:
             tenant_router,
             agent_router,
             serve_recording,
+            payment_router,
         ],
         dependencies={"context": Provide(_context, sync_to_thread=False)},
         # Everything asks for a token but what says PUBLIC, and the description of the API.

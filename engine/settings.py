@@ -126,6 +126,17 @@ class PushSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
     topic_prefix: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64}){0,4}$")] = "axbridge"
 
 
+class PaymentSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Names of files, never what is in them: ``engine.payments.gateways`` reads those."""
+
+    hmac_key_file: str = ""
+    wechat_merchant_id: str = ""
+    wechat_api_key_file: str = ""
+    wechat_keys_folder: str = ""
+    alipay_app_id: str = ""
+    alipay_key_file: str = ""
+
+
 class TraceSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     enabled: bool = True
     calls_max: Positive = 20_000
@@ -156,6 +167,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     recordings: RecordingSettings = RecordingSettings()
     api: ApiSettings = ApiSettings()
     push: PushSettings = PushSettings()
+    payments: PaymentSettings = PaymentSettings()
     trace: TraceSettings = TraceSettings()
     metrics: MetricsSettings = MetricsSettings()
 

@@ -13,6 +13,7 @@ from typing import Any
 
 _METHODS = ("get", "put", "post", "delete", "patch")
 _HEADERS = {"Idempotency-Key": "idempotency_key", "If-Match": "if_match"}
+_JSON = ("application/json",)
 _SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 
 _HEAD = '''"""A client of axbridge's API {version}, written by scripts/client from its OpenAPI document."""
@@ -64,10 +65,15 @@ def write_client(document: dict[str, Any]) -> str:
     """The text of a module."""
     parts = [_HEAD.format(version=document["info"]["version"])]
     for path, item in document["paths"].items():
-        parts += [_function(path, method, item[method]) for method in _METHODS if method in item]
+        parts += [_function(path, method, item[method]) for method in _METHODS if _is_for_clients(item.get(method))]
     schemas = document["components"]["schemas"]
     parts += [_type(name, schemas[name]) for name in sorted(schemas)]
     return "\n".join(parts)
+
+
+def _is_for_clients(operation: dict[str, Any] | None) -> bool:
+    """What takes a body other than JSON is for payment providers, who sign it."""
+    return operation is not None and "application/json" in operation.get("requestBody", {}).get("content", _JSON)
 
 
 def _function(path: str, method: str, operation: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from litestar.params import SkipValidation
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from engine.archive.bucket import Bucket
+from engine.payments.notice import Gateway
 from engine.runtime.control.client import EngineUnavailable
 from engine.runtime.control.protocol import ControlCommand, ControlReply, Reload
 from engine.settings import ApiSettings
@@ -62,6 +63,8 @@ class Context:
     webhook_key: bytes = field(repr=False)
     factor_key: bytes = field(repr=False)
     keyring: Keyring
+    gateways: Mapping[str, Gateway] = field(repr=False)
+    """Of whom payments are taken, by name."""
     now_ms: Callable[[], int]
     new_id: Callable[[], str]
 
@@ -73,9 +76,9 @@ class Context:
         return reading_session(self.database, None if actor is None else actor.tenant_id)
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncSession]:
+    async def writing(self, actor: Actor | None = None) -> AsyncIterator[AsyncSession]:
         """A transaction; once it is committed, the engine is told, and given a moment to take the facts in."""
-        async with self.writing_quietly() as session:
+        async with self.writing_quietly(actor) as session:
             yield session
         try:
             async with asyncio.timeout(RELOAD_SECONDS_MAX):

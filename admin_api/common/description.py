@@ -51,6 +51,9 @@ _FILES = {
     "/statement.pdf": ("application/pdf",),
 }
 """Ends of the paths whose answers are files, and not JSON."""
+_NOTICES = "/payment-notices/"
+_NOTICE_EXAMPLE = '{"reference":"0f3a…","trade":"T-1","amount_micro":100000000,"currency":"CNY","state":"paid"}'
+"""Of the provider ``hmac``; the others' notices are as they describe them."""
 
 _EXAMPLES: dict[str, Any] = {
     "a_number": "+8613800138001",
@@ -128,10 +131,24 @@ def complete(_app: Litestar, document: dict[str, Any]) -> dict[str, Any]:
             if path.endswith(end):
                 file = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
                 operation["responses"]["200"]["content"] = dict.fromkeys(media_types, file)
+        if path.startswith(_NOTICES):
+            _describe_notice(operation)
         for media_type, content in _contents(operation):
             if "json" in media_type and "schema" in content:
                 content["example"] = example_of(content["schema"], schemas)
     return document
+
+
+def _describe_notice(operation: dict[str, Any]) -> None:
+    text = {"schema": {"type": "string"}}
+    body = {"schema": {"type": "string"}, "example": _NOTICE_EXAMPLE}
+    media_types = ("application/octet-stream", "application/x-www-form-urlencoded")
+    operation["requestBody"] = {"required": True, "content": dict.fromkeys(media_types, body)}
+    # What the provider wants to hear, in the form that it wants: it reads nothing of ours.
+    words = {"200": "Taken, or taken before.", "400": "Not believed.", "409": "Genuine, and fits no recharge."}
+    for status, description in words.items():
+        content = {"text/plain": text, "application/json": {"schema": {}, "example": {"accepted": status == "200"}}}
+        operation["responses"][status] = {"description": description, "content": content}
 
 
 def _problems_of(path: str, method: str, operation: dict[str, Any]) -> list[int]:

@@ -11,7 +11,8 @@ from admin_api.common.context import Context
 from admin_api.common.fields import Key, Note, PositiveAmountMicro
 from admin_api.common.paging import Page, Sorts, page
 from admin_api.common.views import view_of
-from engine.services.recharges import RechargeState, create_recharge, read_recharges
+from engine.domain.refusal import Refusal
+from engine.services.recharges import BY_HAND, RechargeState, create_recharge, read_recharges
 from engine.store.scope import Scope
 from engine.store.sorting import PageWanted
 from engine.store.tables.orders import Recharge
@@ -46,6 +47,8 @@ class RechargeView(msgspec.Struct):
 
 
 async def order_recharge(context: Context, tenant_id: int, data: NewRechargeOrder, by: str) -> RechargeView:
+    if data.provider != BY_HAND and data.provider not in context.gateways:
+        raise Refusal("provider_not_set_up", "provider", "is not set up here: no payment of it would be believed")
     async with context.writing() as session:
         row = await create_recharge(
             session,

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from engine.payments.notice import Headers, NoticeRefused, Payment, verify_rsa
+from engine.payments.notice import CURRENCY, Headers, NoticeRefused, Payment, verify_rsa
 
 FIELDS_MAX = 100
 _YUAN = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,2}))?")
@@ -17,7 +17,9 @@ class Alipay:
     """A notice carries no time that we could hold it to; that it is told again does no harm."""
 
     name = "alipay"
+    media_type = "text/plain"
     accepted = b"success"
+    refused = b"failure"
 
     def __init__(self, key: RSAPublicKey, app_id: str) -> None:
         self._key = key
@@ -44,4 +46,5 @@ class Alipay:
         if amount is None or not reference or not trade:
             raise NoticeRefused("the body is malformed")
         fen = int(amount[1]) * 100 + int((amount[2] or "").ljust(2, "0"))
-        return Payment(self.name, reference, trade, fen * 10_000)
+        # Notices of payments within China name no currency; those from abroad do.
+        return Payment(self.name, reference, trade, fen * 10_000, fields.get("trans_currency") or CURRENCY)

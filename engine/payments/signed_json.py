@@ -7,7 +7,7 @@ import hmac
 
 import msgspec
 
-from engine.payments.notice import Headers, NoticeRefused, Payment, check_age
+from engine.payments.notice import CURRENCY, Headers, NoticeRefused, Payment, check_age
 
 
 class _Body(msgspec.Struct):
@@ -15,13 +15,16 @@ class _Body(msgspec.Struct):
     trade: str
     amount_micro: int
     state: str
+    currency: str = CURRENCY
 
 
 class SignedJson:
     """``x-signature``: hex HMAC-SHA256 with ``key`` over ``x-timestamp`` (seconds), a full stop and the body."""
 
     name = "hmac"
+    media_type = "application/json"
     accepted = b'{"accepted":true}'
+    refused = b'{"accepted":false}'
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -39,4 +42,4 @@ class SignedJson:
             raise NoticeRefused("the body is malformed") from error
         if notice.state != "paid":
             return None
-        return Payment(self.name, notice.reference, notice.trade, notice.amount_micro)
+        return Payment(self.name, notice.reference, notice.trade, notice.amount_micro, notice.currency)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from engine.payments.notice import Headers, NoticeRefused, Payment, check_age, verify_rsa
 
 MICRO_PER_FEN = 10_000
+"""Of other currencies too, as ISO 4217 gives most a hundredth: such a payment is disputed, whatever its amount."""
 
 
 class _Resource(msgspec.Struct):
@@ -41,7 +42,9 @@ class WeChatPay:
     """``keys``: the platform's public keys by serial number; ``api_key``: 32 octets."""
 
     name = "wechat"
+    media_type = "application/json"
     accepted = b""
+    refused = '{"code":"FAIL","message":"失败"}'.encode()
 
     def __init__(self, keys: Mapping[str, RSAPublicKey], api_key: bytes, merchant_id: str) -> None:
         self._keys = keys
@@ -64,9 +67,10 @@ class WeChatPay:
             transaction = msgspec.json.decode(opened, type=_Transaction)
         except (msgspec.DecodeError, InvalidTag, ValueError) as error:
             raise NoticeRefused("the body is malformed") from error
-        if transaction.mchid != self._merchant_id or transaction.amount.currency != "CNY":
-            raise NoticeRefused("it is another merchant's, or in another currency")
+        if transaction.mchid != self._merchant_id:
+            raise NoticeRefused("it is another merchant's")
         if transaction.trade_state != "SUCCESS":
             return None
         amount_micro = transaction.amount.total * MICRO_PER_FEN
-        return Payment(self.name, transaction.out_trade_no, transaction.transaction_id, amount_micro)
+        currency = transaction.amount.currency
+        return Payment(self.name, transaction.out_trade_no, transaction.transaction_id, amount_micro, currency)

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotNow, Refusal
-from engine.payments.notice import Payment
+from engine.payments.notice import CURRENCY, Payment
 from engine.store.ledger_store import recharge
 from engine.store.scope import Scope, within
 from engine.store.sorting import PageWanted
@@ -27,13 +27,23 @@ class RechargeState(StrEnum):
     CLOSED = "closed"  # given up; money that comes all the same is credited
 
 
-class PaymentDisputed(Exception):
-    """A genuine notice that does not fit its recharge: people must look. ``reason`` names no number."""
+class Dispute(StrEnum):
+    """What does not fit."""
 
-    def __init__(self, recharge_id: int, reason: str) -> None:
-        super().__init__(f"recharge {recharge_id}: {reason}")
-        self.recharge_id = recharge_id
-        self.reason = reason
+    UNKNOWN_REFERENCE = "unknown_reference"
+    OTHER_PROVIDER = "other_provider"
+    OTHER_CURRENCY = "other_currency"
+    OTHER_AMOUNT = "other_amount"
+    PAID_TWICE = "paid_twice"
+
+
+class PaymentDisputed(Exception):
+    """A genuine notice that does not fit its recharge, or fits none: people must look."""
+
+    def __init__(self, dispute: Dispute, recharge: Recharge | None) -> None:
+        super().__init__(dispute.value)
+        self.dispute = dispute
+        self.recharge = recharge
 
 
 async def create_recharge(
@@ -69,21 +79,34 @@ async def create_recharge(
 async def take_payment(session: AsyncSession, payment: Payment, now_ms: int) -> bool:
     """Credits what a provider says was paid; False where it was told before.
 
-    The amount is the order's, and the notice must say the same. Raises PaymentDisputed, and Refusal where
-    the reference is none of ours.
+    The amount is the order's, and the notice must say the same. Raises PaymentDisputed, with nothing written.
     """
     row = await session.scalar(select(Recharge).where(Recharge.reference == payment.reference))
-    if row is None or row.provider != payment.provider:
-        raise Refusal("recharge_unknown", "reference", "is not known")
-    if row.amount_micro != payment.amount_micro:
-        raise PaymentDisputed(row.id, "another amount was paid than was ordered")
+    if row is None:
+        raise PaymentDisputed(Dispute.UNKNOWN_REFERENCE, None)
+    if (dispute := await _dispute(session, row, payment)) is not None:
+        raise PaymentDisputed(dispute, row)
     if row.state == RechargeState.CREDITED:
-        if row.provider_trade != payment.trade:
-            raise PaymentDisputed(row.id, "it was paid twice")
         return False
     row.provider_trade = payment.trade
     await _credit(session, row, now_ms)
     return True
+
+
+async def _dispute(session: AsyncSession, row: Recharge, payment: Payment) -> Dispute | None:
+    if row.provider != payment.provider:
+        return Dispute.OTHER_PROVIDER
+    if payment.currency != CURRENCY:
+        return Dispute.OTHER_CURRENCY
+    if row.amount_micro != payment.amount_micro:
+        return Dispute.OTHER_AMOUNT
+    if row.state == RechargeState.CREDITED:
+        return None if row.provider_trade == payment.trade else Dispute.PAID_TWICE
+    # One payment that is told of two recharges: the first has had it.
+    same_trade = select(Recharge.id).where(
+        Recharge.provider == payment.provider, Recharge.provider_trade == payment.trade
+    )
+    return None if await session.scalar(same_trade) is None else Dispute.PAID_TWICE
 
 
 async def confirm_by_hand(session: AsyncSession, row: Recharge, by: str, now_ms: int) -> None:

@@ -526,6 +526,7 @@ PUBLIC = {
     ("GET", "/schema/{path:str}"),
     ("GET", "/recordings/{cdr_id:str}"),  # by signature: tests/api/test_recordings.py
     ("HEAD", "/recordings/{cdr_id:str}"),
+    ("POST", "/payment-notices/{provider:str}"),  # by signature: tests/api/test_payment_notices.py
 }
 AUDIENCES = (None, *USERS)
 

@@ -88,6 +88,20 @@ def test_a_forged_notice_is_money(gateway: Gateway, make: Callable[..., Notice])
             gateway.read(headers | {name: "é"}, body, NOW_MS)
 
 
+@pytest.mark.parametrize(
+    ("gateway", "notice"),
+    [
+        (GATEWAYS[0][0], _hmac(currency="USD")),
+        (GATEWAYS[1][0], _wechat(amount={"total": 1234, "currency": "USD"})),
+        (GATEWAYS[2][0], _alipay(trans_currency="USD")),
+    ],
+)
+def test_another_currency_is_taken_for_ours(gateway: Gateway, notice: Notice) -> None:
+    payment = gateway.read(*notice, NOW_MS)
+    assert payment is not None
+    assert payment.currency == "USD"
+
+
 @pytest.mark.parametrize(("gateway", "make"), GATEWAYS[:2])
 def test_an_old_notice_is_played_again(gateway: Gateway, make: Callable[..., Notice]) -> None:
     for off_ms in (-301_000, 301_000):
@@ -112,7 +126,9 @@ def test_what_is_no_payment_is_money(gateway: Gateway, notice: Notice) -> None:
     [
         (GATEWAYS[0][0], _hmac(amount_micro="12")),
         (GATEWAYS[1][0], _wechat(mchid="another")),
-        (GATEWAYS[1][0], _wechat(amount={"total": 1, "currency": "USD"})),
+        (GATEWAYS[0][0], _hmac(currency="yuan")),
+        (GATEWAYS[0][0], _hmac(reference="\x00")),
+        (GATEWAYS[0][0], _hmac(trade="t" * 65)),
         (GATEWAYS[2][0], _alipay(app_id="another")),
         (GATEWAYS[2][0], _alipay(total_amount="1e3")),
         (GATEWAYS[2][0], _alipay(total_amount="-1")),
