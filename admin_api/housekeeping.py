@@ -27,6 +27,7 @@ from engine.store.database import reading_session, writing, writing_session
 from engine.store.idempotency_store import prune_keys
 from engine.store.login_failures import PRUNED_ROWS_MAX as FAILURES_PRUNED_MAX
 from engine.store.login_failures import prune_failures
+from engine.store.velocity_store import prune_velocity
 from engine.store.webhook_store import PRUNED_ROWS_MAX as DELIVERIES_PRUNED_MAX
 from engine.store.webhook_store import prune_deliveries
 
@@ -147,6 +148,8 @@ async def keep_house_for_ever(database: AsyncEngine, now_ms: Callable[[], int], 
             await keep_audit(database, audit_days, now_ms())
             await prune_keys(database, now_ms())
             await keep_failures(database, now_ms())
+            async with writing(database) as connection:
+                await prune_velocity(connection, now_ms())
         except (SQLAlchemyError, OSError) as error:
             _log.error("housekeeping failed, will be tried again", error=type(error).__name__)
         else:

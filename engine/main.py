@@ -38,6 +38,7 @@ from engine.runtime.registration_keeper import RegistrationKeeper, read_registra
 from engine.runtime.room_watch import RoomWatch
 from engine.runtime.spend_desk import SpendDesk
 from engine.runtime.switchboard import Switchboard
+from engine.runtime.velocity_watch import VelocityWatch
 from engine.settings import Settings
 from engine.store.database import open_database, reading
 from engine.store.journal import Journal, read_journal
@@ -161,6 +162,13 @@ async def run_engine(settings: Settings) -> None:
     await follower.start()
     spend_desk = SpendDesk(database, controller.spending, lambda: milliseconds(clock.now()))
     await spend_desk.read()
+    velocity_watch = VelocityWatch(
+        database,
+        settings.engine_id,
+        controller.velocity,
+        controller.spending,
+        now_ms=lambda: milliseconds(clock.now()),
+    )
     await plane.start(talking)
     held = [record for record in recovered.talking if plane.holds(record.media_call_id)]
     lost = [record for record in recovered.talking if not plane.holds(record.media_call_id)]
@@ -246,6 +254,7 @@ async def run_engine(settings: Settings) -> None:
             "leases": lease_desk.run(),
             "minutes": minutes_desk.run(),
             "spending": spend_desk.run(),
+            "velocity": velocity_watch.run(),
             "changes": follower.run(),
             "registrations": registrations.run(),
             "registrar": _sweep_registrar(controller, clock),

@@ -23,10 +23,19 @@ class MoneyRulesView(msgspec.Struct):
     day_cap_micro: int | None
     low_balance_micro: int | None
     low_since_ms: int | None
+    velocity_factor: int
+    velocity_attempts_max: int | None
+    velocity_spend_max_micro: int | None
+    agent_velocity_attempts_max: int | None
+    agent_velocity_spend_max_micro: int | None
+    velocity_stops_calls: bool
 
 
 class MoneyEventView(msgspec.Struct):
-    """``content`` of a low balance: ``left_micro`` that could still be spent, ``threshold_micro``."""
+    """``content`` of ``low_balance``: ``left_micro`` that could still be spent, ``threshold_micro``.
+
+    Of ``velocity`` it is what the alarm says, its id as ``alarm_id``.
+    """
 
     id: int
     tenant_id: int

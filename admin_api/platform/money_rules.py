@@ -7,10 +7,10 @@ from typing import Annotated
 import msgspec
 from litestar import Controller, get, patch
 from litestar.params import JSONBody, QueryParameter
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
-from admin_api.common.fields import AmountMicro, given
+from admin_api.common.fields import AmountMicro, Count, PositiveAmountMicro, given
 from admin_api.common.money_rules import EVENT_SORTS, MoneyEventView, MoneyRulesView, event_page
 from admin_api.common.paging import INTEGER_MAX, GivenPage, Id, Page
 from admin_api.common.views import view_of
@@ -21,12 +21,25 @@ from engine.store.tables import Tenant
 
 TenantFilter = Annotated[int | None, QueryParameter(name="tenant_id", ge=1, le=INTEGER_MAX)]
 
+Factor = Annotated[int, Meta(ge=0, le=1000)]
+
 
 class MoneyRulesChange(msgspec.Struct, forbid_unknown_fields=True):
-    """Null: he may spend what he has, or is told of nothing. What is left out stays."""
+    """Null: he may spend what he has, or is told of nothing. What is left out stays.
+
+    Of velocity, within five minutes: an alarm is raised beyond ``velocity_factor`` times what is usual of the tenant or
+    an agent (0: at none), and beyond the limits here, of the tenant as a whole and of each agent; with
+    ``velocity_stops_calls`` no new call begins until it is acknowledged.
+    """
 
     day_cap_micro: AmountMicro | UnsetType | None = UNSET
     low_balance_micro: AmountMicro | UnsetType | None = UNSET
+    velocity_factor: Factor | UnsetType = UNSET
+    velocity_attempts_max: Count | UnsetType | None = UNSET
+    velocity_spend_max_micro: PositiveAmountMicro | UnsetType | None = UNSET
+    agent_velocity_attempts_max: Count | UnsetType | None = UNSET
+    agent_velocity_spend_max_micro: PositiveAmountMicro | UnsetType | None = UNSET
+    velocity_stops_calls: bool | UnsetType = UNSET
 
 
 @get(

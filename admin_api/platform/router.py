@@ -32,6 +32,7 @@ from admin_api.platform.traces import read_trace
 from admin_api.platform.trunks import TrunkController
 from admin_api.platform.usable_lines import PlatformUsableLinesController
 from admin_api.platform.users import PlatformUserController
+from admin_api.platform.velocity_alarms import PlatformVelocityAlarmController
 from admin_api.platform.x_numbers import PlatformXNumberController
 
 platform_router = Router(
@@ -72,6 +73,7 @@ platform_router = Router(
         FundsController,
         MoneyRulesController,
         list_money_events,
+        PlatformVelocityAlarmController,
         PlatformRechargeController,
         StatementController,
         create_recharge_order,

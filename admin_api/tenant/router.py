@@ -30,6 +30,7 @@ from admin_api.tenant.recharges import TenantRechargeController
 from admin_api.tenant.statements import get_statement
 from admin_api.tenant.usable_lines import TenantUsableLinesController
 from admin_api.tenant.users import TenantUserController
+from admin_api.tenant.velocity_alarms import TenantVelocityAlarmController
 from admin_api.tenant.webhooks import WebhookController
 from admin_api.tenant.x_numbers import TenantXNumberController
 
@@ -67,6 +68,7 @@ tenant_router = Router(
         get_own_money_rules,
         change_own_money_rules,
         list_own_money_events,
+        TenantVelocityAlarmController,
         SpendCapController,
         TenantRechargeController,
         get_statement,

@@ -21,8 +21,9 @@ from engine.domain.cause import CODES, Cause
 from engine.domain.credit_book import REFUSED, CreditBook
 from engine.domain.events import CallEvent, CallOutput, Leg, TimerKind
 from engine.domain.package_minutes import MinutesBook
-from engine.domain.routing import Route
+from engine.domain.routing import Direction, Parties, Route
 from engine.domain.spend_cap import SpendBook
+from engine.domain.velocity import VelocityBook
 from sip.core.session import Session, SessionState
 from sip.core.user_agent import UserAgent
 
@@ -48,6 +49,7 @@ class CallExecutor:
         self.credit: CreditBook[ActiveCall] = CreditBook(settings.lease_micro)
         self.minutes: MinutesBook[ActiveCall] = MinutesBook(MINUTES_LEASE_SECONDS)
         self.spending = SpendBook()
+        self.velocity = VelocityBook()
         self.calls: dict[str, ActiveCall] = {}
         self.calls_by_tenant: dict[int, dict[str, ActiveCall]] = {}
         self.media = MediaDesk()
@@ -66,6 +68,7 @@ class CallExecutor:
         """A new call; ``left`` is told its route when it is over."""
         self.calls[active.call_id] = active
         self.calls_by_tenant.setdefault(active.route.tenant_id, {})[active.call_id] = active
+        self.attempted(active.route.parties, now)
         self._perform(active, active.call.start(now), now)
 
     def resume(self, active: ActiveCall, now: float) -> None:
@@ -79,6 +82,11 @@ class CallExecutor:
         self.spending.hold(active.route.tenant_id, active.route.parties.agent_id, held or 0)
         self._perform(active, active.call.resume(held or 0), now)
         self.note(active)
+
+    def attempted(self, parties: Parties, now: float) -> None:
+        """Only what the tenant's own side calls: whoever dials X from outside must not raise his alarm."""
+        if parties.tenant_id is not None and parties.direction is Direction.A_TO_B:
+            self.velocity.attempted(parties.tenant_id, parties.agent_id, milliseconds(now))
 
     def note(self, active: ActiveCall) -> None:
         """Something of the call has changed that must outlive the process."""
@@ -155,7 +163,7 @@ class CallExecutor:
             self.feed(active, call_events.CreditRefused(Cause.SPEND_CAP), now)
             return
         # Counted while the database is asked, or calls that wait together would go beyond the cap together.
-        self.spending.hold(tenant_id, agent_id, wanted_micro)
+        self._hold_spending(tenant_id, agent_id, wanted_micro, now)
         active.asked_micro, active.is_capped = wanted_micro, wanted_micro < output.wanted_micro
         held_micro = self.credit.hold(tenant_id, wanted_micro, output.least_micro, active)
         if held_micro is not None:
@@ -167,7 +175,7 @@ class CallExecutor:
         is_refused = held_micro == REFUSED
         unheld_micro = asked_micro - (0 if is_refused else held_micro)
         if unheld_micro:
-            self.spending.hold(active.route.tenant_id, active.route.parties.agent_id, -unheld_micro)
+            self._hold_spending(active.route.tenant_id, active.route.parties.agent_id, -unheld_micro, now)
         if is_refused:
             self.feed(active, call_events.CreditRefused(), now)
         else:
@@ -177,6 +185,12 @@ class CallExecutor:
         tenant_id, agent_id = active.route.tenant_id, active.route.parties.agent_id
         self.credit.post(tenant_id, output.held_micro, output.charge_micro)
         self.spending.post(tenant_id, agent_id, output.held_micro, output.charge_micro, milliseconds(now))
+        self.velocity.spent(tenant_id, agent_id, output.charge_micro - output.held_micro, milliseconds(now))
+
+    def _hold_spending(self, tenant_id: int, agent_id: int | None, micro: int, now: float) -> None:
+        """Also with an amount below 0: less was held than was asked for."""
+        self.spending.hold(tenant_id, agent_id, micro)
+        self.velocity.spent(tenant_id, agent_id, micro, milliseconds(now))
 
     def _hold_minutes(self, active: ActiveCall, output: call_events.HoldMinutes, now: float) -> None:
         parts = self.minutes.hold(output.buckets, output.wanted_seconds, active)

@@ -95,6 +95,7 @@ class Controller:
         self.credit = self._executor.credit
         self.minutes = self._executor.minutes
         self.spending = self._executor.spending
+        self.velocity = self._executor.velocity
         self.media = self._executor.media
         self._renegotiator = Renegotiator(
             user_agent,

@@ -78,6 +78,7 @@ REFUSAL_TEXTS = MappingProxyType(
     {
         Cause.NO_CREDIT: "no credit",
         Cause.SPEND_CAP: "spend cap reached",
+        Cause.VELOCITY_ALARM: "calls stopped by an alarm",
         Cause.CAPACITY: "no capacity",
         Cause.NO_BINDING: "no binding",
         Cause.UNKNOWN_X: "unknown number",

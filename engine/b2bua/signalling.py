@@ -120,6 +120,7 @@ class Signalling:
         cdr.cause, cdr.release_side = cause, ReleaseSide.PLATFORM
         cdr.sip_status, cdr.q850_cause = CODES[cause]
         self._executor.records.append(CallRecord(cdr))
+        self._executor.attempted(turned_away.parties, now)
         self._executor.reject(session, cause, now)
 
     def _progress(self, event: sip_events.InviteProgress, now: float) -> None:

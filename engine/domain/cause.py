@@ -34,6 +34,7 @@ class Cause(StrEnum):
     NO_CREDIT = "no_credit"
     CREDIT_EXHAUSTED = "credit_exhausted"
     SPEND_CAP = "spend_cap"
+    VELOCITY_ALARM = "velocity_alarm"
     CAPACITY = "capacity"
     TRUNK_FAILURE = "trunk_failure"
     TIMEOUT = "timeout"
@@ -77,6 +78,7 @@ CODES = MappingProxyType(
         Cause.NO_CREDIT: Codes(402, 21),
         Cause.CREDIT_EXHAUSTED: Codes(402, 21),
         Cause.SPEND_CAP: Codes(402, 21),
+        Cause.VELOCITY_ALARM: Codes(403, 21),
         Cause.CAPACITY: Codes(503, 42),
         Cause.TRUNK_FAILURE: Codes(502, 38),
         Cause.TIMEOUT: Codes(504, 102),

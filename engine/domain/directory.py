@@ -19,6 +19,7 @@ from engine.domain.facts import (
     TenantFacts,
     TrunkFacts,
     UsableLinesFacts,
+    VelocityAlarmFacts,
     XNumberFacts,
 )
 from engine.domain.line_use import LineUse
@@ -53,6 +54,8 @@ class Directory:
         self.permissions: dict[tuple[str, int], CarrierPermissionFacts | LinePermissionFacts] = {}
         self.line_use = LineUse()
         self._permitted: set[tuple[int, str, int]] = set()
+        self.alarms: dict[int, VelocityAlarmFacts] = {}
+        self._stopped: set[tuple[int, int | None]] = set()
         self._x_by_number: dict[str, XNumberFacts] = {}
         self._binding_by_party: dict[tuple[int, str], BindingFacts] = {}
         self._account_by_username: dict[str, SipAccountFacts] = {}
@@ -82,6 +85,12 @@ class Directory:
             "line",
             line.id,
         ) in self._permitted
+
+    def is_stopped(self, tenant_id: int, agent_id: int | None) -> bool:
+        """Whether an alarm that nobody has acknowledged keeps the tenant, or this agent of his, from calling."""
+        if not self._stopped:
+            return False
+        return (tenant_id, None) in self._stopped or (agent_id is not None and (tenant_id, agent_id) in self._stopped)
 
     def sip_account(self, username: str) -> SipAccountFacts | None:
         return self._account_by_username.get(username)
@@ -166,6 +175,9 @@ class Directory:
                 self.sip_accounts[fact.id] = fact
                 self._account_by_username[fact.username] = fact
                 self._accounts_by_agent.setdefault(fact.agent_id, {})[fact.id] = fact
+            case VelocityAlarmFacts():
+                self.alarms[fact.id] = fact
+                self._index_alarms()
 
     def remove(self, entity: str, entity_id: str) -> None:
         """Forgets one fact; ``entity`` is the table's name, and unknown ones are none of our business."""
@@ -187,16 +199,25 @@ class Directory:
                 self.lines.pop(int(entity_id), None)
             case "carrier_permissions" | "line_permissions":
                 self._forget_permission(entity, int(entity_id))
-            case "departments":
-                self.line_use.forget_department(int(entity_id))
-            case "usable_lines":
-                self.line_use.forget_list(int(entity_id))
             case "x_numbers":
                 self._forget_x_number(int(entity_id))
             case "bindings":
                 self._forget_binding(entity_id)
             case "sip_accounts":
                 self._forget_sip_account(int(entity_id))
+            case _:
+                self._remove_rule(entity, entity_id)
+
+    def _remove_rule(self, entity: str, entity_id: str) -> None:
+        """What only says who may call."""
+        match entity:
+            case "departments":
+                self.line_use.forget_department(int(entity_id))
+            case "usable_lines":
+                self.line_use.forget_list(int(entity_id))
+            case "velocity_alarms":
+                self.alarms.pop(int(entity_id), None)
+                self._index_alarms()
 
     def _take_agent(self, agent: AgentFacts) -> None:
         self._forget_agent(agent.id)
@@ -208,6 +229,9 @@ class Directory:
         old = self.agents.pop(agent_id, None)
         if old is not None and old.phone and self._agent_by_phone.get((old.tenant_id, old.phone)) is old:
             del self._agent_by_phone[(old.tenant_id, old.phone)]
+
+    def _index_alarms(self) -> None:
+        self._stopped = {(each.tenant_id, each.agent_id) for each in self.alarms.values() if each.stops_calls}
 
     def _take_permission(self, permission: CarrierPermissionFacts | LinePermissionFacts) -> None:
         entity = "line_permissions" if isinstance(permission, LinePermissionFacts) else "carrier_permissions"

@@ -47,6 +47,13 @@ class MoneyRulesFacts:
     tenant_id: int
     zone: str
     day_cap_micro: int | None
+    velocity_factor: int = 5
+    """0: what is usual is no limit."""
+    velocity_attempts_max: int | None = None
+    velocity_spend_max_micro: int | None = None
+    agent_velocity_attempts_max: int | None = None
+    agent_velocity_spend_max_micro: int | None = None
+    velocity_stops_calls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,17 @@ class AgentCapFacts:
     agent_id: int
     tenant_id: int
     day_cap_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class VelocityAlarmFacts:
+    """Raised and not acknowledged; of the tenant as a whole where ``agent_id`` is None."""
+
+    id: int
+    tenant_id: int
+    agent_id: int | None
+    stops_calls: bool
+    acknowledged_at_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +253,7 @@ Facts = (
     | DepartmentFacts
     | AgentFacts
     | AgentCapFacts
+    | VelocityAlarmFacts
     | SipAccountFacts
     | TrunkFacts
     | RateFacts

@@ -151,6 +151,8 @@ def _route_over_line(
     agent = directory.agents.get(parties.agent_id) if parties.agent_id is not None else None
     if agent is not None and agent.status != "active":
         return NoRoute(Cause.NO_BINDING, parties)
+    if directory.is_stopped(tenant.id, parties.agent_id):
+        return NoRoute(Cause.VELOCITY_ALARM, parties)
     line = directory.lines.get(x.line_id)
     trunk = directory.trunks.get(line.trunk_id) if line is not None else None
     if line is None or line.status != "active" or trunk is None or trunk.status != "active" or plan is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -72,15 +73,20 @@ class SpendBook:
 
     def hold(self, tenant_id: int, agent_id: int | None, held_micro: int) -> None:
         """Also with an amount below 0: less is held than was asked for."""
-        for spender in _spenders(tenant_id, agent_id):
+        for spender in spenders(tenant_id, agent_id):
             self._held_micro[spender] += held_micro
 
     def post(self, tenant_id: int, agent_id: int | None, held_micro: int, charge_micro: int, now_ms: int) -> None:
-        for spender in _spenders(tenant_id, agent_id):
+        for spender in spenders(tenant_id, agent_id):
             self._day(spender, now_ms).charged_micro += charge_micro
             self._held_micro[spender] -= held_micro
             if self._held_micro[spender] <= 0:
                 del self._held_micro[spender]
+
+    @property
+    def rules(self) -> Mapping[int, MoneyRulesFacts]:
+        """By tenant; those for whom nothing is set are not there."""
+        return self._rules
 
     def capped(self) -> frozenset[int]:
         """The tenants whose day's charges are to be read: they are capped, or agents of theirs are."""
@@ -109,6 +115,6 @@ class SpendBook:
         return day
 
 
-def _spenders(tenant_id: int, agent_id: int | None) -> tuple[Spender, ...]:
+def spenders(tenant_id: int, agent_id: int | None) -> tuple[Spender, ...]:
     tenant = Spender(tenant_id)
     return (tenant,) if agent_id is None else (tenant, Spender(tenant_id, agent_id))

@@ -23,6 +23,8 @@ def route_transfer(
     agent = directory.agents.get(agent_id)
     if agent is None or agent.status != "active":
         return NoRoute(Cause.NO_BINDING, first.parties)
+    if directory.is_stopped(agent.tenant_id, agent.id):
+        return NoRoute(Cause.VELOCITY_ALARM, first.parties)
     colleague = directory.sip_account(account)
     if colleague is not None:
         return _route_to_colleague(directory, first, agent_id, colleague.agent_id)

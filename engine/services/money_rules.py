@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.month import ZONE
+from engine.domain.velocity import FACTOR
 from engine.store.notice_store import notice_low
 from engine.store.scope import Scope, within
 from engine.store.sorting import PageWanted
@@ -21,13 +22,13 @@ async def read_rules(session: AsyncSession, scope: Scope, tenant_id: int) -> Mon
             MoneyRules.tenant_id == tenant_id, within(scope, tenant=MoneyRules.tenant_id, agent=None)
         )
     )
-    return row or MoneyRules(tenant_id=tenant_id, zone=ZONE)
+    return row or MoneyRules(tenant_id=tenant_id, zone=ZONE, velocity_factor=FACTOR, velocity_stops_calls=False)
 
 
 async def change_rules(
     session: AsyncSession, scope: Scope, tenant_id: int, values: dict[str, int | None], now_ms: int
 ) -> MoneyRules:
-    """``values``: ``day_cap_micro``, ``low_balance_micro`` or both. Who is below a new threshold is told at once."""
+    """``values``: by column. Who is below a new threshold is told at once."""
     row = await read_rules(session, scope, tenant_id)
     for name, value in values.items():
         setattr(row, name, value)

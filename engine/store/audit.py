@@ -56,6 +56,8 @@ _MACHINES = frozenset(
         "order_events",  # likewise
         "recordings",
         "recovery_codes",
+        "velocity_days",
+        "velocity_windows",
         "user_sessions",  # logins are entries of their own
         "webhook_deliveries",
     }

@@ -33,6 +33,7 @@ from engine.store.tables import (
 )
 from engine.store.tables.numbers import CarrierPermission, LinePermission, UsableLines
 from engine.store.tables.orders import AgentSpendCap, MoneyRules
+from engine.store.tables.velocity import VelocityAlarm
 
 FED_TABLES: tuple[type[Table], ...] = (
     Tenant,
@@ -41,6 +42,7 @@ FED_TABLES: tuple[type[Table], ...] = (
     Department,
     Agent,
     AgentSpendCap,
+    VelocityAlarm,
     SipAccount,
     Trunk,
     Rate,

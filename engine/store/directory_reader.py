@@ -26,6 +26,7 @@ from engine.domain.facts import (
     TenantFacts,
     TrunkFacts,
     UsableLinesFacts,
+    VelocityAlarmFacts,
     XNumberFacts,
 )
 from engine.domain.package_minutes import MinutesBucket as MinutesBucketFacts
@@ -49,6 +50,7 @@ from engine.store.tables import (
 )
 from engine.store.tables.numbers import CarrierPermission, LinePermission, UsableLines
 from engine.store.tables.orders import AgentSpendCap, MoneyRules
+from engine.store.tables.velocity import VelocityAlarm
 from engine.store.trunk_secrets import read_registration
 
 CHANGES_READ_MAX = 10_000
@@ -68,6 +70,8 @@ class _Source:
     table: type[Table]
     record: type[Any]
     key: str = "id"
+    over: str = ""
+    """A column that is set once the row is of no more interest: engines then take it for gone."""
 
     @property
     def select(self) -> Select[Any]:
@@ -97,6 +101,7 @@ _SOURCES = (
     _Source(Department, DepartmentFacts),
     _Source(Agent, AgentFacts),
     _Source(AgentSpendCap, AgentCapFacts, key="agent_id"),
+    _Source(VelocityAlarm, VelocityAlarmFacts, over="acknowledged_at_ms"),
     _Source(SipAccount, SipAccountFacts),
     _Source(Rate, RateFacts),
     _Source(Trunk, TrunkFacts),
@@ -106,14 +111,14 @@ _SOURCES = (
     _Source(UsableLines, UsableLinesFacts),
     _Source(XNumber, XNumberFacts),
     _Source(MinutesBucket, MinutesBucketFacts),
-    _Source(Binding, BindingFacts),
+    _Source(Binding, BindingFacts, over="ended_at_ms"),
 )
 _SOURCE_OF = {source.table.__tablename__: source for source in _SOURCES}
 assert _SOURCE_OF.keys() == FED_ENTITIES, "what is fed and what is read are the same tables"
 
 
 async def read_all(connection: AsyncConnection, keyring: Keyring | None = None) -> tuple[int, list[Facts]]:
-    """The id of the newest change and every fact, those of ended bindings left out; ``keyring`` unseals secrets.
+    """The id of the newest change and every fact, those of what is over left out; ``keyring`` unseals secrets.
 
     Give it a connection of ``database.reading``: all must be of one state of the database.
     """
@@ -121,8 +126,8 @@ async def read_all(connection: AsyncConnection, keyring: Keyring | None = None) 
     facts: list[Facts] = []
     for source in _SOURCES:
         statement = source.select
-        if source.table is Binding:
-            statement = statement.where(Binding.ended_at_ms.is_(None))
+        if source.over:
+            statement = statement.where(getattr(source.table, source.over).is_(None))
         facts.extend(source.read(row, keyring) for row in await connection.execute(statement))
     return newest, facts
 
@@ -132,8 +137,9 @@ async def read_changes(
 ) -> tuple[int, list[Facts], list[tuple[str, str]]]:
     """What changed after change ``since``: the id to ask from next, facts as they are now, and what is gone.
 
-    What is gone is (table's name, id); an ended binding is gone. At most CHANGES_READ_MAX changes are taken: ask again
-    until the id stays. Raises ChangesPruned where changes after ``since`` are no longer there.
+    What is gone is (table's name, id); what is over, such as an ended binding, is gone. At most CHANGES_READ_MAX
+    changes are taken: ask again until the id stays. Raises ChangesPruned where changes after ``since`` are no longer
+    there.
     """
     changes = (
         await connection.execute(
@@ -164,7 +170,7 @@ async def read_changes(
         found = await _read_ids(connection, source, list(wanted), keyring)
         for entity_id in wanted:
             record = found.get(entity_id)
-            if record is None or (isinstance(record, BindingFacts) and record.ended_at_ms is not None):
+            if record is None or (source.over and getattr(record, source.over) is not None):
                 removed.append((entity, str(entity_id)))
             else:
                 facts.append(record)

@@ -19,9 +19,10 @@ from engine.store.webhook_store import Event, EventKind, event_id, tell
 
 class NoticeKind(StrEnum):
     LOW_BALANCE = "low_balance"
+    VELOCITY = "velocity"
 
 
-_NEWS = {NoticeKind.LOW_BALANCE: EventKind.ACCOUNT_LOW}
+_NEWS = {NoticeKind.LOW_BALANCE: EventKind.ACCOUNT_LOW, NoticeKind.VELOCITY: EventKind.ACCOUNT_VELOCITY}
 """What webhooks are told."""
 
 
@@ -63,22 +64,19 @@ async def notice_low(connection: AsyncConnection, tenant_ids: Collection[int], n
         )
         if is_low:
             content = {"left_micro": left, "threshold_micro": threshold_micro}
-            await _raise(connection, tenant_id, content, now_ms)
+            last_id = await connection.scalar(select(MoneyEvent.id).order_by(MoneyEvent.id.desc()).limit(1))
+            subject = f"{now_ms}-{last_id or 0}"  # he may fall below it twice within a millisecond
+            await notice(connection, NoticeKind.LOW_BALANCE, tenant_id, subject, content, now_ms)
 
 
-async def _raise(connection: AsyncConnection, tenant_id: int, content: dict[str, Any], now_ms: int) -> None:
-    row: dict[str, Any] = {
-        "tenant_id": tenant_id,
-        "kind": NoticeKind.LOW_BALANCE,
-        "subject": "",
-        "content": content,
-        "at_ms": now_ms,
-    }
-    last_id = await connection.scalar(select(MoneyEvent.id).order_by(MoneyEvent.id.desc()).limit(1))
-    row["subject"] = f"{now_ms}-{last_id or 0}"  # he may fall below it twice within a millisecond
+async def notice(
+    connection: AsyncConnection, kind: NoticeKind, tenant_id: int, subject: str, content: dict[str, Any], now_ms: int
+) -> None:
+    """Tells a tenant, once of each ``subject``: IntegrityError the second time."""
+    row = {"tenant_id": tenant_id, "kind": kind, "subject": subject, "content": content, "at_ms": now_ms}
     await connection.execute(insert(MoneyEvent), row)
-    news = _NEWS[NoticeKind.LOW_BALANCE]
-    await tell(connection, [Event(news, tenant_id, _subject_id(tenant_id, row["subject"]), now_ms, content)], now_ms)
+    event = Event(_NEWS[kind], tenant_id, _subject_id(tenant_id, subject), now_ms, content)
+    await tell(connection, [event], now_ms)
 
 
 def _subject_id(tenant_id: int, subject: str) -> str:

@@ -43,6 +43,7 @@ class EventKind(StrEnum):
     CDR_ENDED = "cdr.ended"
     RECORDING_READY = "recording.ready"
     ACCOUNT_LOW = "account.low"
+    ACCOUNT_VELOCITY = "account.velocity"
     TEST = "test"
 
 

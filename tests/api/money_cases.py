@@ -10,6 +10,7 @@ from engine.services.packages import Terms, create_package
 from engine.services.recharges import create_recharge
 from engine.store.scope import AgentScope, TenantScope
 from engine.store.tables.orders import AgentSpendCap, MoneyEvent
+from engine.store.tables.velocity import VelocityAlarm
 
 FREE_OF_CHARGE = Terms(minutes=10, price_micro=0)
 
@@ -35,6 +36,10 @@ async def make_money_world(session: AsyncSession, now_ms: int) -> None:
         await create_recharge(session, tenant_id, amount_micro=9, now_ms=now_ms, **values)
     for tenant_id, agent_id in ((1, 1), (2, 3)):
         session.add(MoneyEvent(tenant_id=tenant_id, kind="low_balance", subject="s", content={}, at_ms=now_ms))
+        alarm = VelocityAlarm(tenant_id=tenant_id, agent_id=agent_id, measure="attempts", limited_by="usual")
+        alarm.value, alarm.limit, alarm.usual, alarm.raised_at_ms, alarm.stops_calls = 60, 50, 10, now_ms, True
+        session.add(alarm)
+        await session.flush()
         session.add(AgentSpendCap(agent_id=agent_id, tenant_id=tenant_id, day_cap_micro=1000 + agent_id))
     await create_order(session, TenantScope(2), Wanted(OrderKind.PURCHASE, "waits", package_id=3), "w", now_ms)
 
@@ -110,6 +115,22 @@ MONEY_CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
     ("tenant1", "PATCH", "/money-rules", "", {"body": {"low_balance_micro": 0}, "shows": ('"low_balance_micro":0',)}),
     ("platform", "GET", "/money-events", "", {"shows": ('"tenant_id":1', '"tenant_id":2')}),
     ("tenant1", "GET", "/money-events", "", {"shows": ('"tenant_id":1',), "hides": ('"tenant_id":2',)}),
+    ("platform", "GET", "/velocity-alarms", "", {"shows": ('"tenant_id":1', '"tenant_id":2')}),
+    (
+        "platform",
+        "POST",
+        "/velocity-alarms/{alarm_id:int}/acknowledgement",
+        "/velocity-alarms/2/acknowledgement",
+        {"body": {"note": "seen"}, "shows": ('"acknowledged_by":"platform"',)},
+    ),
+    ("tenant1", "GET", "/velocity-alarms", "", {"shows": ('"tenant_id":1',), "hides": ('"tenant_id":2',)}),
+    (
+        "tenant1",
+        "POST",
+        "/velocity-alarms/{alarm_id:int}/acknowledgement",
+        "/velocity-alarms/1/acknowledgement",
+        {"body": {}, "foreign": ("tenant2",), "shows": ('"acknowledged_by":"tenant1"',)},
+    ),
     ("tenant1", "GET", "/spend-caps", "", {"shows": ('"day_cap_micro":1001',), "hides": ('"day_cap_micro":1003',)}),
     (
         "tenant1",

@@ -10,7 +10,7 @@ from engine.store.cdr_store import write_cdrs
 from engine.store.database import open_database, reading, writing
 from engine.store.directory_reader import read_all, read_changes
 from engine.store.spending_store import read_charged
-from engine.store.tables import WebhookDelivery
+from engine.store.tables import VelocityAlarm, WebhookDelivery
 
 from .conftest import NOW_MS, World, cdr
 
@@ -117,6 +117,27 @@ async def test_a_spend_cap_reaches_no_engine_or_another_s_agent(world: World) ->
         _, _, removed = await read_changes(connection, 0)
     await database.dispose()
     assert ("agent_spend_caps", "2") in removed
+
+
+async def test_who_is_stopped_lets_himself_go_on_or_nobody_can(world: World) -> None:
+    rules = {"velocity_factor": 3, "agent_velocity_attempts_max": 40, "velocity_stops_calls": True}
+    answer = await _platform(world, "PATCH", "/tenants/1/money-rules", json=rules)
+    assert {name: answer.json()[name] for name in rules} == rules
+    answer = await world.ask("tenant1", "PATCH", "/api/tenant/money-rules", json={"velocity_factor": 0})
+    assert answer.status_code == 400, "what he is held to is not his to set"
+    assert (await _platform(world, "PATCH", "/tenants/1/money-rules", json={"velocity_factor": -1})).status_code == 400
+    await world.write(VelocityAlarm, 1, agent_id=None)
+    path = "/velocity-alarms/1/acknowledgement"
+    answer = await world.ask("tenant1", "POST", "/api/tenant" + path, json={})
+    assert (answer.status_code, answer.json()["code"]) == (409, "alarm.platform_only")
+    assert (await _platform(world, "POST", path, json={"note": "they rang us"})).status_code == 200
+    answer = await _platform(world, "POST", path, json={})
+    assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
+    shown = (await world.ask("tenant1", "GET", "/api/tenant/velocity-alarms?open=false")).json()["items"]
+    assert [(each["acknowledged_by"], each["note"]) for each in shown] == [("platform", "they rang us")]
+    assert (await world.ask("tenant1", "GET", "/api/tenant/velocity-alarms?open=true")).json()["items"] == []
+    audited = (await world.ask("tenant1", "GET", "/api/tenant/audit?entity=velocity_alarms")).json()["items"]
+    assert audited[0]["after"]["note"] == "they rang us"
 
 
 async def test_a_low_balance_is_told_of_twice_or_not_again(world: World) -> None:

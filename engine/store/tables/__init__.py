@@ -39,6 +39,7 @@ from engine.store.tables.recordings import (
     RecordingManifest,
     RecordingRetention,
 )
+from engine.store.tables.velocity import VelocityAlarm, VelocityDay, VelocityWindow
 from engine.store.tables.webhooks import Webhook, WebhookDelivery
 
 __all__ = [
@@ -101,6 +102,9 @@ __all__ = [
     "UsableLines",
     "User",
     "UserSession",
+    "VelocityAlarm",
+    "VelocityDay",
+    "VelocityWindow",
     "Webhook",
     "WebhookDelivery",
     "XNumber",

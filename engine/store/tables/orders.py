@@ -140,6 +140,13 @@ class MoneyRules(Table):
     low_balance_micro: Mapped[int | None]
     low_since_ms: Mapped[int | None]  # it has been told; None: it is not low
     day_cap_micro: Mapped[int | None]
+    velocity_factor: Mapped[int] = mapped_column(default=5, server_default="5")
+    """An alarm is raised beyond so many times the usual; 0: at none. The others are limits by themselves."""
+    velocity_attempts_max: Mapped[int | None]
+    velocity_spend_max_micro: Mapped[int | None]
+    agent_velocity_attempts_max: Mapped[int | None]
+    agent_velocity_spend_max_micro: Mapped[int | None]
+    velocity_stops_calls: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
 
 
 class AgentSpendCap(Table):

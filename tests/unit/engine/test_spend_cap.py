@@ -4,9 +4,10 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from engine.domain.cause import Cause
-from engine.domain.facts import AgentCapFacts, MoneyRulesFacts
+from engine.domain.facts import AgentCapFacts, MoneyRulesFacts, VelocityAlarmFacts
 from engine.domain.month import day_start_ms
 from engine.domain.spend_cap import SpendBook, Spender
+from engine.domain.velocity import Velocity
 
 from .test_controller import World, world  # noqa: F401  # the fixture
 
@@ -95,6 +96,25 @@ def test_a_running_call_talks_beyond_the_day_s_cap(world: World) -> None:  # noq
     cdr = world.ended()
     assert cdr.cause is Cause.SPEND_CAP
     assert spending.spent_micro(Spender(1), cdr.started_at_ms) == cdr.charge_micro > 0
+
+
+def test_what_calls_hold_and_attempts_that_are_refused_have_no_speed(world: World) -> None:  # noqa: F811
+    velocity = world.engine.controller.velocity
+    world.call()
+    (active,) = world.engine.controller.calls.values()
+    begun_ms = active.call.cdr.started_at_ms
+    held = Velocity(1, active.call.held_micro)
+    assert held.spent_micro > 0
+    assert velocity.windows(begun_ms) == {Spender(1): held, Spender(1, 1): held}
+    world.pass_seconds(90)
+    world.engine.controller.hang_up(active.call_id, Cause.HUNG_UP_BY_PLATFORM, world.timeline.now)
+    now_ms = begun_ms + 90_000
+    assert velocity.windows(now_ms)[Spender(1)] == Velocity(1, active.call.cdr.charge_micro), "what was not used is not"
+    alarm = VelocityAlarmFacts(1, 1, 1, stops_calls=True, acknowledged_at_ms=None)
+    world.engine.controller.directory.apply([alarm])
+    world.call()
+    assert [each.cause for each in world.engine.records][-1] is Cause.VELOCITY_ALARM
+    assert velocity.windows(now_ms)[Spender(1, 1)].attempts == 2
 
 
 def test_a_raised_cap_does_not_save_the_call_in_its_final_unit(world: World) -> None:  # noqa: F811
