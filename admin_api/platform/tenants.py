@@ -11,7 +11,7 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
-from admin_api.common.fields import AmountMicro, Code, Key, Name, Note, PositiveAmountMicro, Status, apply, given
+from admin_api.common.fields import Code, Key, Name, Note, PositiveAmountMicro, Status, apply, given
 from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, SinceMs, Sorts, between, page
 from admin_api.common.performance import Zone, zone_of
 from admin_api.common.rows import list_rows
@@ -20,7 +20,7 @@ from admin_api.common.suspension import Suspension, SuspensionAnswer, cut_calls
 from admin_api.common.views import AccountView, LedgerEntryView, TenantView, view_of
 from engine.domain.month import ZONE, day_start_ms
 from engine.domain.permission import Permission
-from engine.services.accounts import create_tenant, set_overdraft_limit
+from engine.services.accounts import create_tenant
 from engine.store.ledger_store import read_ledger, recharge
 from engine.store.listing import read_one, read_page
 from engine.store.performance_store import accounts_of, tenants_since
@@ -30,7 +30,6 @@ from engine.store.tables import Account, LedgerTransaction, Tenant
 class NewTenant(msgspec.Struct, forbid_unknown_fields=True):
     code: Code
     name: Name
-    overdraft_limit_micro: AmountMicro = 0
 
 
 CallLimit = Annotated[int, Meta(ge=0, le=1_000_000, description="0: no limit.")]
@@ -41,7 +40,6 @@ class TenantPatch(msgspec.Struct, forbid_unknown_fields=True):
     status: Status | UnsetType = UNSET
     calls_max: CallLimit | UnsetType = UNSET
     calls_per_second_max: CallLimit | UnsetType = UNSET
-    overdraft_limit_micro: AmountMicro | UnsetType = UNSET
 
 
 class NewRecharge(msgspec.Struct, forbid_unknown_fields=True):
@@ -113,10 +111,9 @@ class TenantController(Controller):
 
     @post("/", opt={"permission": Permission.TENANTS_WRITE}, summary="Make a tenant, with an account at ¥0")
     async def create_tenant(self, context: GivenContext, data: JSONBody[NewTenant]) -> TenantView:
-        now_ms = context.now_ms()
+        """He may go below zero once ``PUT /tenants/{id}/overdraft-limit`` says how far, and why."""
         async with context.writing() as session:
-            tenant = await create_tenant(session, code=data.code, name=data.name, now_ms=now_ms)
-            await set_overdraft_limit(session, tenant.id, data.overdraft_limit_micro, now_ms)
+            tenant = await create_tenant(session, code=data.code, name=data.name, now_ms=context.now_ms())
             return view_of(tenant, TenantView)
 
     @get("/{tenant_id:int}", opt={"permission": Permission.TENANTS_READ}, summary="One tenant")
@@ -128,14 +125,11 @@ class TenantController(Controller):
     async def patch_tenant(
         self, context: GivenContext, audience: GivenScope, tenant_id: Id, data: JSONBody[TenantPatch]
     ) -> TenantView:
-        values = given(data)
-        limit_micro = values.pop("overdraft_limit_micro", None)
+        """How far below zero he may go is set by ``PUT /tenants/{id}/overdraft-limit``, with a reason."""
         async with context.writing() as session:
             tenant = found(await read_one(session, audience, Tenant, tenant_id), "tenant")
-            apply(tenant, values)
+            apply(tenant, given(data))
             await session.flush()
-            if limit_micro is not None:
-                await set_overdraft_limit(session, tenant_id, limit_micro, context.now_ms())
             return view_of(tenant, TenantView)
 
     @put("/{tenant_id:int}/suspension", opt={"permission": Permission.TENANTS_WRITE}, summary="Suspend a tenant")

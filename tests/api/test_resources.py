@@ -143,10 +143,22 @@ async def test_an_agent_binds_with_nothing_but_a_number(world: World) -> None:
     assert (answer.json()["a_number"], answer.json()["b_number"]) == ("+8613800138001", "139****9009")
 
 
-async def test_an_overdraft_limit_falls_below_what_is_owed(world: World) -> None:
-    answer = await _platform(world, "PATCH", "/tenants/1", json={"overdraft_limit_micro": 0, "name": "New"})
-    assert answer.status_code == 200
-    assert (await _platform(world, "GET", "/tenants/1/account")).json()["overdraft_limit_micro"] == 0
+async def test_an_overdraft_limit_changes_without_a_reason(world: World) -> None:
+    for method, path, body in (
+        ("PATCH", "/tenants/1", {"overdraft_limit_micro": 0, "name": "New"}),
+        ("POST", "/tenants", {"code": "new", "name": "New", "overdraft_limit_micro": 9}),
+        ("PUT", "/tenants/1/overdraft-limit", {"limit_micro": 0}),
+        ("PUT", "/tenants/1/overdraft-limit", {"limit_micro": 0, "reason": ""}),
+    ):
+        answer = await _platform(world, method, path, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (400, "value.invalid")
+    assert (await _platform(world, "GET", "/tenants/1/account")).json()["overdraft_limit_micro"] == 1000
+    body = {"limit_micro": 0, "reason": "no longer agreed"}
+    assert (await _platform(world, "PUT", "/tenants/1/overdraft-limit", json=body)).status_code == 200
+    (entry,) = (await _platform(world, "GET", "/audit?entity=overdraft_changes")).json()["items"]
+    shown = {name: entry["after"][name] for name in ("from_micro", "to_micro", "reason")}
+    assert shown == {"from_micro": 1000, "to_micro": 0, "reason": "no longer agreed"}
+    assert (entry["tenant_id"], entry["actor"]) == (1, "platform")
 
 
 async def test_pages_repeat_or_skip(world: World) -> None:

@@ -20,7 +20,18 @@ from engine.store.claim_store import advance
 from engine.store.database import reading, reading_session, writing, writing_session
 from engine.store.directory_reader import read_all, read_changes
 from engine.store.lease_store import lease, release
-from engine.store.tables import Account, Agent, Change, LedgerTransaction, SipAccount, Tenant, Trunk, User, XNumber
+from engine.store.tables import (
+    Account,
+    Agent,
+    Change,
+    LedgerTransaction,
+    OverdraftChange,
+    SipAccount,
+    Tenant,
+    Trunk,
+    User,
+    XNumber,
+)
 
 NOW_MS = 1_800_000_000_000
 DEMO = Path(__file__).parents[2] / "conf" / "demo.toml"
@@ -209,6 +220,11 @@ async def test_an_overdraft_limit_falls_below_what_is_held(database: AsyncEngine
         await release(connection, "e1", 1, 10_000)
         await advance(connection, 1, NOW_MS)
         assert await connection.scalar(limit) == 9_990_000
+        changes = select(OverdraftChange.from_micro, OverdraftChange.to_micro, OverdraftChange.by)
+        assert [tuple(row) for row in await connection.execute(changes.order_by(OverdraftChange.id))] == [
+            (0, 20_000_000, "axbridge load"),
+            (20_000_000, 9_990_000, "axbridge load"),
+        ]
 
 
 async def test_a_bound_number_goes_to_another_tenant(database: AsyncEngine, edited: Edit) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from engine.services.accounts import OverdraftInUse, create_tenant, set_overdraft_limit
+from engine.services.accounts import OverdraftInUse, create_tenant
 from engine.services.credentials import sip_ha1
+from engine.services.funds import change_overdraft
 from engine.services.provisioning.entries import AccountEntry, AgentEntry, SipAccountEntry, TenantEntry, UserEntry
 from engine.services.provisioning.file import checked_number
 from engine.services.provisioning.rows import Loading
@@ -46,7 +47,8 @@ async def load_accounts(loading: Loading, entries: list[tuple[str, AccountEntry]
         changed = False
         try:
             if limit_micro is not UNSET:
-                changed |= await set_overdraft_limit(loading.session, tenant.id, limit_micro, loading.now_ms)
+                reason, by = "as the provisioning file says", "axbridge load"
+                changed |= await change_overdraft(loading.session, tenant.id, limit_micro, reason, by, loading.now_ms)
             if opening_micro is not UNSET and opening_micro > 0:
                 key = f"opening:{tenant.code}"[:64]
                 changed |= await recharge(
