@@ -19,6 +19,7 @@ from engine.services.orders import (
     renew,
     waiting_orders,
 )
+from engine.services.package_holdings import ENDED_MAX, end_expired_packages
 from engine.services.sessions import sweep_sessions
 from engine.store.audit import PRUNED_ROWS_MAX as AUDIT_PRUNED_MAX
 from engine.store.audit import machine, prune_audit
@@ -102,13 +103,19 @@ async def keep_sessions(database: AsyncEngine, now_ms: int) -> int:
 
 
 async def keep_orders(database: AsyncEngine, now_ms: int) -> int:
-    """Ends orders that nobody decided, carries out what waited for calls, and renews packages; how many in all.
+    """Ends orders that nobody decided and packages that expired, carries out what waited for calls, renews; how many.
 
     Each order is a transaction of its own: one that money is missing for keeps none of the others waiting.
     """
     done, after_id = 0, 0
     async with writing_session(database, now_ms, machine("orders")) as session:
         done += await expire_orders(session, now_ms)
+    for _ in range(ROUNDS_MAX):
+        async with writing_session(database, now_ms) as session:
+            count = await end_expired_packages(session, now_ms)
+        done += count
+        if count < ENDED_MAX:
+            break
     for _ in range(ROUNDS_MAX):
         async with reading_session(database) as session:
             waiting = await waiting_orders(session, after_id)

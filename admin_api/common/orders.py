@@ -23,8 +23,16 @@ from engine.store.tables import MinutesBucket
 from engine.store.tables.orders import Order, OrderEvent, Package, PackageVersion
 
 
+class NumbersView(msgspec.Struct):
+    line_id: int
+    count: int
+
+
 class PackageView(msgspec.Struct):
-    """``period_count`` of ``period_unit`` by the calendar in ``zone``; ``line_ids`` empty: on all lines."""
+    """``period_count`` of ``period_unit`` by the calendar in ``zone``; ``line_ids`` empty: on all lines.
+
+    ``numbers`` are X numbers that come with it: the buyer has them, and may use its lines, while it is in force.
+    """
 
     id: int
     code: str
@@ -39,6 +47,7 @@ class PackageView(msgspec.Struct):
     period_count: int
     zone: str
     line_ids: list[int]
+    numbers: list[NumbersView]
 
 
 class OrderView(msgspec.Struct):
@@ -124,6 +133,7 @@ def package_view(row: tuple[Package, PackageVersion]) -> PackageView:
         period_count=terms.period_count,
         zone=terms.zone,
         line_ids=terms.line_ids,
+        numbers=[NumbersView(each["line_id"], each["count"]) for each in terms.numbers],
     )
 
 

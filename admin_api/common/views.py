@@ -104,6 +104,8 @@ class XNumberView(msgspec.Struct):
     state: str
     """idle | allocated | quarantined | retired"""
     pool_id: int | None
+    bucket_id: int | None
+    """The package minutes that it came with."""
     quarantined_until_ms: int | None
 
 

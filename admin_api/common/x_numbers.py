@@ -31,6 +31,7 @@ def x_number_view(row: XNumber) -> XNumberView:
         status=row.status,
         state=state_of(row).value,
         pool_id=row.pool_id,
+        bucket_id=row.bucket_id,
         quarantined_until_ms=row.quarantined_until_ms,
     )
 

@@ -27,7 +27,7 @@ from engine.domain.package import PERIODS_MAX, PeriodUnit
 from engine.domain.permission import Permission
 from engine.services.credit_recall import call_back_credit
 from engine.services.order_fulfilment import CreditShort
-from engine.services.packages import MINUTES_MAX, Terms, change_terms, create_package
+from engine.services.packages import MINUTES_MAX, NUMBERS_MAX, Terms, change_terms, create_package
 from engine.store.order_store import read_order, read_package, read_versions
 from engine.store.tables.orders import PackageVersion
 
@@ -35,6 +35,16 @@ Minutes = Annotated[int, Meta(ge=1, le=MINUTES_MAX)]
 PeriodCount = Annotated[int, Meta(ge=1, le=PERIODS_MAX)]
 LineIds = Annotated[list[RowId], Meta(max_length=100)]
 Zone = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class NumbersOfLine(msgspec.Struct, forbid_unknown_fields=True):
+    """So many X numbers of the line come with the package, and go back with it."""
+
+    line_id: RowId
+    count: Annotated[int, Meta(ge=1, le=NUMBERS_MAX)]
+
+
+Numbers = Annotated[list[NumbersOfLine], Meta(max_length=NUMBERS_MAX)]
 
 
 class NewPackage(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,6 +58,7 @@ class NewPackage(msgspec.Struct, forbid_unknown_fields=True):
     period_count: PeriodCount = 1
     zone: Zone = "Asia/Shanghai"
     line_ids: LineIds = []
+    numbers: Numbers = []
     tenant_id: RowId | None = None
     renewals_approved: bool = False
 
@@ -64,6 +75,7 @@ class PackagePatch(msgspec.Struct, forbid_unknown_fields=True):
     period_count: PeriodCount | UnsetType = UNSET
     zone: Zone | UnsetType = UNSET
     line_ids: LineIds | UnsetType = UNSET
+    numbers: Numbers | UnsetType = UNSET
 
 
 _TERMS = tuple(Terms.__dataclass_fields__)
@@ -72,10 +84,17 @@ _TERMS = tuple(Terms.__dataclass_fields__)
 _VERSION_SORTS = Sorts("-version", "version", version=PackageVersion.version)
 
 
+def _values(data: NewPackage | PackagePatch) -> dict[str, Any]:
+    values = given(data)
+    if "numbers" in values:
+        values["numbers"] = msgspec.to_builtins(values["numbers"])
+    return values
+
+
 class PlatformPackageController(PackageReadController):
     @post("/", opt={"permission": Permission.PACKAGES_WRITE}, summary="Make a package")
     async def create_package(self, context: GivenContext, data: JSONBody[NewPackage]) -> PackageView:
-        values = given(data)
+        values = _values(data)
         terms = Terms(**{name: values[name] for name in _TERMS})
         async with context.writing() as session:
             row = await create_package(
@@ -89,7 +108,7 @@ class PlatformPackageController(PackageReadController):
     async def patch_package(
         self, context: GivenContext, audience: GivenScope, package_id: Id, data: JSONBody[PackagePatch]
     ) -> PackageView:
-        values = given(data)
+        values = _values(data)
         async with context.writing() as session:
             package, version = found(await read_package(session, audience, package_id), "package")
             for name in ("name", "on_sale", "renewals_approved"):

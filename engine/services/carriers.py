@@ -30,15 +30,21 @@ _PERMISSIONS: dict[Permitted, tuple[type[CarrierPermission] | type[LinePermissio
 
 
 async def permit(session: AsyncSession, tenant_id: int, of: Permitted, row_id: int, now_ms: int) -> None:
-    """Lets a tenant use all of a carrier's lines, or one line; nothing where he may already. Raises NotThere."""
+    """Lets a tenant use all of a carrier's lines, or one line; what a package lets him use he may then keep.
+
+    Nothing where he may already. Raises NotThere.
+    """
     if await session.get(Tenant, tenant_id) is None:
         raise NotThere("tenant")
     if await session.get(of, row_id) is None:
         raise NotThere(of.__tablename__.removesuffix("s"))
-    if await _permission(session, tenant_id, of, row_id) is None:
+    permission = await _permission(session, tenant_id, of, row_id)
+    if permission is None:
         table, column = _PERMISSIONS[of]
         session.add(table(**{"tenant_id": tenant_id, column: row_id, "granted_at_ms": now_ms}))
-        await session.flush()
+    elif isinstance(permission, LinePermission):
+        permission.by_package = False
+    await session.flush()
 
 
 async def forbid(session: AsyncSession, tenant_id: int, of: Permitted, row_id: int) -> None:

@@ -350,7 +350,7 @@ async def release_rested(session: AsyncSession, now_ms: int) -> int:
 
 def _give_up(session: AsyncSession, x_number: XNumber, kind: MoveKind, by: By) -> None:
     old = _hands(x_number)
-    x_number.tenant_id = x_number.department_id = x_number.agent_id = None
+    x_number.tenant_id = x_number.department_id = x_number.agent_id = x_number.bucket_id = None
     x_number.idle_since_ms = by.now_ms
     _remember(session, x_number, kind, by, old)
 

@@ -142,8 +142,10 @@ async def replace(
         raise NothingIdle
     [new] = idle
     tenant_id, department_id, agent_id = x_number.tenant_id, x_number.department_id, x_number.agent_id
+    bucket_id = x_number.bucket_id
     await quarantine(session, x_number, by.now_ms + quarantine_days * DAY_MS, by, ends_bindings=ends_bindings)
     await allocate(session, [new], tenant_id, by)
+    new.bucket_id = bucket_id
     new.unknown_caller_policy = x_number.unknown_caller_policy
     new.calls_max, new.calls_per_second_max = x_number.calls_max, x_number.calls_per_second_max
     if department_id is not None or agent_id is not None:

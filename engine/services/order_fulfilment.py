@@ -1,4 +1,4 @@
-"""What an approved order moves: money in the ledger and minutes in a bucket, in the order's own transaction."""
+"""What an approved order moves: money in the ledger, minutes in a bucket, lines and numbers, in its own transaction."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.domain.order import OrderKind, OrderState
 from engine.domain.package import Period, PeriodUnit, refund_micro
 from engine.domain.refusal import NotNow, Refusal
+from engine.services.package_holdings import give_back, hand_out, hand_over
 from engine.store.change_feed import record_change
 from engine.store.lease_store import FREE, lock_accounts
 from engine.store.ledger_store import Kind, PlatformAccount, post
@@ -101,7 +102,10 @@ async def _buy(session: AsyncSession, order: Order, now_ms: int) -> None:
         agent_id=order.agent_id,
         line_ids=terms.line_ids,
     )
-    order.bucket_id = await session.scalar(select(MinutesBucket.id).where(MinutesBucket.cause_id == cause_of(order)))
+    bucket = (await session.scalars(select(MinutesBucket).where(MinutesBucket.cause_id == cause_of(order)))).one()
+    order.bucket_id = bucket.id
+    await session.flush()
+    await hand_out(session, order, bucket, terms, now_ms)
 
 
 async def _locked_bucket(session: AsyncSession, order: Order) -> MinutesBucket:
@@ -118,6 +122,8 @@ async def _transfer(session: AsyncSession, order: Order, now_ms: int) -> None:
     if order.to_agent_id is not None and (await session.get_one(Agent, order.to_agent_id)).status != "active":
         raise Refusal("agent_unknown", "to_agent_id", "is no active agent")
     bucket.agent_id = order.to_agent_id
+    await session.flush()
+    await hand_over(session, order, bucket, now_ms)
 
 
 async def _take_back(session: AsyncSession, order: Order, now_ms: int) -> bool:
@@ -132,6 +138,8 @@ async def _take_back(session: AsyncSession, order: Order, now_ms: int) -> bool:
         bucket.starts_at_ms = min(bucket.starts_at_ms, now_ms)  # one that has not begun yet never does
         bucket.expires_at_ms = now_ms
         order.refunded_seconds = 0
+        await session.flush()
+        await give_back(session, bucket, now_ms, f"order {order.id}")
     leased = select(func.coalesce(func.sum(MinutesLease.seconds), 0)).where(MinutesLease.bucket_id == bucket.id)
     if await session.scalar(leased):
         # An engine that was started meanwhile, or whose clock is behind, hears of it again.

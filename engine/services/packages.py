@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,6 +16,8 @@ from engine.store.tables import Line
 from engine.store.tables.orders import Package, PackageVersion
 
 MINUTES_MAX = 10_000_000
+NUMBERS_MAX = 100
+"""X numbers of one package: an approval allocates them in its transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Terms:
     period_count: int = 1
     zone: str = "Asia/Shanghai"
     line_ids: Sequence[int] = ()
+    numbers: Sequence[Mapping[str, int]] = ()
+    """``line_id`` and ``count``: X numbers of the line that come with it."""
 
 
 def period_of(version: PackageVersion) -> Period:
@@ -52,7 +56,11 @@ async def change_terms(session: AsyncSession, package: Package, terms: Terms, no
 
 
 async def _add_version(session: AsyncSession, package: Package, terms: Terms, now_ms: int) -> PackageVersion:
-    values = asdict(terms) | {"line_ids": list(terms.line_ids), "created_at_ms": now_ms}
+    values = asdict(terms) | {
+        "line_ids": list(terms.line_ids),
+        "numbers": [dict(each) for each in terms.numbers],
+        "created_at_ms": now_ms,
+    }
     version = PackageVersion(package_id=package.id, version=package.version, **values)
     session.add(version)
     await session.flush()
@@ -70,6 +78,18 @@ async def _check(session: AsyncSession, terms: Terms) -> None:
         ZoneInfo(terms.zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise Refusal("bad_terms", "zone", "is no time zone") from error
-    wanted = set(terms.line_ids)
+    _check_numbers(terms)
+    wanted = {*terms.line_ids, *(each["line_id"] for each in terms.numbers)}
     if wanted and await session.scalar(select(func.count()).where(Line.id.in_(wanted))) != len(wanted):
         raise Refusal("bad_terms", "line_ids", "names a line that is not there")
+
+
+def _check_numbers(terms: Terms) -> None:
+    lines = [each["line_id"] for each in terms.numbers]
+    if len(set(lines)) < len(lines):
+        raise Refusal("bad_terms", "numbers", "names a line twice")
+    if terms.line_ids and set(lines) - set(terms.line_ids):
+        raise Refusal("bad_terms", "numbers", "names a line on which its minutes are not used")
+    counts = [each["count"] for each in terms.numbers]
+    if any(count < 1 for count in counts) or sum(counts) > NUMBERS_MAX:
+        raise Refusal("bad_terms", "numbers", f"are 1 or more of each line, {NUMBERS_MAX} at most in all")

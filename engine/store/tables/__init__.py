@@ -27,6 +27,7 @@ from engine.store.tables.orders import (
     OrderEvent,
     OverdraftChange,
     Package,
+    PackageLine,
     PackageVersion,
     Recharge,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "OrderEvent",
     "OverdraftChange",
     "Package",
+    "PackageLine",
     "PackageVersion",
     "Rate",
     "RateVersion",

@@ -100,6 +100,8 @@ class XNumber(Table):
     quarantined_until_ms: Mapped[int | None]
     idle_since_ms: Mapped[int] = mapped_column(default=0, server_default="0")
     """Given out are those first that have been idle longest."""
+    bucket_id: Mapped[int | None] = mapped_column(index=True)
+    """The package's minutes that it was bought with, and goes back with; None: given out by hand."""
     in_use_since_ms: Mapped[int] = mapped_column(default=0, server_default="0")
     """Since it was given out last; what was called with it before says nothing of it any more."""
     __table_args__ = (

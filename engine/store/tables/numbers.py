@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import Boolean, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.store.tables.base import Table
@@ -32,6 +32,8 @@ class LinePermission(Table):
     tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"))
     line_id: Mapped[int] = mapped_column(ForeignKey("lines.id"), index=True)
     granted_at_ms: Mapped[int]
+    by_package: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """It ends with the last package that has the line (``PackageLine``)."""
     __table_args__ = (
         UniqueConstraint("tenant_id", "line_id", name="one_permission_per_line"),
         {"sqlite_autoincrement": True},

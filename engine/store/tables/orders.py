@@ -34,6 +34,8 @@ class PackageVersion(Table):
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     minutes: Mapped[int]
     line_ids: Mapped[list[Any]]  # empty: all
+    numbers: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    """What it has beside minutes: objects with line_id and count."""
     price_micro: Mapped[int]
     period_unit: Mapped[str] = mapped_column(String(8))  # engine.domain.package.PeriodUnit
     period_count: Mapped[int]
@@ -43,6 +45,16 @@ class PackageVersion(Table):
         CheckConstraint("minutes > 0 AND period_count > 0", name="package_not_empty"),
         CheckConstraint("price_micro >= 0", name="package_price_not_negative"),
     )
+
+
+class PackageLine(Table):
+    """A line that a bought package lets its tenant use, as long as it is in force."""
+
+    __tablename__ = "package_lines"
+    bucket_id: Mapped[int] = mapped_column(ForeignKey("minutes_buckets.id"), primary_key=True, autoincrement=False)
+    line_id: Mapped[int] = mapped_column(ForeignKey("lines.id"), primary_key=True, autoincrement=False)
+    tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"))
+    __table_args__ = (Index("package_lines_by_tenant", "tenant_id", "line_id"),)
 
 
 class Order(Table):
