@@ -64,6 +64,12 @@ Entries = Annotated[list[PlanEntry], Meta(max_length=ENTRIES_MAX)]
 Zone = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+CallbackLegs = Annotated[
+    Literal["both", "callee"],
+    Meta(description="What is charged of a callback call: both legs by their own numbers, or the customer's alone."),
+]
+
+
 class NewRate(msgspec.Struct, forbid_unknown_fields=True):
     """The plain price is of numbers in no entry; with ``others_refused`` such calls are refused instead."""
 
@@ -80,6 +86,7 @@ class NewRate(msgspec.Struct, forbid_unknown_fields=True):
     entries: Entries = []
     others_refused: bool = False
     loss_allowed: bool = False
+    callback_legs: CallbackLegs = "both"
 
 
 class RatePatch(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,6 +104,7 @@ class RatePatch(msgspec.Struct, forbid_unknown_fields=True):
     entries: Entries | UnsetType = UNSET
     others_refused: bool | UnsetType = UNSET
     loss_allowed: bool | UnsetType = UNSET
+    callback_legs: CallbackLegs | UnsetType = UNSET
 
 
 class RateView(msgspec.Struct):
@@ -114,6 +122,7 @@ class RateView(msgspec.Struct):
     entries: list[dict[str, Any]]
     others_refused: bool
     loss_allowed: bool
+    callback_legs: str
     version: int
 
 

@@ -57,6 +57,8 @@ class Cdr(msgspec.Struct, kw_only=True, omit_defaults=True):
     q850_cause: int | None = None
     recording_path: str | None = None
     unrecorded_because: Unrecorded | None = None
+    first_leg_ms: int | None = None
+    """Of a callback call: how long the agent's leg, which is dialled first, was up."""
     transferred_from: str | None = None
     """The call whose other party was joined to this one's callee; its recording holds what both say."""
     minutes_used: tuple[tuple[int, int], ...] = ()

@@ -173,16 +173,45 @@ def taken_in_order(
 
 
 class LegsCharged(StrEnum):
+    """What a plan charges of a callback call, in which we dial the agent, and from there the customer."""
+
     BOTH = "both"
-    CALLEE = "callee"
+    CALLEE = "callee"  # the customer's alone
 
 
-def callback_charge_micro(
-    legs: LegsCharged, *, first: Rate, first_talk_ms: int, second: Rate, second_talk_ms: int
-) -> int:
-    """A callback call's price: we dial the first leg (the agent), and from it the second (the customer).
+@dataclass(frozen=True, slots=True)
+class FirstLeg:
+    """The agent's leg of a callback call: it talks to our announcement before the customer answers."""
 
-    Each leg has its own rate and its own time: the first talks to our announcement before the second answers.
+    talk_ms: int
+    rate: Rate | None
+    """None where the plan charges the customer's leg alone."""
+    buy: Rate | None
+    """None where the carrier does, or what it takes is not known."""
+
+
+def callback_charge(tariff: Tariff, talk_ms: int, first: FirstLeg) -> Charge:
+    """A callback call's charge: ``tariff`` and ``talk_ms`` are the customer's leg's, whose minutes go first.
+
+    Each leg has its own rate and its own time. Minutes that the customer's leg leaves pay for the agent's. What is
+    rounded, is rounded by leg.
     """
-    second_micro = second.charge_micro(second_talk_ms)
-    return second_micro + first.charge_micro(first_talk_ms) if legs is LegsCharged.BOTH else second_micro
+    second = tariff.charge(talk_ms)
+    billed = 0 if first.rate is None else first.rate.billed_seconds(first.talk_ms)
+    used = dict(second.by_bucket)
+    left = {bucket_id: seconds - used.get(bucket_id, 0) for bucket_id, seconds in tariff.held.items()}
+    for bucket_id, seconds in taken_in_order(tariff.buckets, left, billed):
+        used[bucket_id] = used.get(bucket_id, 0) + seconds
+    by_bucket = tuple((bucket_id, used[bucket_id]) for bucket_id in tariff.buckets if bucket_id in used)
+    package_seconds = sum(seconds for _, seconds in by_bucket)
+    paid = billed - (package_seconds - second.package_seconds)
+    cost_micro = second.cost_micro
+    if cost_micro is not None and first.buy is not None:
+        cost_micro += first.buy.charge_micro(first.talk_ms)
+    return Charge(
+        billed_seconds=second.billed_seconds + billed,
+        package_seconds=package_seconds,
+        charge_micro=second.charge_micro + (0 if first.rate is None else first.rate.price_micro(paid)),
+        cost_micro=cost_micro,
+        by_bucket=by_bucket,
+    )

@@ -185,6 +185,7 @@ class RateFacts:
     entries: tuple[RateEntry, ...] = ()
     others_refused: bool = False
     loss_allowed: bool = False
+    callback_legs: str = "both"  # both | callee
     version: int = 1
 
 

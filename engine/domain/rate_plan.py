@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from engine.domain.charging import Rate
+from engine.domain.charging import LegsCharged, Rate
 
 ALL_WEEKDAYS = 0b1111111
 MINUTES_OF_DAY = 24 * 60
@@ -65,14 +65,21 @@ class RatePlan:
     in the list. A call for which none holds has no price, and so cannot be had.
     """
 
-    __slots__ = ("_by_prefix", "_is_timed", "_lengths", "_zone", "loss_allowed", "version")
+    __slots__ = ("_by_prefix", "_is_timed", "_lengths", "_zone", "callback_legs", "loss_allowed", "version")
 
     def __init__(
-        self, entries: Iterable[RateEntry], zone: tzinfo, *, version: int | None = None, loss_allowed: bool = False
+        self,
+        entries: Iterable[RateEntry],
+        zone: tzinfo,
+        *,
+        version: int | None = None,
+        loss_allowed: bool = False,
+        callback_legs: LegsCharged = LegsCharged.BOTH,
     ) -> None:
         self.version = version
         self.loss_allowed = loss_allowed
         """Calls may go out that bring less than they cost."""
+        self.callback_legs = callback_legs
         by_prefix: dict[str, list[RateEntry]] = {}
         for entry in entries:
             by_prefix.setdefault(entry.prefix, []).append(entry)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from engine.domain.cause import Cause
-from engine.domain.charging import Rate, Rounding
+from engine.domain.charging import LegsCharged, Rate, Rounding
 from engine.domain.facts import RateFacts
 from engine.domain.rate_plan import RateEntry, RatePlan
 
@@ -32,7 +32,8 @@ def plan_of(facts: RateFacts) -> RatePlan:
     entries = facts.entries
     if not facts.others_refused:
         entries = (*entries, RateEntry(_plain_rate(facts)))
-    return RatePlan(entries, zone, version=facts.version, loss_allowed=facts.loss_allowed)
+    legs = LegsCharged.CALLEE if facts.callback_legs == LegsCharged.CALLEE else LegsCharged.BOTH
+    return RatePlan(entries, zone, version=facts.version, loss_allowed=facts.loss_allowed, callback_legs=legs)
 
 
 def find_prices(

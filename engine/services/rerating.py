@@ -1,4 +1,6 @@
-"""Prices a period's calls again by the plans as they are now: first a preview of who gains and loses, then for good.
+"""Prices a period's calls again by the sell plans as they are now, and by what carriers took then.
+
+First there is a preview of who gains and loses, then it is done for good.
 
 Applied, it brings the calls' records to their new charge and gives each tenant one correction in the ledger, in one
 transaction: records and ledger add up to the same before and after, and done again it changes nothing.
@@ -15,9 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from engine.domain.cause import Cause
 from engine.domain.charging import Charge
-from engine.domain.rate_plan import RatePlan
 from engine.domain.routing import Direction
-from engine.domain.tariffs import plan_of
+from engine.domain.tariffs import UNPRICED, plan_of
+from engine.services.rate_history import read_histories
 from engine.services.rating import FinishedCall, rate_call
 from engine.store.ledger_store import KeyReused, correct
 from engine.store.rate_store import read_newest
@@ -81,8 +83,8 @@ async def apply_rerating(session: AsyncSession, period: Period, key: str, now_ms
 
 
 async def _reprice(connection: AsyncConnection, period: Period, *, keep: bool) -> _Repriced:
-    facts = await read_newest(connection)
-    plans: dict[int, RatePlan] = {each.id: plan_of(each) for each in facts}
+    plans = {each.id: plan_of(each) for each in await read_newest(connection)}
+    histories = await read_histories(connection)
     rows = await connection.execute(select(Trunk.id, Trunk.buy_rate_id))
     buy_rate_of: dict[int, int | None] = {row.id: row.buy_rate_id for row in rows}
     repriced = _Repriced()
@@ -91,7 +93,13 @@ async def _reprice(connection: AsyncConnection, period: Period, *, keep: bool) -
             difference = repriced.by_tenant.setdefault(row.tenant_id, Difference())
             difference.calls += 1
             difference.old_micro += row.charge_micro
-            charge = rate_call(plans, _finished(row, buy_rate_of.get(row.trunk_id)))
+            buy_rate_id = buy_rate_of.get(row.trunk_id)
+            buy = None
+            if buy_rate_id is not None:
+                # What the carrier took is what it took then, whatever it takes by now.
+                history = histories.get(buy_rate_id)
+                buy = UNPRICED if history is None else history.in_force(row.started_at_ms)
+            charge = rate_call(plans.get(row.rate_id, UNPRICED), buy, _finished(row))
             if isinstance(charge, Cause):
                 difference.unpriced += 1
                 difference.new_micro += row.charge_micro
@@ -105,7 +113,7 @@ async def _reprice(connection: AsyncConnection, period: Period, *, keep: bool) -
 async def _answered_calls(
     connection: AsyncConnection, period: Period
 ) -> AsyncIterator[Sequence[Row[*tuple[Any, ...]]]]:
-    """Page by page, by keys: the ended calls that talked and have a tenant and a plan."""
+    """Page by page, by keys: the ended calls that were had and have a tenant and a plan."""
     after: tuple[int, str] | None = None
     while True:
         statement = (
@@ -114,7 +122,8 @@ async def _answered_calls(
                 Cdr.started_at_ms >= period.from_ms,
                 Cdr.started_at_ms < period.to_ms,
                 Cdr.state == "ended",
-                Cdr.answered_at_ms.is_not(None),
+                # Of a callback call the agent's leg was had, whether or not the customer answered.
+                Cdr.answered_at_ms.is_not(None) | Cdr.first_leg_ms.is_not(None),
                 Cdr.tenant_id.is_not(None),
                 Cdr.rate_id.is_not(None),
             )
@@ -132,17 +141,17 @@ async def _answered_calls(
         after = (page[-1].started_at_ms, page[-1].id)
 
 
-def _finished(row: Row[*tuple[Any, ...]], buy_rate_id: int | None) -> FinishedCall:
+def _finished(row: Row[*tuple[Any, ...]]) -> FinishedCall:
     direction = Direction(row.direction)
     called = row.b_number if direction is Direction.A_TO_B else row.a_number
     return FinishedCall(
-        rate_id=row.rate_id,
-        buy_rate_id=buy_rate_id,
         direction=direction,
         called_number=called,
         started_at_ms=row.started_at_ms,
-        talk_ms=row.ended_at_ms - row.answered_at_ms,
+        talk_ms=0 if row.answered_at_ms is None else row.ended_at_ms - row.answered_at_ms,
         package_seconds=row.package_seconds,
+        first_leg_ms=row.first_leg_ms,
+        agent_number=row.a_number or "",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -29,6 +29,18 @@ async def read_version(connection: AsyncConnection, rate_id: int, version: int) 
         select(RateVersion.content).where(RateVersion.rate_id == rate_id, RateVersion.version == version)
     )
     return None if content is None else facts_of(content)
+
+
+async def read_versions(
+    connection: AsyncConnection, rate_ids: Collection[int] | None = None
+) -> list[tuple[int, RateFacts]]:
+    """Every version of every plan, or of these plans, the oldest first, each with when it came into force."""
+    statement = select(RateVersion.created_at_ms, RateVersion.content).order_by(
+        RateVersion.rate_id, RateVersion.version
+    )
+    if rate_ids is not None:
+        statement = statement.where(RateVersion.rate_id.in_(rate_ids))
+    return [(created_at_ms, facts_of(content)) for created_at_ms, content in await connection.execute(statement)]
 
 
 async def read_newest(connection: AsyncConnection) -> list[RateFacts]:

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.domain.charging import (
-    LegsCharged,
+    Charge,
+    FirstLeg,
     Rate,
     Rounding,
     Tariff,
-    callback_charge_micro,
+    callback_charge,
 )
 
 rates = st.builds(
@@ -122,15 +123,26 @@ def test_a_call_within_its_minutes_pays_no_connect_fee() -> None:
 
 def test_a_callback_call_charges_the_legs_that_it_says() -> None:
     first, second = Rate(60_000, 1, 1), Rate(120_000, 60, 60)
-    charged = {
-        legs: callback_charge_micro(legs, first=first, first_talk_ms=70_000, second=second, second_talk_ms=61_000)
-        for legs in LegsCharged
-    }
-    assert charged == {LegsCharged.BOTH: 70_000 + 240_000, LegsCharged.CALLEE: 240_000}
-    unanswered = callback_charge_micro(
-        LegsCharged.BOTH, first=first, first_talk_ms=10_000, second=second, second_talk_ms=0
-    )
-    assert unanswered == 10_000, "the agent's leg was had, though the customer never answered"
+    tariff = Tariff(second, buy=Rate(30_000))
+    both = callback_charge(tariff, 61_000, FirstLeg(70_000, first, Rate(6_000, 1, 1)))
+    assert both == Charge(120 + 70, 0, 240_000 + 70_000, 60_000 + 7_000)
+    assert callback_charge(tariff, 61_000, FirstLeg(70_000, None, None)) == Charge(120, 0, 240_000, 60_000)
+    unanswered = callback_charge(tariff, 0, FirstLeg(10_000, first, None))
+    assert unanswered.charge_micro == 10_000, "the agent's leg was had, though the customer never answered"
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 200_000), st.integers(0, 200_000))
+def test_a_callback_s_minutes_are_used_twice_or_money_before_them(
+    seven: int, eight: int, talk_ms: int, first_ms: int
+) -> None:
+    rate = Rate(60_000, 6, 6)
+    tariff = Tariff(rate, buckets=(7, 8), held={7: seven, 8: eight})
+    charge = callback_charge(tariff, talk_ms, FirstLeg(first_ms, rate, None))
+    billed = rate.billed_seconds(talk_ms) + rate.billed_seconds(first_ms)
+    assert charge.billed_seconds == billed
+    assert charge.package_seconds == sum(seconds for _, seconds in charge.by_bucket) == min(billed, seven + eight)
+    assert charge.charge_micro == 1_000 * (billed - charge.package_seconds)
+    assert dict(charge.by_bucket).get(7, 0) == min(seven, billed)
 
 
 def test_credit_that_is_a_rounded_half_short_buys_nothing() -> None:

@@ -194,6 +194,7 @@ class RateEntry(Entry, kw_only=True):
     zone: str | UnsetType = UNSET
     entries: Annotated[list[PriceEntry], Meta(max_length=PRICES_MAX)] | UnsetType = UNSET
     loss_allowed: bool | UnsetType = UNSET
+    callback_legs: Literal["both", "callee"] | UnsetType = UNSET
 
 
 class LineEntry(Entry, kw_only=True):

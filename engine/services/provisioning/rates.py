@@ -49,6 +49,7 @@ async def load_rates(loading: Loading, entries: list[tuple[str, RateEntry]]) -> 
             "rounded_to_micro": loading.checked(place, "rounded_to", _money_step, entry.rounded_to),
             "zone": loading.checked(place, "zone", _zone_name, entry.zone),
             "loss_allowed": entry.loss_allowed,
+            "callback_legs": entry.callback_legs,
         }
         if entry.per_minute is not UNSET:
             values["others_refused"] = False

@@ -46,6 +46,7 @@ class Cdr(Table):
     q850_cause: Mapped[int | None]
     recording_path: Mapped[str | None] = mapped_column(String(255))  # below the recordings folder
     unrecorded_because: Mapped[str | None] = mapped_column(String(16))  # engine.domain.cdr.Unrecorded
+    first_leg_ms: Mapped[int | None]  # of a callback call: how long the agent's leg, dialled first, was up
     transferred_from: Mapped[str | None] = mapped_column(String(32))  # the CDR of the call that a transfer came out of
     __table_args__ = (
         Index("cdrs_by_tenant_and_time", "tenant_id", "started_at_ms", "id"),

@@ -39,6 +39,7 @@ class Rate(Table):
     """Objects, as ``engine.domain.rate_plan.RateEntry`` says; of one prefix the first goes first."""
     others_refused: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     loss_allowed: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    callback_legs: Mapped[str] = mapped_column(String(8), default="both", server_default="both")  # both | callee
     version: Mapped[int] = mapped_column(default=0, server_default="1")
     __table_args__ = (
         CheckConstraint("per_minute_micro >= 0", name="price_not_negative"),

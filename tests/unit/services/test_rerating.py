@@ -1,5 +1,6 @@
 """Rerating: who gains and loses is known before, and afterwards records and ledger still say the same."""
 
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -8,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.cause import Cause
-from engine.domain.charging import Charge, Rate
+from engine.domain.charging import Charge, LegsCharged, Rate
 from engine.domain.rate_plan import RateEntry, RatePlan
 from engine.domain.routing import Direction
 from engine.services.rating import FinishedCall, rate_call
@@ -145,14 +146,44 @@ async def test_a_call_that_has_no_price_any_more_becomes_free(stocked: AsyncEngi
 
 def test_a_carriers_call_costs_other_than_ours() -> None:
     rate = Rate(60_000, 6, 6, connect_fee_micro=1_000)
-    plans = {1: RatePlan([RateEntry(rate, "86")], UTC)}
-    call = FinishedCall(1, None, Direction.A_TO_B, B, START_MS, 13_001)
-    assert rate_call(plans, call) == Charge(18, 0, rate.charge_micro(13_001), None)
-    abroad = FinishedCall(1, None, Direction.A_TO_B, "+14155550100", START_MS, 13_001)
-    assert rate_call(plans, abroad) is Cause.NO_RATE
+    plan = RatePlan([RateEntry(rate, "86")], UTC)
+    call = FinishedCall(Direction.A_TO_B, B, START_MS, 13_001)
+    assert rate_call(plan, None, call) == Charge(18, 0, rate.charge_micro(13_001), None)
+    abroad = FinishedCall(Direction.A_TO_B, "+14155550100", START_MS, 13_001)
+    assert rate_call(plan, None, abroad) is Cause.NO_RATE
+
+
+def test_a_callback_s_legs_have_one_price_or_half_a_cost() -> None:
+    entries = [
+        RateEntry(Rate(60_000, 1, 1), direction="a_to_b"),
+        RateEntry(Rate(6_000, 1, 1), "86138", direction="b_to_a"),
+    ]
+    plan = RatePlan(entries, UTC)
+    call = FinishedCall(Direction.A_TO_B, B, START_MS, 60_000, first_leg_ms=70_000, agent_number="+8613800000001")
+    assert rate_call(plan, plan, call) == Charge(130, 0, 67_000, 67_000)
+    callee_alone = RatePlan(entries, UTC, callback_legs=LegsCharged.CALLEE)
+    assert rate_call(callee_alone, plan, call) == Charge(60, 0, 60_000, 67_000)
+    assert rate_call(plan, callee_alone, call) == Charge(130, 0, 67_000, 60_000)
+    unknown = replace(call, agent_number="+14155550100")
+    assert rate_call(plan, None, unknown) is Cause.NO_RATE
+    assert rate_call(callee_alone, plan, unknown) == Charge(60, 0, 60_000, None)
+
+
+async def test_what_the_carrier_takes_by_now_is_what_it_took(stocked: AsyncEngine) -> None:
+    for at_ms, per_minute_micro in ((START_MS + 500, 70_000), (START_MS + 2_000, 990_000)):
+        async with writing_session(stocked, at_ms) as session:
+            (await session.get_one(tables.Rate, 2)).per_minute_micro = per_minute_micro
+    async with writing(stocked) as connection:
+        await write_cdrs(connection, [cdr("second", 1, 13_000, 0, started_at_ms=START_MS + 600)])
+    async with writing_session(stocked, START_MS + 3_000) as session:
+        await apply_rerating(session, ALL, "may", START_MS + 3_000)
+    async with reading(stocked) as connection:
+        rows = await connection.execute(select(tables.Cdr.id, tables.Cdr.cost_micro))
+        costs = {row.id: row.cost_micro for row in rows}
+    assert (costs["short"], costs["second"]) == (60_000, 70_000)
 
 
 def test_minutes_that_were_used_stay_used() -> None:
-    plans = {1: RatePlan([RateEntry(Rate(60_000, 1, 1))], UTC)}
-    call = FinishedCall(1, None, Direction.A_TO_B, B, START_MS, 13_000, package_seconds=60)
-    assert rate_call(plans, call) == Charge(60, 60, 0, None)
+    plan = RatePlan([RateEntry(Rate(60_000, 1, 1))], UTC)
+    call = FinishedCall(Direction.A_TO_B, B, START_MS, 13_000, package_seconds=60)
+    assert rate_call(plan, None, call) == Charge(60, 60, 0, None)
