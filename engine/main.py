@@ -145,7 +145,13 @@ async def run_engine(settings: Settings) -> None:
         credit=controller.credit,
         now_ms=lambda: milliseconds(clock.now()),
     )
-    minutes_desk = MinutesDesk(database, settings.engine_id, switchboard.minutes_answered)
+    minutes_desk = MinutesDesk(
+        database,
+        settings.engine_id,
+        switchboard.minutes_answered,
+        book=controller.minutes,
+        now_ms=lambda: milliseconds(clock.now()),
+    )
     switchboard.connect(plane=plane, lease_desk=lease_desk, minutes_desk=minutes_desk, flush=endpoint.flush)
     async with reading(database) as connection:
         for tenant_id, amount_micro in (await leases(connection, settings.engine_id)).items():

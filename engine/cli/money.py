@@ -101,17 +101,20 @@ def void_leases(
     engine_id: Annotated[str, typer.Argument(help="The `engine_id` of an engine that will not come back.")],
     config: ConfigOption = None,
 ) -> None:
-    """Free the credit that a lost engine has leased. Start that engine again instead wherever it can be: it knows
-    what its calls cost."""
+    """Free the credit and the package minutes that a lost engine has leased. Start that engine again instead wherever
+    it can be: it knows what its calls cost."""
     settings = settings_of(config)
-    freed_micro = asyncio.run(_void_leases(settings, engine_id))
-    typer.echo(f"{engine_id}: leases of {len(freed_micro)} tenants voided, {sum(freed_micro.values())} micro-units")
+    freed_micro, freed_seconds = asyncio.run(_void_leases(settings, engine_id))
+    typer.echo(
+        f"{engine_id}: leases of {len(freed_micro)} tenants voided, {sum(freed_micro.values())} micro-units;"
+        f" of {len(freed_seconds)} packages, {sum(freed_seconds.values())} seconds"
+    )
 
 
-async def _void_leases(settings: Settings, engine_id: str) -> dict[int, int]:
+async def _void_leases(settings: Settings, engine_id: str) -> tuple[dict[int, int], dict[int, int]]:
     import time
 
-    from engine.store import lease_store
+    from engine.store import lease_store, minutes_store
     from engine.store.audit import audit_statement
     from engine.store.database import open_database, writing
 
@@ -119,10 +122,13 @@ async def _void_leases(settings: Settings, engine_id: str) -> dict[int, int]:
     try:
         now_ms = int(time.time() * 1000)
         async with writing(database) as connection:
+            # Minutes first, as everywhere: in one order for all. One that is alive undoes both.
+            freed_seconds = await minutes_store.void_minutes_leases(connection, engine_id, now_ms)
             freed_micro = await lease_store.void_leases(connection, engine_id, now_ms)
-            actor, after = command_actor("void-leases"), {"freed_micro": sum(freed_micro.values())}
+            after = {"freed_micro": sum(freed_micro.values()), "freed_seconds": sum(freed_seconds.values())}
+            actor = command_actor("void-leases")
             await audit_statement(connection, actor, now_ms, "void", "credit_leases", engine_id, after=after)
-        return freed_micro
+        return freed_micro, freed_seconds
     except lease_store.LeaseAlive as error:
         raise failure(f"{engine_id} has renewed its leases within the last minute: it is running") from error
     finally:

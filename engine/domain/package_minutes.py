@@ -34,6 +34,8 @@ class MinutesBucket:
     line_ids: tuple[int, ...]  # empty: all
     starts_at_ms: int
     expires_at_ms: int
+    wanted_seconds: int = 0
+    """Some engine is short of so much of it."""
 
     def serves(self, line_id: int, now_ms: int) -> bool:
         return self.starts_at_ms <= now_ms < self.expires_at_ms and (not self.line_ids or line_id in self.line_ids)
@@ -57,6 +59,8 @@ class LeasedMinutes:
     """The database had no more when last asked, and the bucket has not changed since."""
     ended: bool = False
     """No call begins with it any more: what comes free goes back, so that it can be paid back."""
+    scarce: bool = False
+    """Engines call it back from one another: none of it is leased ahead of calls any more."""
 
     @property
     def free_seconds(self) -> int:
@@ -134,11 +138,30 @@ class MinutesBook(Generic[Waiter]):
             leased.dry = False
         self._give_back(bucket_id)
 
-    def bucket_changed(self, bucket_id: int, *, ended: bool = False) -> None:
-        """``ended``: it has expired, or was returned; the calls that hold some of it go on with that."""
+    def bucket_changed(self, bucket_id: int, *, ended: bool = False, wanted_seconds: int = 0) -> None:
+        """``ended``: it has expired, or was returned; the calls that hold some of it go on with that.
+
+        ``wanted_seconds``: an engine is short of them; as far as no call of ours holds or waits for it, it goes back.
+        """
         leased = self._of(bucket_id)
         leased.dry, leased.ended = False, ended
+        if wanted_seconds:
+            leased.scarce = True
+            given = min(wanted_seconds, leased.free_seconds)
+            if given and not self.needed_seconds(bucket_id):
+                leased.leased_seconds -= given
+                self.lease_returns.append((bucket_id, given))
         self._give_back(bucket_id)
+
+    def needed_seconds(self, bucket_id: int) -> int:
+        """What is missing at most of this bucket for those who wait."""
+        wanted = sum(wish.wanted_seconds for wish in self._waiting if bucket_id in wish.buckets)
+        return max(0, wanted - self._of(bucket_id).free_seconds) if wanted else 0
+
+    def lease_lost(self, bucket_id: int) -> None:
+        """Somebody has voided our lease: what calls hold they keep, what is free is no longer ours."""
+        leased = self._of(bucket_id)
+        leased.leased_seconds = leased.held_seconds
 
     def minutes_of(self, bucket_id: int) -> LeasedMinutes:
         return self._of(bucket_id)
@@ -156,7 +179,8 @@ class MinutesBook(Generic[Waiter]):
             if not leased.dry:
                 if not leased.asked:
                     leased.asked = True
-                    self.lease_requests.append((bucket_id, max(wanted_seconds, self._lease_seconds)))
+                    ahead_seconds = 0 if leased.scarce else self._lease_seconds
+                    self.lease_requests.append((bucket_id, max(wanted_seconds, ahead_seconds)))
                 return True
         return False
 

@@ -216,7 +216,8 @@ class Switchboard:
                 self.controller.caps_changed(fact.tenant_id, now)
             elif isinstance(fact, MinutesBucket):
                 ended = fact.id in known and fact.expires_at_ms <= milliseconds(now)
-                self.controller.minutes.bucket_changed(fact.id, ended=ended)
+                wanted_seconds = fact.wanted_seconds if fact.id in known else 0
+                self.controller.minutes.bucket_changed(fact.id, ended=ended, wanted_seconds=wanted_seconds)
         self._flush()
 
     def remove(self, entity: str, entity_id: str) -> None:

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from engine.store.change_feed import lock_feed, record_change
+from engine.store.lease_store import LEASE_MS, LeaseAlive
 from engine.store.tables import MinutesBucket, MinutesLease, MinutesUse, Table
 
 SECONDS_MAX = 10**12
@@ -74,8 +76,10 @@ async def buy_minutes(
     return True
 
 
-async def lease_minutes(connection: AsyncConnection, engine_id: str, bucket_id: int, want_seconds: int) -> int:
-    """Lets an engine hold up to ``want_seconds`` more; what was granted, 0 where none is left.
+async def lease_minutes(
+    connection: AsyncConnection, engine_id: str, bucket_id: int, want_seconds: int, now_ms: int = 0
+) -> int:
+    """Lets an engine hold up to ``want_seconds`` more, as ``renew_minutes`` goes on; what was granted, 0 for nothing.
 
     An expired bucket leases on: the calls that began while it was in force may use it to their end.
     """
@@ -85,12 +89,13 @@ async def lease_minutes(connection: AsyncConnection, engine_id: str, bucket_id: 
     granted = min(want_seconds, await connection.scalar(left) or 0)
     if granted:
         await _move(connection, bucket_id, -granted)
-        new = _upsert(connection, MinutesLease).values(engine_id=engine_id, bucket_id=bucket_id, seconds=granted)
-        await connection.execute(
-            new.on_conflict_do_update(
-                index_elements=["engine_id", "bucket_id"], set_={"seconds": MinutesLease.seconds + new.excluded.seconds}
-            )
-        )
+        row = {"engine_id": engine_id, "bucket_id": bucket_id, "seconds": granted, "expires_at_ms": now_ms + LEASE_MS}
+        new = _upsert(connection, MinutesLease).values(**row)
+        more = {
+            "seconds": MinutesLease.seconds + new.excluded.seconds,
+            "expires_at_ms": new.excluded.expires_at_ms,
+        }
+        await connection.execute(new.on_conflict_do_update(index_elements=["engine_id", "bucket_id"], set_=more))
     return granted
 
 
@@ -102,6 +107,74 @@ async def minutes_leases(connection: AsyncConnection, engine_id: str) -> dict[in
         )
     )
     return {row.bucket_id: row.seconds for row in rows}
+
+
+async def renew_minutes(connection: AsyncConnection, engine_id: str, now_ms: int) -> set[int]:
+    """Puts the end of an engine's leases off; the buckets whose leases it has. One that is missing was voided."""
+    rows = await connection.scalars(
+        update(MinutesLease)
+        .where(MinutesLease.engine_id == engine_id)
+        .values(expires_at_ms=now_ms + LEASE_MS)
+        .returning(MinutesLease.bucket_id)
+    )
+    return set(rows)
+
+
+async def void_minutes_leases(connection: AsyncConnection, engine_id: str, now_ms: int) -> dict[int, int]:
+    """Frees what an engine that is lost for good has leased, seconds by bucket. Raises LeaseAlive while it renews.
+
+    By an operator alone, as ``lease_store.void_leases``: what the lost engine's calls used and it could not settle is
+    given away; should it come back, that is used beyond the lease, as far as the bucket has it.
+    """
+    await lock_feed(connection)
+    theirs = select(MinutesLease.bucket_id).where(MinutesLease.engine_id == engine_id)
+    locked = select(MinutesBucket.id).where(MinutesBucket.id.in_(theirs)).order_by(MinutesBucket.id)
+    await connection.execute(locked.with_for_update())
+    alive = select(MinutesLease.bucket_id).where(
+        MinutesLease.engine_id == engine_id, MinutesLease.seconds > 0, MinutesLease.expires_at_ms > now_ms
+    )
+    if await connection.scalar(alive.limit(1)) is not None:
+        raise LeaseAlive(engine_id)
+    rows = await connection.execute(
+        delete(MinutesLease)
+        .where(MinutesLease.engine_id == engine_id)
+        .returning(MinutesLease.bucket_id, MinutesLease.seconds)
+    )
+    freed = {row.bucket_id: row.seconds for row in rows if row.seconds}
+    for bucket_id, seconds in sorted(freed.items()):
+        await _move(connection, bucket_id, seconds)
+        await record_change(connection, MinutesBucket.__tablename__, bucket_id, now_ms)
+    return freed
+
+
+async def want_minutes(
+    connection: AsyncConnection, engine_id: str, bucket_id: int, short_seconds: int, now_ms: int
+) -> bool:
+    """Asks the other engines for what they can do without, by the change feed; False where none has any leased."""
+    others = select(MinutesLease.engine_id).where(
+        MinutesLease.bucket_id == bucket_id, MinutesLease.engine_id != engine_id, MinutesLease.seconds > 0
+    )
+    if await connection.scalar(others.limit(1)) is None:
+        return False
+    is_asked = select(MinutesBucket.id).where(
+        MinutesBucket.id == bucket_id, MinutesBucket.wanted_seconds >= short_seconds
+    )
+    if await connection.scalar(is_asked) is None:
+        await lock_feed(connection)
+        await _set_wanted(connection, bucket_id, short_seconds)
+        await record_change(connection, MinutesBucket.__tablename__, bucket_id, now_ms)
+    return True
+
+
+async def want_minutes_no_more(connection: AsyncConnection, bucket_id: int, now_ms: int) -> None:
+    """Takes ``want_minutes`` back."""
+    await lock_feed(connection)
+    await _set_wanted(connection, bucket_id, 0)
+    await record_change(connection, MinutesBucket.__tablename__, bucket_id, now_ms)
+
+
+async def _set_wanted(connection: AsyncConnection, bucket_id: int, seconds: int) -> None:
+    await connection.execute(update(MinutesBucket).where(MinutesBucket.id == bucket_id).values(wanted_seconds=seconds))
 
 
 async def release_minutes(connection: AsyncConnection, engine_id: str, bucket_id: int, seconds: int) -> None:

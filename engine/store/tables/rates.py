@@ -70,6 +70,8 @@ class MinutesBucket(Table):
     seconds_left: Mapped[int]  # neither leased nor used
     starts_at_ms: Mapped[int]
     expires_at_ms: Mapped[int]
+    wanted_seconds: Mapped[int] = mapped_column(default=0, server_default="0")
+    """An engine is short of it: the others give back what no call of theirs holds."""
     __table_args__ = (CheckConstraint("seconds_left >= 0", name="seconds_left_not_negative"),)
 
 
@@ -80,6 +82,8 @@ class MinutesLease(Table):
     engine_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     bucket_id: Mapped[int] = mapped_column(ForeignKey("minutes_buckets.id"), primary_key=True)
     seconds: Mapped[int]
+    expires_at_ms: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Put off by its engine while that lives; past it an operator may void the lease."""
     __table_args__ = (CheckConstraint("seconds >= 0", name="minutes_lease_not_negative"),)
 
 
