@@ -113,10 +113,9 @@ class CreditBook(Generic[Waiter]):
             tenant.scarce = False
         self._give_back(account.tenant_id, tenant, max(account.wanted_micro, tenant.owed_micro))
 
-    def lease_lost(self, tenant_id: int) -> None:
-        """Somebody has voided our lease: what calls hold they keep, what is free is no longer ours."""
-        credit = self._of(tenant_id).credit
-        credit.reduce_lease(credit.free_micro)
+    def lease_lost(self, tenant_id: int, lost_micro: int) -> None:
+        """Somebody has voided so much of our lease: what calls hold they keep, what is free of it is no longer ours."""
+        self._of(tenant_id).credit.reduce_lease(lost_micro)
 
     def needed_micro(self, tenant_id: int) -> int:
         """What is missing for those who wait."""
@@ -125,6 +124,10 @@ class CreditBook(Generic[Waiter]):
 
     def credit_of(self, tenant_id: int) -> Credit:
         return self._of(tenant_id).credit
+
+    def leased_by_tenant(self) -> dict[int, int]:
+        """Micro-units by tenant. The database has as much, or more: a charge is in it after it is in the book."""
+        return {tenant_id: tenant.credit.leased_micro for tenant_id, tenant in self._tenants.items()}
 
     def free_by_tenant(self) -> dict[int, int]:
         """What is leased and not held, micro-units by tenant."""

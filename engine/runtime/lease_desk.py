@@ -46,6 +46,8 @@ class LeaseDesk:
         """What the database did not take is tried again."""
         self._errand = asyncio.Event()
         self._recalls: set[asyncio.Task[None]] = set()
+        self._suspected: dict[int, int] = {}
+        """By tenant, what the last renewal found missing of our leases."""
 
     def request(self, requests: list[tuple[int, int]]) -> None:
         for tenant_id, wanted_micro in requests:
@@ -157,6 +159,8 @@ class LeaseDesk:
             await want_no_more(connection, tenant_id, wanted_micro)
 
     async def _renew(self) -> None:
+        # As it was before: what is leased while the database answers is ours, though it is not in the answer.
+        leased = self._credit.leased_by_tenant()
         try:
             async with writing(self._database) as connection:
                 ours = await renew(connection, self._engine_id, self._now_ms())
@@ -165,7 +169,15 @@ class LeaseDesk:
         except (SQLAlchemyError, OSError) as error:
             log.error("leases not renewed", error=type(error).__name__)
             return
-        for tenant_id, free_micro in self._credit.free_by_tenant().items():
-            if free_micro and tenant_id not in ours:
-                log.error("lease lost: somebody has voided it", tenant_id=tenant_id, micro=free_micro)
-                self._credit.lease_lost(tenant_id)
+        suspected, self._suspected = self._suspected, {}
+        now_leased = self._credit.leased_by_tenant()
+        for tenant_id, leased_micro in leased.items():
+            # By amounts: it may have leased anew since, before it noticed.
+            lost_micro = min(leased_micro, now_leased[tenant_id]) - ours.get(tenant_id, 0)
+            if lost_micro > 0 and tenant_id in ours:
+                # A charge and a new lease within this look could seem so: what was voided seems so the next time too.
+                self._suspected[tenant_id] = lost_micro
+                lost_micro = min(lost_micro, suspected.get(tenant_id, 0))
+            if lost_micro > 0:
+                log.error("lease lost: somebody has voided it", tenant_id=tenant_id, micro=lost_micro)
+                self._credit.lease_lost(tenant_id, lost_micro)

@@ -156,15 +156,15 @@ async def want_no_more(connection: AsyncConnection, tenant_id: int, short_micro:
     )
 
 
-async def renew(connection: AsyncConnection, engine_id: str, now_ms: int) -> set[int]:
-    """Puts the end of an engine's leases off; the tenants whose leases it has. One that is missing was voided."""
-    rows = await connection.scalars(
+async def renew(connection: AsyncConnection, engine_id: str, now_ms: int) -> dict[int, int]:
+    """Puts the end of an engine's leases off; micro by tenant. What the engine has beyond it was voided."""
+    rows = await connection.execute(
         update(CreditLease)
         .where(CreditLease.engine_id == engine_id)
         .values(expires_at_ms=now_ms + LEASE_MS)
-        .returning(CreditLease.tenant_id)
+        .returning(CreditLease.tenant_id, CreditLease.amount_micro)
     )
-    return set(rows)
+    return {row.tenant_id: row.amount_micro for row in rows}
 
 
 async def void_leases(connection: AsyncConnection, engine_id: str, now_ms: int) -> dict[int, int]:

@@ -15,7 +15,7 @@ from engine.runtime.change_follower import ChangeFollower
 from engine.runtime.lease_desk import LeaseDesk
 from engine.store.claim_store import ClaimState, refund
 from engine.store.database import reading, writing, writing_session
-from engine.store.lease_store import LEASE_MS, LeaseAlive, leases, renew, void_leases
+from engine.store.lease_store import LEASE_MS, LeaseAlive, lease, leases, renew, void_leases
 from engine.store.ledger_check import differences
 from engine.store.ledger_store import CallCharge, recharge, settle
 from engine.store.tables import Account, Tenant
@@ -148,6 +148,22 @@ async def test_a_tenant_is_refused_while_others_lease_ahead(database: AsyncEngin
     assert await nodes[0].hold(1, 1) == REFUSED
 
 
+async def test_an_engine_that_leases_anew_spends_what_was_voided(database: AsyncEngine, node: MakeNode) -> None:
+    await _open_account(database, 100)
+    first = await node("e1")
+    assert await first.hold(30, 30) == 30
+    await first.stop()
+    async with writing(database) as connection:
+        assert await void_leases(connection, "e1", NOW_MS + LEASE_MS) == {TENANT: 100}
+        assert await lease(connection, "e1", TENANT, 60, NOW_MS) == 60
+    credit = first.book.credit_of(TENANT)
+    credit.leased_micro += 60
+    for leased_micro in (160, 60, 60):  # it is sure the second time
+        await first.desk._renew()
+        assert credit.leased_micro == leased_micro
+    assert credit.free_micro == 30
+
+
 async def test_a_lost_engine_keeps_its_credit_for_ever_or_loses_it_while_it_lives(
     database: AsyncEngine, node: MakeNode
 ) -> None:
@@ -160,7 +176,7 @@ async def test_a_lost_engine_keeps_its_credit_for_ever_or_loses_it_while_it_live
             await void_leases(connection, "e1", NOW_MS + LEASE_MS - 1)
         assert await void_leases(connection, "e1", NOW_MS + LEASE_MS) == {TENANT: 100}
         assert await leases(connection, "e1") == {}
-        assert await renew(connection, "e1", NOW_MS) == set()
+        assert await renew(connection, "e1", NOW_MS) == {}
     await first.desk._renew()
     assert first.book.credit_of(TENANT).free_micro == 0, "what was voided is not spent"
     second = await node("e2")
