@@ -40,8 +40,11 @@ async def test_one_failure_ends_the_housekeeping(world: World, monkeypatch: pyte
 
     monkeypatch.setattr(housekeeping, "INTERVAL_SECONDS", 0)
     monkeypatch.setattr(housekeeping, "keep_house", fail)
-    task = asyncio.create_task(keep_house_for_ever(world.context.database, lambda: 7))
+    database = open_database(world.settings.database_url)  # the application's is of another thread's loop
+    task = asyncio.create_task(keep_house_for_ever(database, lambda: 7))
     while len(tries) < 3:
         await asyncio.sleep(0)
     task.cancel()
+    await asyncio.wait({task})
+    await database.dispose()
     assert tries[0] == 7
