@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.spend_cap import SpendBook, Spender
 from engine.domain.velocity import Excess, Velocity, VelocityBook, too_fast, usual_of
-from engine.store.database import reading, writing, writing_session
+from engine.store.database import reading, uninterrupted, writing, writing_session
 from engine.store.velocity_store import raise_alarm, raise_peaks, read_peaks, share_windows
 
 LOOK_SECONDS = 5.0
@@ -46,7 +46,7 @@ class VelocityWatch:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await self.look()
+            await uninterrupted(self.look())
 
     async def look(self) -> None:
         """With the database away no alarm is raised; calls are bounded by their credit and limits as ever."""
