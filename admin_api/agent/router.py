@@ -5,11 +5,11 @@ from litestar.di import Provide
 
 from admin_api.agent.lines import list_own_lines
 from admin_api.agent.me import get_me
-from admin_api.common.bindings import BindingController
-from admin_api.common.calls import CdrController, LiveCallController
 from admin_api.common.guards import agent_only, agent_scope, permitted
-from admin_api.common.orders import OrderController, PackageReadController
-from admin_api.common.x_numbers import XNumberController
+from admin_api.resources.bindings import BindingController
+from admin_api.resources.calls import CdrController, LiveCallController
+from admin_api.resources.orders import OrderController, PackageReadController
+from admin_api.resources.x_numbers import XNumberController
 
 agent_router = Router(
     "/api/agent",

@@ -6,10 +6,10 @@ import msgspec
 from litestar import post
 from litestar.params import JSONBody
 
-from admin_api.common.agents import AgentController, make_agent
 from admin_api.common.context import GivenContext
 from admin_api.common.fields import Code, Name, Number, RowId
 from admin_api.common.views import AgentView
+from admin_api.resources.agents import AgentController, make_agent
 from engine.domain.permission import Permission
 
 

@@ -13,8 +13,8 @@ from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, Key, Note, PositiveAmountMicro, RowId
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
-from admin_api.common.spending import Since, SpendingView, StepBy, StepSize, Until, spending
 from admin_api.common.views import AccountView, view_of
+from admin_api.resources.spending import Since, SpendingView, StepBy, StepSize, Until, spending
 from engine.domain.permission import Permission
 from engine.domain.refusal import Refusal
 from engine.services.funds import change_overdraft, correct_balance, pay_out, read_overdraft_changes

@@ -8,17 +8,17 @@ from litestar import Request, get, post, put
 from litestar.params import JSONBody
 
 from admin_api.common.auth import Principal
-from admin_api.common.calls import CallId
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
-from admin_api.common.kept_recordings import (
+from admin_api.common.paging import Id
+from admin_api.resources.calls import CallId
+from admin_api.resources.kept_recordings import (
     Release,
     RetentionChange,
     RetentionView,
     change_retention,
     read_retention,
 )
-from admin_api.common.paging import Id
 from engine.domain.permission import Permission
 from engine.store.audit import audit
 from engine.store.listing import read_one

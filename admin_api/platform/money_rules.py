@@ -11,9 +11,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, Count, PositiveAmountMicro, given
-from admin_api.common.money_rules import EVENT_SORTS, MoneyEventView, MoneyRulesView, event_page
 from admin_api.common.paging import INTEGER_MAX, GivenPage, Id, Page
 from admin_api.common.views import view_of
+from admin_api.resources.money_rules import EVENT_SORTS, MoneyEventView, MoneyRulesView, event_page
 from engine.domain.permission import Permission
 from engine.services.money_rules import change_rules, read_rules
 from engine.store.listing import read_one

@@ -12,7 +12,8 @@ from msgspec import UNSET, Meta, UnsetType
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, Code, Name, RowId, given
-from admin_api.common.orders import (
+from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
+from admin_api.resources.orders import (
     Decision,
     OrderReadController,
     OrderView,
@@ -21,7 +22,6 @@ from admin_api.common.orders import (
     decide,
     package_view,
 )
-from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from engine.domain.order import OrderAction
 from engine.domain.package import PERIODS_MAX, PeriodUnit
 from engine.domain.permission import Permission

@@ -11,7 +11,8 @@ from sqlalchemy import select
 from admin_api.common.auth import Principal
 from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.paging import GivenPage, Id, Page, QueryId
-from admin_api.common.recharges import (
+from admin_api.common.views import view_of
+from admin_api.resources.recharges import (
     RECHARGE_SORTS,
     NewRechargeOrder,
     RechargeView,
@@ -19,7 +20,6 @@ from admin_api.common.recharges import (
     order_recharge,
     recharge_page,
 )
-from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.services.recharges import close_recharge, confirm_by_hand
 from engine.store.scope import Scope, within

@@ -3,14 +3,7 @@
 from litestar import Router
 from litestar.di import Provide
 
-from admin_api.common.audit import list_audit
-from admin_api.common.calls import CdrController, LiveCallController
-from admin_api.common.exports import export
 from admin_api.common.guards import permitted, platform_only, platform_scope
-from admin_api.common.kept_recordings import LegalHoldController, list_deletions
-from admin_api.common.performance import PerformanceController
-from admin_api.common.roles import RoleController
-from admin_api.common.sip_accounts import SipAccountController
 from admin_api.platform.agents import PlatformAgentController
 from admin_api.platform.carriers import CarrierController, list_carrier_kinds
 from admin_api.platform.funds import FundsController
@@ -34,6 +27,13 @@ from admin_api.platform.usable_lines import PlatformUsableLinesController
 from admin_api.platform.users import PlatformUserController
 from admin_api.platform.velocity_alarms import PlatformVelocityAlarmController
 from admin_api.platform.x_numbers import PlatformXNumberController
+from admin_api.resources.audit import list_audit
+from admin_api.resources.calls import CdrController, LiveCallController
+from admin_api.resources.exports import export
+from admin_api.resources.kept_recordings import LegalHoldController, list_deletions
+from admin_api.resources.performance import PerformanceController
+from admin_api.resources.roles import RoleController
+from admin_api.resources.sip_accounts import SipAccountController
 
 platform_router = Router(
     "/api/platform",

@@ -7,7 +7,7 @@ from litestar.response import Response
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.paging import Id
-from admin_api.common.statements import Form, Month, as_csv, statement
+from admin_api.resources.statements import Form, Month, as_csv, statement
 from engine.domain.permission import Permission
 from engine.services.statements import close_month, statement_csv
 from engine.store.listing import read_one

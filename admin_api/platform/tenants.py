@@ -13,11 +13,11 @@ from msgspec import UNSET, Meta, UnsetType
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Code, Key, Name, Note, PositiveAmountMicro, Status, apply, given
 from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, SinceMs, Sorts, between, page
-from admin_api.common.performance import Zone, zone_of
 from admin_api.common.rows import list_rows
 from admin_api.common.sorts import LEDGER_SORTS
-from admin_api.common.suspension import Suspension, SuspensionAnswer, cut_calls
 from admin_api.common.views import AccountView, LedgerEntryView, TenantView, view_of
+from admin_api.resources.performance import Zone, zone_of
+from admin_api.resources.suspension import Suspension, SuspensionAnswer, cut_calls
 from engine.domain.month import ZONE, day_start_ms
 from engine.domain.permission import Permission
 from engine.services.accounts import create_tenant

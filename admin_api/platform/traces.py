@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from litestar import MediaType, Response, get
 from litestar.params import QueryParameter
 
-from admin_api.common.calls import CallId
 from admin_api.common.context import GivenContext, found
 from admin_api.common.errors import EngineRefused
+from admin_api.resources.calls import CallId
 from engine.domain.permission import Permission
 from engine.runtime.control.protocol import CallTrace, Failed, ReadTrace
 from engine.runtime.trace_ladder import ladder

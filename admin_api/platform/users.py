@@ -11,7 +11,7 @@ from litestar.params import JSONBody
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import Code, Password, RowId
-from admin_api.common.users import UserController, UserView, make_user
+from admin_api.resources.users import UserController, UserView, make_user
 from engine.domain.permission import Audience, Permission
 
 

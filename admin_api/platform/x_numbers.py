@@ -18,7 +18,7 @@ from admin_api.common.errors import Refused
 from admin_api.common.fields import Note, Number, RowId, Status, apply, canonical, given
 from admin_api.common.paging import Id
 from admin_api.common.views import XNumberView
-from admin_api.common.x_numbers import NumberHistoryController, x_number_view
+from admin_api.resources.x_numbers import NumberHistoryController, x_number_view
 from engine.domain.permission import Permission
 from engine.services.carriers import check_permitted
 from engine.services.number_allocation import (

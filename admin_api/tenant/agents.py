@@ -10,11 +10,11 @@ from litestar import Request, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
-from admin_api.common.agents import AgentController, make_agent
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import Code, Name, Number, RowId
 from admin_api.common.views import AgentView, view_of
+from admin_api.resources.agents import AgentController, make_agent
 from engine.domain.permission import Permission
 from engine.services.agent_import import PROBLEMS_MAX, import_agents, read_rows
 from engine.store.scope import TenantScope

@@ -15,8 +15,8 @@ from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext
 from admin_api.common.fields import Name, TimeMs
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
-from admin_api.common.roles import Permissions
 from admin_api.common.views import view_of
+from admin_api.resources.roles import Permissions
 from engine.domain.permission import Permission
 from engine.services.api_keys import (
     PREFIX_OCTETS,

@@ -9,7 +9,7 @@ from litestar import Request, get
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.paging import Page
-from admin_api.common.spending import Since, SpendingView, StepBy, StepSize, Until, spending
+from admin_api.resources.spending import Since, SpendingView, StepBy, StepSize, Until, spending
 from engine.domain.permission import Permission
 from engine.services.spending import SpentBy, Step
 

@@ -11,9 +11,9 @@ from litestar.params import JSONBody
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro
-from admin_api.common.money_rules import EVENT_SORTS, MoneyEventView, MoneyRulesView, event_page
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
+from admin_api.resources.money_rules import EVENT_SORTS, MoneyEventView, MoneyRulesView, event_page
 from engine.domain.permission import Permission
 from engine.services.money_rules import change_rules, read_agent_cap, read_agent_caps, read_rules, set_agent_cap
 from engine.store.listing import read_one

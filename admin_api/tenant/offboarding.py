@@ -13,7 +13,7 @@ from msgspec import Meta
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import RowId
 from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
-from admin_api.common.suspension import Suspension, cut_calls
+from admin_api.resources.suspension import Suspension, cut_calls
 from engine.domain.permission import Permission
 from engine.services.offboarding import UNDO_MS, offboard, plan_offboarding, read_offboarding, undo_offboarding
 from engine.store.offboarding_store import read_offboardings

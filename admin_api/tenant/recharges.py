@@ -10,7 +10,7 @@ from litestar.params import JSONBody
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.paging import GivenPage, Page
-from admin_api.common.recharges import (
+from admin_api.resources.recharges import (
     RECHARGE_SORTS,
     NewRechargeOrder,
     RechargeView,

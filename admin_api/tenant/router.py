@@ -3,16 +3,16 @@
 from litestar import Router
 from litestar.di import Provide
 
-from admin_api.common.audit import list_audit
-from admin_api.common.bindings import BindingController
-from admin_api.common.calls import CdrController, LiveCallController
-from admin_api.common.exports import export
 from admin_api.common.guards import permitted, tenant_only, tenant_scope
-from admin_api.common.kept_recordings import LegalHoldController, list_deletions
-from admin_api.common.orders import OrderController, PackageReadController
-from admin_api.common.performance import PerformanceController
-from admin_api.common.roles import RoleController
-from admin_api.common.sip_accounts import SipAccountController
+from admin_api.resources.audit import list_audit
+from admin_api.resources.bindings import BindingController
+from admin_api.resources.calls import CdrController, LiveCallController
+from admin_api.resources.exports import export
+from admin_api.resources.kept_recordings import LegalHoldController, list_deletions
+from admin_api.resources.orders import OrderController, PackageReadController
+from admin_api.resources.performance import PerformanceController
+from admin_api.resources.roles import RoleController
+from admin_api.resources.sip_accounts import SipAccountController
 from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
 from admin_api.tenant.api_keys import ApiKeyController

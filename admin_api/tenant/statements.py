@@ -9,7 +9,7 @@ from litestar.response import Response
 
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope
-from admin_api.common.statements import Form, Month, statement
+from admin_api.resources.statements import Form, Month, statement
 from engine.domain.permission import Permission
 
 

@@ -8,7 +8,7 @@ from litestar.params import JSONBody
 
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.paging import Id
-from admin_api.common.usable_lines import (
+from admin_api.resources.usable_lines import (
     OF_AGENT,
     OF_DEPARTMENT,
     WRITE_AGENTS,

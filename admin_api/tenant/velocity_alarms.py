@@ -10,7 +10,7 @@ from litestar.params import JSONBody
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.paging import GivenPage, Id, Page
-from admin_api.common.velocity_alarms import (
+from admin_api.resources.velocity_alarms import (
     ALARM_SORTS,
     Acknowledgement,
     OpenFilter,

@@ -13,7 +13,7 @@ from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import Note, RowId
 from admin_api.common.paging import Id
 from admin_api.common.views import XNumberView
-from admin_api.common.x_numbers import NumberHistoryController, x_number_view
+from admin_api.resources.x_numbers import NumberHistoryController, x_number_view
 from engine.domain.permission import Permission
 from engine.services.number_allocation import By, allocate_to_agent, assign, read_number, read_numbers
 

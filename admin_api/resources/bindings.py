@@ -9,11 +9,11 @@ import msgspec
 from litestar import Controller, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 
-from admin_api.common.calls import CallId
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Number, RowId, TimeMs, canonical
 from admin_api.common.paging import GivenPage, Page, Sorts, page
 from admin_api.common.views import BindingView, masked_for, view_of
+from admin_api.resources.calls import CallId
 from engine.domain.permission import Permission
 from engine.services.bindings import create_binding, set_expiry, unbind
 from engine.store.listing import read_binding, read_bindings

@@ -1,13 +1,13 @@
 """Velocity alarms: engines' windows, days' fastest ones, alarms, and what tenants' rules say of them.
 
-Revision ID: 0020
+Revision ID: 0028
 Revises: 0027
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0020"
+revision = "0028"
 down_revision = "0027"
 branch_labels = None
 depends_on = None

@@ -13,8 +13,8 @@ from msgspec import UNSET, UnsetType
 from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.fields import AgentStatus, Name, Number, RowId, canonical, given
 from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, page
-from admin_api.common.suspension import Suspension, SuspensionAnswer, cut_calls
 from admin_api.common.views import AgentView, view_of
+from admin_api.resources.suspension import Suspension, SuspensionAnswer, cut_calls
 from engine.domain.permission import Permission
 from engine.services.agents import change_agent, create_agent
 from engine.store.department_store import below

@@ -1,14 +1,14 @@
 """What a plan charges of callback calls, and how long a callback call's first leg was up.
 
-Revision ID: 0022
-Revises: 0021
+Revision ID: 0030
+Revises: 0029
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0022"
-down_revision = "0021"
+revision = "0030"
+down_revision = "0029"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """Packages with numbers: how many a package has of which line, which numbers and lines each bought one holds.
 
-Revision ID: 0021
-Revises: 0020
+Revision ID: 0029
+Revises: 0028
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0021"
-down_revision = "0020"
+revision = "0029"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 
