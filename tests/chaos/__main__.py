@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.attempts import read_attempts
-from tests.chaos.audit import Findings, audit, read_books
+from tests.chaos.audit import Findings, audit, read_books, unheard_notices
+from tests.chaos.broker import Broker
 from tests.chaos.disasters import Disasters
 from tests.chaos.load import Load
 from tests.chaos.plan import OF_THE_CLOCK, Fault, make_plan
@@ -55,7 +56,7 @@ def main() -> int:
 
 
 def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], Findings]:
-    skipped = ["mosquitto: nothing but notices of money goes by MQTT so far"]
+    skipped = []
     possible = set(Fault)
     if not WallClock.can_be_set():
         possible -= OF_THE_CLOCK
@@ -78,8 +79,12 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], Findings]:
             stack.callback(cluster.remove)
             cluster.start()
             url = cluster.url(cluster.create())
+        broker = Broker(folder / "broker")
+        stack.callback(broker.remove)
+        broker.start()
+        broker.listen()
         pairs = make_pairs()
-        system = System(folder / "system", database_url=url, small_disk=disk)
+        system = System(folder / "system", database_url=url, small_disk=disk, push=broker.configuration)
         audited: list[Findings] = []
 
         def tidy() -> None:
@@ -96,7 +101,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], Findings]:
         stack.callback(system.stop)
         stack.callback(load.end)
         load.start(arguments.calls_per_second)
-        disasters = Disasters(system, load, cluster, disk, folder / "journals")
+        disasters = Disasters(system, load, cluster, disk, folder / "journals", broker)
         plan = make_plan(arguments.seed, arguments.rounds, possible)
         left_out = sorted(possible - {each.fault for each in plan})
         skipped += [f"{fault}: not within {arguments.rounds} rounds of this seed" for fault in left_out]
@@ -112,6 +117,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], Findings]:
             read_attempts(load.caller_logs), books, pairs, disasters.befallen, system.settings.recordings_folder
         )
         found.leaked += left
+        found.unheard = unheard_notices(books, broker.heard)
         if not stopped:
             found.leaked.append("the system did not end of itself")
         audited.append(found)
@@ -129,6 +135,8 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], Findings]:
         "recordings_unreadable": len(found.unreadable),
         "voices_late_seconds": round(sum(end - begin for begin, end in disasters.befallen.voices_late), 2),
         "leaked": len(found.leaked),
+        "notices": len(books.notices),
+        "notices_unheard": len(found.unheard),
         "cut_in_spite_of_credit": len(found.cut),
         "recovery_seconds_max": max(recovery.values(), default=0.0),
         "recovery_seconds": recovery,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from engine.store.database import open_database, reading
 from engine.store.ledger_check import differences
 from engine.store.tables import Account, Cdr, CreditLease, Recording, Tenant
+from engine.store.tables.orders import MoneyEvent
 from tests.chaos.attempts import Attempt
 from tests.chaos.recordings import fault_of
 from tests.chaos.world import OPENING_YUAN, PER_SECOND_MICRO, POOR_TENANT, Pair, Phone
@@ -37,6 +38,7 @@ class Books:
     leased_micro: int
     tenants: dict[int, str]
     ledger_differences: list[str]
+    notices: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -62,6 +64,8 @@ class Findings:
     unreadable: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)
+    unheard: list[str] = field(default_factory=list)
+    """Notices of money that have not come over MQTT."""
     cut: list[str] = field(default_factory=list)
     causes: Counter[str] = field(default_factory=Counter)
     bad_recordings: list[Path] = field(default_factory=list)
@@ -72,7 +76,7 @@ class Findings:
         return self.kept / self.talking_at_kills if self.talking_at_kills else 1.0
 
     def all(self) -> list[str]:
-        groups = ("missing", "doubled", "money", "unreadable", "lost", "leaked", "cut")
+        groups = ("missing", "doubled", "money", "unreadable", "lost", "leaked", "unheard", "cut")
         return [f"{group}: {text}" for group in groups for text in getattr(self, group)]
 
 
@@ -93,6 +97,7 @@ def read_books(database_url: str) -> Books:
                     leased_micro=int(leases or 0),
                     tenants={row["id"]: row["code"] for row in await rows(Tenant)},
                     ledger_differences=await differences(connection),
+                    notices=await rows(MoneyEvent),
                 )
         finally:
             await database.dispose()
@@ -129,6 +134,16 @@ def audit(
         elif cdr["answered_at_ms"] is not None:
             found.answered += 1
             _hold_recording(cdr, books.recordings.get(cdr["id"]), befallen, recordings_folder, found)
+    return found
+
+
+def unheard_notices(books: Books, heard: Collection[str]) -> list[str]:
+    """``heard`` are events' ids, as the webhooks' are."""
+    found = []
+    for row in books.notices:
+        subject = f"{row['tenant_id']}-{row['subject']}"
+        if not any(each.endswith(f":{subject}") for each in heard):
+            found.append(f"{row['kind']} of {books.tenants[row['tenant_id']]}, published {row['published_at_ms']}")
     return found
 
 

@@ -10,9 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.chaos.audit import Befallen
+from tests.chaos.broker import Broker
 from tests.chaos.load import Load
 from tests.chaos.plan import Fault, Round
 from tests.chaos.system import MEDIA_WORKERS, RECOVERY_SECONDS_MAX, NotRecovered, System
+from tests.chaos.world import OPENING_YUAN, TENANTS
 from tests.postgresql import Cluster
 
 PAUSE_SECONDS = 10.0
@@ -33,7 +35,13 @@ class Disasters:
     killed had in its journal is kept in ``journals``."""
 
     def __init__(
-        self, system: System, load: Load, cluster: Cluster | None, small_disk: Path | None, journals: Path
+        self,
+        system: System,
+        load: Load,
+        cluster: Cluster | None,
+        small_disk: Path | None,
+        journals: Path,
+        broker: Broker,
     ) -> None:
         clock = system.clock
         self._clock = clock
@@ -42,6 +50,7 @@ class Disasters:
         self._cluster = cluster
         self._small_disk = small_disk
         self._journals = journals
+        self._broker = broker
         self.befallen = Befallen()
         self.recovery_seconds: dict[Fault, list[float]] = {}
         self._carry_out: dict[Fault, Callable[[float], float]] = {
@@ -61,6 +70,7 @@ class Disasters:
             Fault.CLOCK_AHEAD: lambda choice: self._kill_engine_under(clock.set_ahead, CLOCK_STEP_SECONDS),
             Fault.CLOCK_BACK: lambda choice: self._kill_engine_under(clock.set_ahead, -CLOCK_STEP_SECONDS),
             Fault.CLOCK_STOPPED: lambda choice: self._kill_engine_under(clock.stop),
+            Fault.BROKER_KILLED: self._kill_broker,
         }
 
     def run(self, plan: list[Round]) -> None:
@@ -168,6 +178,17 @@ class Disasters:
         time.sleep(CLOCK_LIES_SECONDS / 2)
         self._clock.set_right()
         return seconds
+
+    def _kill_broker(self, choice: float) -> float:
+        """A tenant's money runs low while it is away, by a threshold that he is below all at once."""
+        broker = self._broker
+        heard = len(broker.heard)
+        broker.kill()
+        tenant = TENANTS[int(choice * len(TENANTS)) % len(TENANTS)]
+        for yuan in (0, 10 * OPENING_YUAN[tenant]):
+            self._system.load(f'[[money_rules]]\ntenant = "{tenant}"\nlow_balance = "{yuan}"\n')
+        broker.start()
+        return self._system.wait_until(lambda: len(broker.heard) > heard, "the notice")
 
     def _fill_disk(self, choice: float) -> float:
         assert self._small_disk is not None

@@ -25,6 +25,7 @@ class Fault(StrEnum):
     CLOCK_AHEAD = "clock_ahead"
     CLOCK_BACK = "clock_back"
     CLOCK_STOPPED = "clock_stopped"
+    BROKER_KILLED = "broker_killed"
 
 
 OF_THE_CLOCK = frozenset({Fault.CLOCK_AHEAD, Fault.CLOCK_BACK, Fault.CLOCK_STOPPED})

@@ -41,9 +41,10 @@ class NotRecovered(Exception):
 
 
 class System:
-    """``database_url`` is empty for SQLite. Journal and recordings lie on ``small_disk`` where one is given."""
+    """``database_url`` is empty for SQLite. Journal and recordings lie on ``small_disk`` where one is given. ``push``
+    is the configuration's section of that name."""
 
-    def __init__(self, folder: Path, *, database_url: str = "", small_disk: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, database_url: str = "", small_disk: Path | None = None, push: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.clock = WallClock(folder / "clock")
@@ -66,6 +67,7 @@ class System:
             f"[charging]\nslice_seconds = 4\nwarning_seconds = 1\nlease_micro = {LEASE_MICRO}\n"
             f'[store]\ndatabase_url = "{database_url}"\n'
             f'[api]\nhost = "{ENGINE_HOST}"\nport = {free_udp_port(ENGINE_HOST)}\n'
+            f"{push}"
         )
         self.settings: Settings = read_settings(config, {})
         self._environment = {**os.environ, **self.clock.environment, "AXBRIDGE_CONFIG": str(config)}

@@ -15,7 +15,7 @@ import pytest
 
 from media.codec.wav import SAMPLE_RATE, header
 from tests.chaos.attempts import Attempt, read_attempts
-from tests.chaos.audit import Befallen, Books, Findings, audit
+from tests.chaos.audit import Befallen, Books, Findings, audit, unheard_notices
 from tests.chaos.plan import Fault, make_plan
 from tests.chaos.voices import CALLEE_HZ, CALLER_HZ
 from tests.chaos.wall_clock import WallClock
@@ -250,3 +250,12 @@ def test_the_clock_of_those_under_test_can_be_set_and_no_other(tmp_path: Path, l
     getattr(clock, name)(*([float(argument)] if argument else []))
     output, _ = process.communicate("\n")
     assert float(output) == pytest.approx(off, abs=0.5)
+
+
+def test_a_notice_that_was_never_heard_is_taken_for_told(case: Case) -> None:
+    notice = {"tenant_id": 1, "kind": "low_balance", "subject": "5-0", "published_at_ms": 7}
+    case.books.notices = [notice, notice | {"subject": "6-1", "published_at_ms": None}]
+    assert unheard_notices(case.books, {"account.low:1-5-0", "account.low:1-6-1"}) == []
+    assert unheard_notices(case.books, {"account.low:1-5-0", "account.low:11-6-1"}) == [
+        f"low_balance of {TENANTS[0]}, published None"
+    ]

@@ -17,6 +17,7 @@ HARMS = (
     "cut_in_spite_of_credit",
     "recordings_unreadable",
     "leaked",
+    "notices_unheard",
 )
 
 
