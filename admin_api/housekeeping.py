@@ -111,7 +111,7 @@ async def keep_orders(database: AsyncEngine, now_ms: int) -> int:
     async with writing_session(database, now_ms, machine("orders")) as session:
         done += await expire_orders(session, now_ms)
     for _ in range(ROUNDS_MAX):
-        async with writing_session(database, now_ms) as session:
+        async with writing_session(database, now_ms, machine("orders")) as session:
             count = await end_expired_packages(session, now_ms)
         done += count
         if count < ENDED_MAX:

@@ -134,6 +134,7 @@ name = "300 minutes"
 minutes = 300
 price = "30"
 lines = ["l1"]
+numbers = { l1 = 2 }
 renewals_approved = true
 [[x_numbers]]
 number = "01088880001"

@@ -12,7 +12,7 @@ from engine.domain.department import HEADS_MAX
 from engine.domain.package import PERIODS_MAX
 from engine.services.credentials import PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN
 from engine.services.number_replacement import LineReplacement
-from engine.services.packages import MINUTES_MAX
+from engine.services.packages import MINUTES_MAX, NUMBERS_MAX
 from engine.services.usable_lines import LINES_MAX
 
 Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
@@ -246,6 +246,8 @@ class PackageEntry(Entry, kw_only=True):
     period_count: Annotated[int, Meta(ge=1, le=PERIODS_MAX)] = 1
     zone: str = "Asia/Shanghai"
     lines: Annotated[list[Code], Meta(max_length=1000)] = []
+    numbers: dict[Code, Annotated[int, Meta(ge=1, le=NUMBERS_MAX)]] = {}
+    """X numbers that come with it, by line."""
     on_sale: bool | UnsetType = UNSET
     renewals_approved: bool | UnsetType = UNSET
 

@@ -74,14 +74,15 @@ async def load_spend_caps(loading: Loading, entries: list[tuple[str, SpendCapEnt
 async def load_packages(loading: Loading, entries: list[tuple[str, PackageEntry]]) -> None:
     """Other terms are a new version: who has bought keeps what he bought."""
     tenants = await loading.rows(Tenant, "code", (entry.tenant for _, entry in entries if entry.tenant))
-    lines = await loading.rows(Line, "code", (code for _, entry in entries for code in entry.lines))
+    lines = await loading.rows(Line, "code", (code for _, entry in entries for code in (*entry.lines, *entry.numbers)))
     rows = await loading.rows(Package, "code", (entry.code for _, entry in entries))
     seen: dict[Any, str] = {}
     for place, entry in entries:
         tenant_id = await loading.owner(place, tenants, entry.tenant)
         price_micro = loading.amount(place, "price", entry.price)
         on_lines = [loading.referred(place, "lines", lines, code, code) for code in entry.lines]
-        if tenant_id is UNSET or price_micro is UNSET or None in on_lines:
+        numbered = {code: loading.referred(place, "numbers", lines, code, code) for code in entry.numbers}
+        if tenant_id is UNSET or price_micro is UNSET or None in on_lines or None in numbered.values():
             continue
         if loading.twice(place, "code", entry.code, seen):
             continue
@@ -96,6 +97,11 @@ async def load_packages(loading: Loading, entries: list[tuple[str, PackageEntry]
             period_count=entry.period_count,
             zone=entry.zone,
             line_ids=[line.id for line in on_lines if line is not None],
+            numbers=[
+                {"line_id": line.id, "count": entry.numbers[code]}
+                for code, line in numbered.items()
+                if line is not None
+            ],
         )
         try:
             await _write_package(loading, entry, row, terms, tenant_id)

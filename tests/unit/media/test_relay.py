@@ -370,7 +370,7 @@ def test_reports_pass_without_names(engine: Engine) -> None:
 
 
 def test_send_that_fails_for_an_earlier_packet_is_done_again() -> None:
-    relay, sent, errors = Relay(time.monotonic, 64), [], [ConnectionRefusedError()]
+    relay, sent, errors = Relay(time.monotonic, 4096), [], [ConnectionRefusedError()]
 
     def send(data: bytes) -> None:
         if errors:

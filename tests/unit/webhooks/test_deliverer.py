@@ -126,7 +126,11 @@ class Site:
 
     async def deliveries(self) -> list[Any]:
         async with reading(self.database) as connection:
-            return list(await connection.execute(select(WebhookDelivery.__table__).order_by(WebhookDelivery.id)))
+            return list(
+                await connection.execute(
+                    select(WebhookDelivery.__table__).order_by(WebhookDelivery.webhook_id, WebhookDelivery.id)
+                )
+            )
 
     async def webhook(self, webhook_id: int) -> Any:
         async with reading(self.database) as connection:
