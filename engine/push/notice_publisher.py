@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.push import topics
 from engine.push.broker import Broker, BrokerClient
-from engine.store.database import reading, writing
+from engine.store.database import reading, uninterrupted, writing
 from engine.store.notice_store import Notice, mark_published, unpublished_notices
 
 POLL_SECONDS = 1.0
@@ -83,8 +83,11 @@ class NoticePublisher:
                 published.append(notice.id)
         finally:
             if published:
-                async with writing(self._database) as connection:
-                    await mark_published(connection, published, self._now_ms())
+                await uninterrupted(self._mark(published))
+
+    async def _mark(self, published: Sequence[int]) -> None:
+        async with writing(self._database) as connection:
+            await mark_published(connection, published, self._now_ms())
 
 
 def _body(notice: Notice) -> bytes:
