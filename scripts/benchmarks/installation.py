@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from engine.settings import Settings, read_settings
 from scripts.benchmarks.usage import cpu_seconds, resident_kb
 
 READY_SECONDS_MAX = 20.0
+PORTS_NEVER_EPHEMERAL = range(61_000, 65_536)  # Linux gives 32,768 to 60,999 unless told otherwise: ip(7)
 OWN_CHECKOUT = Path(__file__).parents[2]
 
 
@@ -77,17 +79,21 @@ class Installation:
 
 
 def free_udp_port(host: str = "127.0.0.1") -> int:
-    """A port that is free for UDP and for TCP: an engine opens both at one number."""
+    """A port that is free for UDP and for TCP: an engine opens both at one number.
+
+    It is none that the kernel gives to a socket without one: whoever is told the port binds it seconds later, and a
+    resolver's or a client's socket must not sit on it by then. Raises OSError where none is free.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    while True:
+    for port in random.SystemRandom().sample(PORTS_NEVER_EPHEMERAL, len(PORTS_NEVER_EPHEMERAL)):
         with socket.socket(family, socket.SOCK_DGRAM) as udp, socket.socket(family, socket.SOCK_STREAM) as tcp:
-            udp.bind((host, 0))
-            port = int(udp.getsockname()[1])
             try:
+                udp.bind((host, port))
                 tcp.bind((host, port))
             except OSError:
                 continue
             return port
+    raise OSError(f"no port of {PORTS_NEVER_EPHEMERAL} is free on {host}")
 
 
 @contextmanager

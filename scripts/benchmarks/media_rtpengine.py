@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from scripts.benchmarks.installation import free_udp_port
+
 START_SECONDS_MAX = 10.0
 REPLY_SECONDS_MAX = 10.0
 PORT_MIN, PORT_MAX = 12_000, 31_999
@@ -33,18 +35,11 @@ def bencode(value: Value | dict[str, Value]) -> bytes:
             return b"%d:%b" % (len(value), value)
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Rtpengine:
     """One daemon without the kernel's help (table -1). ``record`` has it write pcap files, all it can in userspace."""
 
     def __init__(self, folder: Path) -> None:
-        port = free_port()
+        port = free_udp_port("127.0.0.1")
         self._folder = folder / "rtpengine"
         self._folder.mkdir(exist_ok=True)
         self._process = subprocess.Popen(
