@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.b2bua.running_call import CallRecord
 from engine.domain.cause import Cause, ReleaseSide
@@ -21,6 +21,7 @@ from engine.runtime import record_keeper
 from engine.runtime.call_journal import recover
 from engine.runtime.record_keeper import RecordKeeper
 from engine.store import tables
+from engine.store.cdr_store import write_cdrs
 from engine.store.database import open_database, reading, writing_session
 from engine.store.journal import Journal, read_journal, segments
 from engine.store.lease_store import lease
@@ -74,6 +75,34 @@ async def test_a_call_is_stored_and_charged_out_of_its_lease(tmp_path: Path, dat
     records.take([CallRecord(Cdr.started("1", Parties(tenant_id=1), 1000), TARIFF), CallRecord(ended("1"), TARIFF)])
     await records.store_waiting()
     assert await stored(database) == ([("1", "ended")], BALANCE_MICRO - 60_000, 440_000)
+
+
+async def test_what_comes_while_a_batch_is_written_waits_for_the_next(
+    tmp_path: Path, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a busy engine writes one small batch after another, and never rests its WRITE_INTERVAL."""
+    records = keeper(tmp_path, database)
+    batches: list[int] = []
+
+    async def write(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+        batches.append(len(rows))
+        if len(batches) < 5:
+            records.take([CallRecord(ended(f"later-{len(batches)}"), TARIFF)])
+        await write_cdrs(connection, rows)
+
+    monkeypatch.setattr(record_keeper, "write_cdrs", write)
+    records.take([CallRecord(ended("1"), TARIFF), CallRecord(ended("2"), TARIFF)])
+    assert await records.store_waiting()
+    assert batches == [2]
+    assert records.waiting == 1
+
+
+async def test_the_last_writing_leaves_nothing(tmp_path: Path, database: AsyncEngine) -> None:
+    records = keeper(tmp_path, database)
+    records.take([CallRecord(ended(str(number), 1), TARIFF) for number in range(450)])
+    await records.close()
+    assert records.waiting == 0
+    assert len((await stored(database))[0]) == 450
 
 
 async def test_a_record_is_in_the_journal_before_take_returns(tmp_path: Path, database: AsyncEngine) -> None:
