@@ -25,7 +25,7 @@ from engine.b2bua.running_call import CallRecord, RunningCall
 from engine.domain.call_limits import Limit
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate
+from engine.domain.charging import Rate, Tariff
 from engine.domain.credit_book import CreditBook
 from engine.domain.routing import Direction, Parties
 from engine.runtime.call_journal import CallMilestone, CallStored, encode, recover
@@ -91,7 +91,7 @@ def milestones(number: int) -> list[CallRecord]:
         x_number="+861065500001",
         b_number="+8613900000000",
     )
-    rate = Rate(60_000)
+    tariff = Tariff(Rate(60_000))
     cdrs = [Cdr.started(f"{number:026d}", parties, STARTED_MS) for _ in range(4)]
     for cdr in cdrs[1:]:
         cdr.state, cdr.ringing_at_ms = CdrState.RINGING, STARTED_MS + 1000
@@ -104,7 +104,7 @@ def milestones(number: int) -> list[CallRecord]:
     last.billed_seconds, last.charge_micro = 60, 60_000
     limits = tuple(Limit(scope, 1, 0, 0) for scope in ("trunk", "line", "tenant", "x_number"))
     running = RunningCall("+8613900000000", None, limits, 69, 60, _snapshot(number), _snapshot(number))
-    return [CallRecord(cdr, rate, running if cdr is cdrs[2] else None) for cdr in cdrs]
+    return [CallRecord(cdr, tariff, running if cdr is cdrs[2] else None) for cdr in cdrs]
 
 
 def journal_of(folder: Path, calls: int) -> float:

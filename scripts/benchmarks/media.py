@@ -140,8 +140,8 @@ def run_ours(folder: Path, load: Load, calls: int, *, record: bool) -> dict[str,
     finally:
         worker.terminate()
         worker.wait()
-        for path in folder.glob("*.wav"):
-            path.unlink()
+        for recording in folder.glob("*.wav"):
+            recording.unlink()
     return result
 
 
@@ -218,7 +218,8 @@ def main() -> None:
 
 def level(calls: int, ours: list[dict[str, Any]], floors: list[dict[str, Any]]) -> dict[str, Any]:
     def median(runs: list[dict[str, Any]], key: str) -> float:
-        return round(statistics.median(run[key] for run in runs), 3)
+        found: float = statistics.median(run[key] for run in runs)
+        return round(found, 3)
 
     costs = [run["cpu_us_per_packet"] for run in ours]
     return {

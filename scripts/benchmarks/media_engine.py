@@ -56,7 +56,7 @@ class Engine:
             self._receive()
 
     def _receive(self) -> Accepted | Refused | Event:
-        message = self._decoder.decode(self._socket.recv(1 << 18))
+        message: Accepted | Refused | Event = self._decoder.decode(self._socket.recv(1 << 18))
         if isinstance(message, RecordingFinished):
             self.recordings.append(message)
         return message
