@@ -107,7 +107,7 @@ class RelayedCall:
             board.watch(leg.rtcp.fileno(), partial(self._receive_rtcp, leg))
 
     def offer(
-        self, side: Side, raw: bytes, now: float, *, srtp: Srtp = Srtp.OFF, srtp_required: bool = False
+        self, side: Side, description: sdp.Description, *, srtp: Srtp = Srtp.OFF, srtp_required: bool = False
     ) -> dict[int, bytes]:
         """Take a side's offer and write it for the other side, in each family at which that may be, the first first.
 
@@ -116,7 +116,7 @@ class RelayedCall:
         """
         leg = self.legs[side]
         leg.srtp_required |= srtp_required  # for good: a call goes on with it when the engine that said so is gone
-        description = self._negotiation.take_offer(leg, raw)
+        self._negotiation.take_offer(leg, description)
         if not self.answered:
             self._settle(leg, description)
             self.wire()

@@ -128,20 +128,21 @@ class Desk:
 
     def _offer(self, command: Offer, now: float) -> Reply:
         call = self.calls.get(command.call_id)
+        description = sdp.parse(command.sdp)
         if call is not None:
-            return _offered(call, command, now)
+            return _offered(call, command, description)
         if len(command.call_id) > CALL_ID_LENGTH_MAX:
             return Refused(command.cookie, Refusal.WRONG_STATE, "call_id longer than CALL_ID_LENGTH_MAX")
         if len(self.calls) >= self._settings.calls_max:
             return Refused(command.cookie, Refusal.CAPACITY, "calls_max reached")
-        family, served = family_of(sdp.parse(command.sdp)), self._settings.addresses
+        family, served = family_of(description), self._settings.addresses
         if family not in served:
             return Refused(command.cookie, Refusal.BAD_SDP, "an address family that the worker does not serve")
         # Where the other side's family is not served, its signalling may still say too little: it may know ours.
         families = [each for each in dict.fromkeys(command.families) if each in served] or [family]
         call = self._new_call(command, family, families, now)
         try:
-            reply = _offered(call, command, now)
+            reply = _offered(call, command, description)
         except PeerFault:
             self._pool.give_back(call.close(), now)
             raise
@@ -268,9 +269,9 @@ class Desk:
             self._end(call.call_id, now, now)
 
 
-def _offered(call: RelayedCall, command: Offer, now: float) -> Accepted:
+def _offered(call: RelayedCall, command: Offer, description: sdp.Description) -> Accepted:
     """Raises PeerFault."""
-    bodies = call.offer(command.side, command.sdp, now, srtp=command.srtp, srtp_required=command.srtp_required)
+    bodies = call.offer(command.side, description, srtp=command.srtp, srtp_required=command.srtp_required)
     return Accepted(
         command.cookie, sdp=next(iter(bodies.values())), sdp_by_family=bodies if len(command.families) > 1 else {}
     )

@@ -44,9 +44,8 @@ class Negotiation:
             raise WrongState("an answer without an offer")
         return self._offer
 
-    def take_offer(self, leg: Leg, raw: bytes) -> sdp.Description:
-        """Reads the offer of the leg's side. Raises PeerFault; the one before then stands."""
-        description = sdp.parse(raw)
+    def take_offer(self, leg: Leg, description: sdp.Description) -> None:
+        """Takes the offer of the leg's side. Raises PeerFault; the one before then stands."""
         if not any(codec.encoding not in sdp.NOT_VOICE for codec in description.audio.codecs):
             raise NoCommonCodec("the offer has no codec for voice")
         if family_of(description) != leg.family:
@@ -54,7 +53,6 @@ class Negotiation:
         if leg.srtp_required and not description.audio.crypto:
             raise Insecure("an offer without SRTP from a side that must speak it")
         self._offer, self.offerer = description, leg.side
-        return description
 
     def take_answer(self, legs: Mapping[int, Leg], raw: bytes) -> tuple[Leg, sdp.Description, sdp.Agreement]:
         """Reads an answer; ``legs``, by family, are those that its side was offered. Returns the one that it took.

@@ -38,6 +38,7 @@ DEFERRED_SECONDS: Final = 10.0
 a busy machine takes the processor away for."""
 
 HASH_OCTETS: Final = 256 * 1024
+OPENED_TO_RECORD: Final = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 Gap = tuple[Side, int, int]
 
@@ -49,12 +50,15 @@ class RecordingFile:
 
     def __init__(self, call_id: str, path: Path) -> None:
         """Make the file and its folder. Raises OSError where there can be no such file; a full disk is a gap."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.call_id = call_id
         self.path = path
         self.frames = 0
         self.missing: list[tuple[int, int]] = []
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        try:
+            self.descriptor = os.open(path, OPENED_TO_RECORD, 0o640)
+        except FileNotFoundError:  # the day's first recording
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.descriptor = os.open(path, OPENED_TO_RECORD, 0o640)
         try:
             os.pwrite(self.descriptor, wav.header(0), 0)
         except OSError as error:  # a full disk: the first samples that it takes bring the header along

@@ -7,6 +7,7 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from media.errors import MalformedSdp
@@ -17,6 +18,9 @@ SDP_OCTETS_MAX: Final = 16_384
 MEDIA_LINES_MAX: Final = 8
 FORMATS_MAX: Final = 64
 CRYPTO_MAX: Final = 8
+ADDRESSES_CACHED_MAX: Final = 1_000
+MAPPINGS_CACHED_MAX: Final = 500
+"""Peers' equipment is of few kinds and stands at few addresses: what they say of themselves is read once."""
 
 # No name and no value has seven digits in a row, as a telephone number would.
 _ENCODING = re.compile(r"(?!.*[0-9]{7})[A-Za-z][A-Za-z0-9._\-]{0,31}")
@@ -75,6 +79,7 @@ def _connection(value: str) -> str:
     return _address(parts[1], parts[2].split("/")[0])
 
 
+@lru_cache(ADDRESSES_CACHED_MAX)
 def _address(family: str, text: str) -> str:
     try:
         address = ipaddress.ip_address(text)
@@ -108,32 +113,51 @@ def _media(section: Sequence[str], session_address: str, session_direction: Dire
         known = profile if re.fullmatch(r"[A-Za-z/]{1,20}", profile) else "RTP/AVP"
         kept = tuple(name for name in formats if re.fullmatch(r"[0-9]{1,3}|t38|webrtc-datachannel", name))
         return MediaLine(kind, 0, known, kept or ("0",))
-    address, rtcp_port, rtcp_address, ptime_ms = session_address, port + 1, "", 0
-    direction = session_direction
-    maps: dict[int, tuple[str, int, int]] = {}
-    fmtps: dict[int, str] = {}
+    sent = _Audio(session_address, session_direction, port + 1)
     for line in section[1:]:
-        if line.startswith("c="):
-            address = _connection(line[2:])
-        if not line.startswith("a="):
-            continue
-        name, _, value = line[2:].partition(":")
-        if name in _DIRECTIONS and not value:
-            direction = _DIRECTIONS[name]
-        elif name == "rtpmap":
-            _rtpmap(value, maps)
-        elif name == "fmtp":
-            _fmtp(value, fmtps)
-        elif name == "rtcp":
-            rtcp_port, rtcp_address = _rtcp(value)
-        elif name == "ptime" and _DECIMAL.fullmatch(value):
-            ptime_ms = int(value) if int(value) <= 200 else 0
-    if not address:
+        sent.read(line)
+    if not sent.address:
         raise MalformedSdp("audio without an address")
-    codecs = tuple(_codecs(formats, maps, fmtps))
+    codecs = _codecs(formats, tuple(sent.maps.items()), tuple(sent.fmtps.items()))
     return MediaLine(
-        kind, port, profile, formats, address, rtcp_port, rtcp_address or address, direction, codecs, ptime_ms, crypto
-    )
+        kind, port, profile, formats, sent.address, sent.rtcp_port, sent.rtcp_address or sent.address, sent.direction,
+        codecs, sent.ptime_ms, crypto,
+    )  # fmt: skip
+
+
+class _Audio:
+    """What the lines below an ``m=audio`` say."""
+
+    __slots__ = ("address", "direction", "fmtps", "maps", "ptime_ms", "rtcp_address", "rtcp_port")
+
+    def __init__(self, address: str, direction: Direction, rtcp_port: int) -> None:
+        self.address = address
+        self.direction = direction
+        self.rtcp_port = rtcp_port
+        self.rtcp_address = ""
+        self.ptime_ms = 0
+        self.maps: dict[int, tuple[str, int, int]] = {}
+        self.fmtps: dict[int, str] = {}
+
+    def read(self, line: str) -> None:
+        """Raises MalformedSdp."""
+        if line.startswith("c="):
+            self.address = _connection(line[2:])
+        if not line.startswith("a="):
+            return
+        name, _, value = line[2:].partition(":")
+        if name == "rtpmap":
+            if (mapping := _rtpmap(value)) is not None:
+                self.maps[mapping[0]] = mapping[1]
+        elif name == "fmtp":
+            if (parameters := _fmtp(value)) is not None:
+                self.fmtps[parameters[0]] = parameters[1]
+        elif name in _DIRECTIONS and not value:
+            self.direction = _DIRECTIONS[name]
+        elif name == "rtcp":
+            self.rtcp_port, self.rtcp_address = _rtcp(value)
+        elif name == "ptime" and _DECIMAL.fullmatch(value):
+            self.ptime_ms = int(value) if int(value) <= 200 else 0
 
 
 def _cryptos(section: Sequence[str]) -> tuple[Crypto, ...]:
@@ -162,33 +186,33 @@ def _cryptos(section: Sequence[str]) -> tuple[Crypto, ...]:
     return tuple(found)
 
 
-def _rtpmap(value: str, maps: dict[int, tuple[str, int, int]]) -> None:
+@lru_cache(MAPPINGS_CACHED_MAX)
+def _rtpmap(value: str) -> tuple[int, tuple[str, int, int]] | None:
     """``rtpmap:<payload type> <encoding>/<clock rate>[/<channels>]`` (RFC 8866 §6.6); a bad one is no codec."""
     payload_type, _, rest = value.partition(" ")
     parts = rest.strip().split("/")
     if not _DECIMAL.fullmatch(payload_type) or len(parts) not in (2, 3):
-        return
+        return None
     channels = parts[2] if len(parts) == 3 else "1"
     if not (_ENCODING.fullmatch(parts[0]) and _DECIMAL.fullmatch(parts[1]) and re.fullmatch("[12]", channels)):
-        return
-    maps[int(payload_type)] = (parts[0].upper(), int(parts[1]), int(channels))
+        return None
+    return int(payload_type), (parts[0].upper(), int(parts[1]), int(channels))
 
 
-def _fmtp(value: str, fmtps: dict[int, str]) -> None:
+@lru_cache(MAPPINGS_CACHED_MAX)
+def _fmtp(value: str) -> tuple[int, str] | None:
     payload_type, _, rest = value.partition(" ")
     if not _DECIMAL.fullmatch(payload_type):
-        return
+        return None
     rest = rest.strip()
     if _EVENTS.fullmatch(rest):
-        fmtps[int(payload_type)] = rest
-        return
+        return int(payload_type), rest
     kept = []
     for part in rest.split(";")[:16]:
         match = _PARAMETER.fullmatch(part.strip())
         if match and match[1].lower() in _PARAMETERS:
             kept.append(part.strip())
-    if kept:
-        fmtps[int(payload_type)] = ";".join(kept)
+    return (int(payload_type), ";".join(kept)) if kept else None
 
 
 def _rtcp(value: str) -> tuple[int, str]:
@@ -200,20 +224,24 @@ def _rtcp(value: str) -> tuple[int, str]:
     return (port, _connection(" ".join(parts[1:]))) if len(parts) > 1 else (port, "")
 
 
-def _codecs(formats: Sequence[str], maps: Mapping[int, tuple[str, int, int]], fmtps: Mapping[int, str]) -> list[Codec]:
+@lru_cache(MAPPINGS_CACHED_MAX)
+def _codecs(
+    formats: tuple[str, ...], maps: tuple[tuple[int, tuple[str, int, int]], ...], fmtps: tuple[tuple[int, str], ...]
+) -> tuple[Codec, ...]:
+    mapped, parameters = dict(maps), dict(fmtps)
     codecs: list[Codec] = []
     for text in dict.fromkeys(formats):
         if not _DECIMAL.fullmatch(text) or int(text) > 127:
             raise MalformedSdp("a payload type that is not one")
         payload_type = int(text)
-        if payload_type in maps:
-            encoding, clock_rate, channels = maps[payload_type]
+        if payload_type in mapped:
+            encoding, clock_rate, channels = mapped[payload_type]
         elif payload_type in STATIC_CODECS:
             (encoding, clock_rate), channels = STATIC_CODECS[payload_type], 1
         else:
             continue
-        fmtp = fmtps.get(payload_type, "")
+        fmtp = parameters.get(payload_type, "")
         if _EVENTS.fullmatch(fmtp) and encoding not in ("TELEPHONE-EVENT", "RED"):
             fmtp = ""
         codecs.append(Codec(payload_type, encoding, clock_rate, channels, fmtp))
-    return codecs
+    return tuple(codecs)
