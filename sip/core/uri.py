@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sip.core.grammar import is_digits, parse_parameters
 from sip.core.hop import Hop, bracketed, is_numeric_host
 from sip.errors import PeerFault
 
 SCHEMES = frozenset(("sip", "sips", "tel"))
 URI_OCTETS_MAX = 1024
+HOST_PORT_OCTETS_MAX = 262  # a name has 255 at most (RFC 1035 §2.3.4), a colon and a port follow
+HOSTS_CACHED_MAX = 2048
+"""A trunk's and a softphone's host stands in each of their messages several times; it is looked at once."""
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 _SCHEME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789+-.")  # in lower case
 _IPV6_CHARACTERS = frozenset("0123456789abcdefABCDEF:.")
@@ -156,8 +161,11 @@ def parse_uri(text: str, header: str = "Request-URI") -> SipUri:
     return SipUri(scheme, user, host, port, parse_parameters(tail, header) if semicolon else None, headers)
 
 
+@lru_cache(HOSTS_CACHED_MAX)
 def parse_host_port(text: str, header: str) -> tuple[str, int]:
     """hostport = host [ ":" port ]: the host without brackets and the port or 0. Raises PeerFault 400."""
+    if len(text) > HOST_PORT_OCTETS_MAX:
+        raise PeerFault(400, f"Malformed {header} Host")
     if text[:1] == "[":
         host, bracket, port_part = text[1:].partition("]")
         if not bracket or ":" not in host or not _IPV6_CHARACTERS.issuperset(host):

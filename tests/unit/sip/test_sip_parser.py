@@ -7,7 +7,7 @@ import pytest
 from sip.core.message import Request, Response
 from sip.core.name_addr import parse_name_addr, tag_of
 from sip.core.parser import parse_message
-from sip.core.uri import SipUri, parse_uri
+from sip.core.uri import SipUri, parse_host_port, parse_uri
 from sip.core.via import parse_via
 from sip.errors import PeerFault
 
@@ -169,3 +169,9 @@ def test_several_vias_on_one_line() -> None:
     via = parse_via("SIP/2.0/UDP a:1;branch=z9hG4bK1, SIP/2.0/TCP b;branch=z9hG4bK2")
     assert (via.branch, via.sent_by) == ("z9hG4bK1", "a:1")
     assert via.others == ", SIP/2.0/TCP b;branch=z9hG4bK2"
+
+
+def test_a_host_longer_than_any_name_is_refused() -> None:
+    assert parse_host_port("h" * 255 + ":5060", "Via") == ("h" * 255, 5060)
+    with pytest.raises(PeerFault):
+        parse_host_port("h" * 263, "Via")
