@@ -7,16 +7,23 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from media.plane import Answer, Delete, Offer, Refusal, Refused, Side
+from tests.unit.media.conftest import borrowed
 from tests.unit.media.phones import Engine, Phone, Worker, audio_port, description, rtp, spare_ports
 
 HOSTS = {4: "127.0.0.1", 6: "::1"}
 
 
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    started = Worker(tmp_path_factory.mktemp("media"), host_ipv6="::1", quarantine_seconds=0, **spare_ports(8))
+    yield started
+    started.stop()
+
+
 @pytest.fixture
-def engine(start_worker: Callable[..., Worker]) -> Iterator[Engine]:
-    connected = start_worker(host_ipv6="::1", quarantine_seconds=0, **spare_ports(8)).engine()
-    yield connected
-    connected.close()
+def engine(worker: Worker) -> Iterator[Engine]:
+    with borrowed(worker) as connected:
+        yield connected
 
 
 def family(sdp: bytes) -> int:

@@ -22,6 +22,11 @@ KEY = bytes(range(30))
 OTHER_KEY = bytes(range(50, 80))
 
 
+@pytest.fixture
+def engine(lasting_engine: Engine) -> Engine:
+    return lasting_engine
+
+
 def crypto(key: bytes = KEY, suite: str = SHA1_80, tag: int = 1, rest: str = "") -> str:
     return f"a=crypto:{tag} {suite} inline:{base64.b64encode(key).decode()}{rest}\r\n"
 
@@ -68,12 +73,12 @@ def test_secured_caller_talks_to_a_plain_callee(engine: Engine, tmp_path: Path, 
     ear = Ear(KEY, our_key(back), suite)
     call.record(tmp_path / "call.wav")
     voice = encode(tone(24_000, 440)[8000:16_000], "PCMA")
-    for sequence in range(50):
+    for sequence in range(25):
         call.caller.send(ear.out.protect(rtp(sequence, voice[sequence * 160 :][:160])))
         time.sleep(0.02)
     engine.accepted(Delete(engine.cookie(), "call", time.monotonic()))
     engine.event()
-    assert share_at(read_recording(tmp_path / "call.wav")[800:7000, 0], 440) > 0.95
+    assert share_at(read_recording(tmp_path / "call.wav")[800:3600, 0], 440) > 0.95
 
 
 def test_side_that_turns_to_srtp_later_keeps_its_key_through_holds(engine: Engine) -> None:

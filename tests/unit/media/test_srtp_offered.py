@@ -17,6 +17,11 @@ from tests.unit.media.test_srtp import KEY, OTHER_KEY, SHA1_32, Ear, crypto, our
 PLAIN_CALLER = description(4000, formats="8 101")
 
 
+@pytest.fixture
+def engine(lasting_engine: Engine) -> Engine:
+    return lasting_engine
+
+
 def offered(engine: Engine, srtp: Srtp, offer: bytes = PLAIN_CALLER) -> bytes:
     return engine.accepted(Offer(engine.cookie(), "call", Side.CALLER, offer, srtp=srtp)).sdp
 
@@ -47,12 +52,12 @@ def test_plain_caller_talks_to_a_secured_callee(engine: Engine, tmp_path: Path, 
     call.engine, call.call_id = engine, "call"
     call.record(tmp_path / "call.wav")
     voice = encode(tone(24_000, 440)[8000:16_000], "PCMA")
-    for sequence in range(50):
+    for sequence in range(25):
         callee.send(ear.out.protect(rtp(sequence + 10, voice[sequence * 160 :][:160])))
         time.sleep(0.02)
     engine.accepted(Delete(engine.cookie(), "call", time.monotonic()))
     engine.event()
-    assert share_at(read_recording(tmp_path / "call.wav")[800:7000, 1], 440) > 0.95
+    assert share_at(read_recording(tmp_path / "call.wav")[800:3600, 1], 440) > 0.95
 
 
 def test_each_leg_has_keys_of_its_own(engine: Engine) -> None:

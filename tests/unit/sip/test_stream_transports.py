@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -277,7 +278,11 @@ async def test_idle_connection_is_closed_though_octets_trickle(peer: Callable[..
 
 async def test_peer_that_does_not_read_is_cut(peer: Callable[..., Peer]) -> None:
     b = peer(limits=StreamLimits(write_octets_max=20_000))
-    reader, writer = await asyncio.open_connection(*b.tcp.address, limit=1024)
+    narrow = socket.socket()  # so that the kernel holds kilobytes for it, and not the megabytes of loopback
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(narrow, b.tcp.address)
+    reader, writer = await asyncio.open_connection(sock=narrow, limit=1024)
     numbers = iter(range(10**6))
     async with asyncio.timeout(20):
         while not b.tcp.counters.closed_slow:
