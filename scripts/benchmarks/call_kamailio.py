@@ -8,16 +8,13 @@ back, as we do, for the speech that there is none of here.
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-START_SECONDS_MAX = 10.0
-END_SECONDS_MAX = 5.0
+from scripts.benchmarks.kamailio import KamailioProcess
+
 SHARED_MEMORY_MB, PRIVATE_MEMORY_MB = 256, 16
 WORKERS = 2
 """As many as this is measured on cores; more only take the processor from each other."""
@@ -86,49 +83,20 @@ def kamailio(
     """
     with TemporaryDirectory(prefix="axbridge-bench-kamailio-") as name:
         folder = Path(name)
-        config, log = folder / "kamailio.cfg", folder / "log.txt"
         media = {
             key: "" if rtpengine_port is None else text.format(port=rtpengine_port) for key, text in _RTPENGINE.items()
         }
-        config.write_text(
+        process = KamailioProcess(
+            folder,
             _SCRIPT.format(
                 workers=WORKERS, host=host, port=port, callee_host=callee_host, callee_port=callee_port, **media
-            )
+            ),
+            host=host,
+            port=port,
+            shared_memory_mb=SHARED_MEMORY_MB,
+            private_memory_mb=PRIVATE_MEMORY_MB,
         )
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                ["kamailio", "-DD", "-E", "-f", str(config), "-Y", name, "-w", name,
-                 "-m", str(SHARED_MEMORY_MB), "-M", str(PRIVATE_MEMORY_MB)],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
         try:
-            _wait_until_ready(host, port, log)
-            yield process.pid
+            yield process.process_id
         finally:
-            process.terminate()
-            try:
-                process.wait(END_SECONDS_MAX)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait_until_ready(host: str, port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS_MAX
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((host, 0))
-        probe.settimeout(0.2)
-        own = f"{host}:{probe.getsockname()[1]}"
-        question = (
-            f"OPTIONS sip:{host}:{port} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKready\r\n"
-            f"From: <sip:ready@{own}>;tag=1\r\nTo: <sip:{host}>\r\nCall-ID: ready\r\nCSeq: 1 OPTIONS\r\n"
-            "Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
-        )
-        while time.monotonic() < deadline:
-            try:
-                probe.sendto(question.encode(), (host, port))
-                if probe.recv(2048).startswith(b"SIP/2.0 200"):
-                    return
-            except OSError:  # nothing listens there yet
-                time.sleep(0.1)
-    raise TimeoutError(f"Kamailio did not come up:\n{log.read_text(errors='replace')[-3000:]}")
+            process.end()

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
-import subprocess
 from pathlib import Path
 
+from scripts.benchmarks.kamailio import KamailioProcess
 from sip.transport.tls import TlsSettings
-from tests.interop.site import wait_for
 
-END_SECONDS_MAX = 2.0
 SHARED_MEMORY_MB, PRIVATE_MEMORY_MB = 32, 4
 
 _SCRIPT = """
@@ -118,8 +113,8 @@ class Kamailio:
                 f'    if ($si == "{challenges_calls_from}" && !pv_proxy_authenticate("{realm}", "{password}", "0"))'
                 f' {{ proxy_challenge("{realm}", "1"); exit; }}\n    consume_credentials();'
             )
-        config = folder / "kamailio.cfg"
-        config.write_text(
+        self._process = KamailioProcess(
+            folder,
             _SCRIPT.format(
                 listens="\n".join(listens),
                 tls=tls,
@@ -129,51 +124,19 @@ class Kamailio:
                 challenge=challenge,
                 realm=realm,
                 password=password,
-            )
+            ),
+            host=host,
+            port=port,
+            shared_memory_mb=SHARED_MEMORY_MB,
+            private_memory_mb=PRIVATE_MEMORY_MB,
         )
-        with (folder / "log.txt").open("wb") as log:
-            # -DD: in the foreground, with its workers as children, which end when it does.
-            self.process = subprocess.Popen(
-                ["kamailio", "-DD", "-E", "-f", str(config), "-Y", str(folder), "-w", str(folder),
-                 "-m", str(SHARED_MEMORY_MB), "-M", str(PRIVATE_MEMORY_MB)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        wait_for("Kamailio answers", self._answers, 10.0)
 
     def seen(self, pattern: str) -> list[str]:
         """Lines of its own script's log in which the pattern is found."""
         return [line for line in self.log().splitlines() if "axbridge-test: " in line and re.search(pattern, line)]
 
     def log(self) -> str:
-        return (self.folder / "log.txt").read_text(errors="replace")
+        return self._process.log()
 
     def end(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(END_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        try:
-            # Its workers are a group of their own with it, and outlive it where it had to be killed.
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log()[-3000:]
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((self.host, 0))
-            probe.settimeout(0.2)
-            port = probe.getsockname()[1]
-            head = (
-                f"OPTIONS sip:{self.host}:{self.port} SIP/2.0\r\n"
-                f"Via: SIP/2.0/UDP {self.host}:{port};branch=z9hG4bKprobe{port}\r\n"
-                f"From: <sip:probe@{self.host}>;tag=1\r\nTo: <sip:{self.host}>\r\nCall-ID: probe-{port}\r\n"
-                "CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
-            )
-            try:
-                probe.sendto(head.encode(), (self.host, self.port))
-                return probe.recv(2048).startswith(b"SIP/2.0 200")
-            except OSError:  # nothing listens there yet, or nothing came
-                return False
+        self._process.end()
