@@ -25,15 +25,15 @@ from admin_api.platform.traces import read_trace
 from admin_api.platform.trunks import TrunkController
 from admin_api.platform.usable_lines import PlatformUsableLinesController
 from admin_api.platform.users import PlatformUserController
-from admin_api.platform.velocity_alarms import PlatformVelocityAlarmController
 from admin_api.platform.x_numbers import PlatformXNumberController
 from admin_api.resources.audit import list_audit
 from admin_api.resources.calls import CdrController, LiveCallController
 from admin_api.resources.exports import export
-from admin_api.resources.kept_recordings import LegalHoldController, list_deletions
+from admin_api.resources.kept_recordings import LegalHoldController, RecordingDeletionController
 from admin_api.resources.performance import PerformanceController
 from admin_api.resources.roles import RoleController
 from admin_api.resources.sip_accounts import SipAccountController
+from admin_api.resources.velocity_alarms import VelocityAlarmController
 
 platform_router = Router(
     "/api/platform",
@@ -63,7 +63,7 @@ platform_router = Router(
         CdrController,
         export,
         LegalHoldController,
-        list_deletions,
+        RecordingDeletionController,
         get_retention,
         put_retention,
         delete_recording,
@@ -73,7 +73,7 @@ platform_router = Router(
         FundsController,
         MoneyRulesController,
         list_money_events,
-        PlatformVelocityAlarmController,
+        VelocityAlarmController,
         PlatformRechargeController,
         StatementController,
         create_recharge_order,

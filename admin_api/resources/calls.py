@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Controller, get, post
 from litestar.exceptions import HTTPException
-from litestar.params import FromQuery, PathParameter, QueryParameter
+from litestar.params import PathParameter, QueryParameter
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import EngineRefused
@@ -71,8 +71,8 @@ class CdrController(Controller):
         from_ms: Annotated[int | None, QueryParameter(ge=0, le=INTEGER_MAX, description="Started since.")] = None,
         to_ms: Annotated[int | None, QueryParameter(ge=0, le=INTEGER_MAX, description="Started before.")] = None,
         number: Annotated[str | None, QueryParameter(max_length=40, description="A, X or B; agents: A or X.")] = None,
-        answered: FromQuery[bool | None] = None,
-        cause: FromQuery[Cause | None] = None,
+        answered: Annotated[bool | None, QueryParameter()] = None,
+        cause: Annotated[Cause | None, QueryParameter()] = None,
     ) -> Page[CdrView]:
         of = CdrFilter(
             tenant_id=tenant_id,

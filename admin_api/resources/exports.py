@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import get
-from litestar.params import FromQuery, QueryParameter
+from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from admin_api.common.context import GivenContext, GivenScope
@@ -47,8 +47,8 @@ async def export(
     agent_id: QueryId = None,
     call_state: Annotated[CdrState | None, QueryParameter(name="state")] = None,
     number: Annotated[str | None, QueryParameter(max_length=40, description="A, X or B.")] = None,
-    answered: FromQuery[bool | None] = None,
-    cause: FromQuery[Cause | None] = None,
+    answered: Annotated[bool | None, QueryParameter()] = None,
+    cause: Annotated[Cause | None, QueryParameter()] = None,
 ) -> Stream:
     """Streamed; an answer that breaks off is cut short on the wire too, and never looks whole."""
     wanted = CdrFilter(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, get, post
-from litestar.params import FromQuery, JSONBody
+from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -181,7 +181,7 @@ class LegalHoldController(Controller):
         context: GivenContext,
         audience: GivenScope,
         wanted: GivenPage,
-        released: FromQuery[bool] = False,
+        released: Annotated[bool, QueryParameter()] = False,
         tenant_id: QueryId = None,
         agent_id: QueryId = None,
     ) -> Page[HoldView]:
@@ -234,24 +234,28 @@ class LegalHoldController(Controller):
             return _hold_view(audience, hold)
 
 
-@get(
-    "/recording-deletions",
-    opt={"permission": Permission.RECORDINGS_READ},
-    dependencies=_DELETION_SORTS.given,
-    summary="Recordings that are no more, and why, newest first",
-    tags=["recordings"],
-)
-async def list_deletions(
-    context: GivenContext,
-    audience: GivenScope,
-    wanted: GivenPage,
-    tenant_id: QueryId = None,
-    agent_id: QueryId = None,
-    from_ms: SinceMs = None,
-    to_ms: BeforeMs = None,
-) -> Page[DeletionView]:
-    conditions = equal((RecordingDeletion.tenant_id, tenant_id), (RecordingDeletion.agent_id, agent_id))
-    conditions += between(RecordingDeletion.decided_at_ms, from_ms, to_ms)
-    async with context.reading() as session:
-        rows = await read_deletions(session, audience, *conditions, wanted=wanted)
-    return page(rows, wanted, partial(_deletion_view, audience))
+class RecordingDeletionController(Controller):
+    path = "/recording-deletions"
+    tags = ("recordings",)
+
+    @get(
+        "/",
+        opt={"permission": Permission.RECORDINGS_READ},
+        dependencies=_DELETION_SORTS.given,
+        summary="Recordings that are no more, and why, newest first",
+    )
+    async def list_deletions(
+        self,
+        context: GivenContext,
+        audience: GivenScope,
+        wanted: GivenPage,
+        tenant_id: QueryId = None,
+        agent_id: QueryId = None,
+        from_ms: SinceMs = None,
+        to_ms: BeforeMs = None,
+    ) -> Page[DeletionView]:
+        conditions = equal((RecordingDeletion.tenant_id, tenant_id), (RecordingDeletion.agent_id, agent_id))
+        conditions += between(RecordingDeletion.decided_at_ms, from_ms, to_ms)
+        async with context.reading() as session:
+            rows = await read_deletions(session, audience, *conditions, wanted=wanted)
+        return page(rows, wanted, partial(_deletion_view, audience))

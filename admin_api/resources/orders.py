@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, get, post
-from litestar.params import FromQuery, JSONBody, QueryParameter
-from sqlalchemy import ColumnElement, select
+from litestar.params import JSONBody, QueryParameter
 
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Key, Note, RowId
-from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
+from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, page
+from admin_api.common.rows import list_rows
 from admin_api.common.views import view_of
 from engine.domain.order import OrderAction, OrderKind, OrderState, allowed_in
 from engine.domain.permission import Permission
 from engine.services.orders import Wanted, act, create_order
 from engine.store.order_store import read_history, read_order, read_orders, read_package, read_packages
-from engine.store.scope import AgentScope, TenantScope, within
+from engine.store.scope import AgentScope, TenantScope
 from engine.store.tables import MinutesBucket
 from engine.store.tables.orders import Order, OrderEvent, Package, PackageVersion
 
@@ -160,9 +161,9 @@ class PackageReadController(Controller):
         context: GivenContext,
         audience: GivenScope,
         wanted: GivenPage,
-        on_sale: FromQuery[bool | None] = None,
+        on_sale: Annotated[bool | None, QueryParameter()] = None,
     ) -> Page[PackageView]:
-        conditions: list[ColumnElement[bool]] = [] if on_sale is None else [Package.on_sale == on_sale]
+        conditions = equal((Package.on_sale, on_sale))
         async with context.reading() as session:
             rows = await read_packages(session, audience, *conditions, wanted=wanted)
         return page(rows, wanted, package_view, lambda row: row[0])
@@ -184,14 +185,13 @@ class OrderReadController(Controller):
         audience: GivenScope,
         wanted: GivenPage,
         order_state: Annotated[OrderState | None, QueryParameter(name="state")] = None,
-        kind: FromQuery[OrderKind | None] = None,
+        kind: Annotated[OrderKind | None, QueryParameter()] = None,
         tenant_id: QueryId = None,
         agent_id: QueryId = None,
         package_id: QueryId = None,
     ) -> Page[OrderView]:
-        equal: dict[Any, Any] = {Order.state: order_state, Order.kind: kind, Order.tenant_id: tenant_id}
-        equal |= {Order.agent_id: agent_id, Order.package_id: package_id}
-        conditions = [column == value for column, value in equal.items() if value is not None]
+        conditions = equal((Order.state, order_state), (Order.kind, kind), (Order.tenant_id, tenant_id))
+        conditions += equal((Order.agent_id, agent_id), (Order.package_id, package_id))
         async with context.reading() as session:
             rows = await read_orders(session, audience, *conditions, wanted=wanted)
         return page(rows, wanted, order_view)
@@ -213,7 +213,7 @@ class OrderReadController(Controller):
         async with context.reading() as session:
             found(await read_order(session, audience, order_id), "order")
             rows = wanted.of_rows(await read_history(session, order_id))
-        return page(rows, wanted, lambda row: view_of(row, OrderEventView))
+        return page(rows, wanted, partial(view_of, shape=OrderEventView))
 
     @get(
         "/minutes",
@@ -230,17 +230,12 @@ class OrderReadController(Controller):
         agent_id: QueryId = None,
         live: Annotated[bool | None, QueryParameter(description="In force now, or not.")] = None,
     ) -> Page[MinutesView]:
-        equal: dict[Any, Any] = {MinutesBucket.tenant_id: tenant_id, MinutesBucket.agent_id: agent_id}
-        conditions: list[Any] = [column == value for column, value in equal.items() if value is not None]
+        conditions = equal((MinutesBucket.tenant_id, tenant_id), (MinutesBucket.agent_id, agent_id))
         if live is not None:
             now_ms = context.now_ms()
             in_force = (MinutesBucket.starts_at_ms <= now_ms) & (MinutesBucket.expires_at_ms > now_ms)
             conditions.append(in_force if live else ~in_force)
-        mine = within(audience, tenant=MinutesBucket.tenant_id, agent=MinutesBucket.agent_id)
-        statement = wanted.of(select(MinutesBucket).where(mine, *conditions))
-        async with context.reading() as session:
-            rows = (await session.scalars(statement)).all()
-        return page(rows, wanted, lambda row: view_of(row, MinutesView))
+        return await list_rows(context, audience, MinutesBucket, MinutesView, wanted, *conditions)
 
 
 class OrderController(OrderReadController):

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import msgspec
-from litestar.params import QueryParameter
+from litestar import Controller, Request, get, post
+from litestar.params import JSONBody, QueryParameter
 
-from admin_api.common.context import Context, found
+from admin_api.common.auth import Principal
+from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Note
-from admin_api.common.paging import Page, Sorts, page
+from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
+from engine.domain.permission import Permission
 from engine.services.velocity_alarms import acknowledge, read_alarm, refuse_not_his
-from engine.store.scope import Scope
-from engine.store.sorting import PageWanted
 from engine.store.tables.velocity import VelocityAlarm
 from engine.store.velocity_store import read_alarms
-
-OpenFilter = Annotated[bool | None, QueryParameter(name="open")]
 
 
 class Acknowledgement(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,26 +47,57 @@ class VelocityAlarmView(msgspec.Struct):
     note: str
 
 
-ALARM_SORTS = Sorts("-id", "id", id=VelocityAlarm.id, raised_at_ms=VelocityAlarm.raised_at_ms)
+_SORTS = Sorts("-id", "id", id=VelocityAlarm.id, raised_at_ms=VelocityAlarm.raised_at_ms)
 
 
-async def alarm_page(
-    context: Context, scope: Scope, is_open: bool | None, tenant_id: int | None, wanted: PageWanted
-) -> Page[VelocityAlarmView]:
-    conditions = [] if tenant_id is None else [VelocityAlarm.tenant_id == tenant_id]
-    if is_open is not None:
-        acknowledged = VelocityAlarm.acknowledged_at_ms.is_not(None)
-        conditions.append(~acknowledged if is_open else acknowledged)
-    async with context.reading() as session:
-        rows = await read_alarms(session, scope, *conditions, wanted=wanted)
-    return page(rows, wanted, lambda row: view_of(row, VelocityAlarmView))
+class VelocityAlarmController(Controller):
+    path = "/velocity-alarms"
+    tags = ("funds",)
 
+    @get(
+        "/",
+        opt={"permission": Permission.FUNDS_READ},
+        dependencies=_SORTS.given,
+        summary="Alarms of who calls or spends too fast, newest first",
+    )
+    async def list_velocity_alarms(
+        self,
+        context: GivenContext,
+        audience: GivenScope,
+        wanted: GivenPage,
+        is_open: Annotated[bool | None, QueryParameter(name="open", description="Acknowledged by nobody yet.")] = None,
+        tenant_id: QueryId = None,
+        agent_id: QueryId = None,
+        from_ms: SinceMs = None,
+        to_ms: BeforeMs = None,
+    ) -> Page[VelocityAlarmView]:
+        conditions = equal((VelocityAlarm.tenant_id, tenant_id), (VelocityAlarm.agent_id, agent_id))
+        conditions += between(VelocityAlarm.raised_at_ms, from_ms, to_ms)
+        if is_open is not None:
+            acknowledged = VelocityAlarm.acknowledged_at_ms.is_not(None)
+            conditions.append(~acknowledged if is_open else acknowledged)
+        async with context.reading() as session:
+            rows = await read_alarms(session, audience, *conditions, wanted=wanted)
+        return page(rows, wanted, partial(view_of, shape=VelocityAlarmView))
 
-async def acknowledge_alarm(
-    context: Context, scope: Scope, alarm_id: int, data: Acknowledgement, by: str
-) -> VelocityAlarmView:
-    async with context.writing() as session:
-        alarm = found(await read_alarm(session, scope, alarm_id), "alarm")
-        refuse_not_his(scope, alarm)
-        await acknowledge(session, alarm, by, data.note, context.now_ms())
-        return view_of(alarm, VelocityAlarmView)
+    @post(
+        "/{alarm_id:int}/acknowledgement",
+        status_code=200,
+        opt={"permission": Permission.FUNDS_WRITE},
+        summary="Acknowledge an alarm: calls that it stopped go on, and another may be raised",
+    )
+    async def acknowledge_velocity_alarm(
+        self,
+        request: Request[Principal, Any, Any],
+        context: GivenContext,
+        audience: GivenScope,
+        alarm_id: Id,
+        data: JSONBody[Acknowledgement],
+    ) -> VelocityAlarmView:
+        """For a quarter of an hour after it none is raised of the same agent or tenant. One that keeps all of a
+        tenant's agents from calling is the platform's to acknowledge."""
+        async with context.writing() as session:
+            alarm = found(await read_alarm(session, audience, alarm_id), "alarm")
+            refuse_not_his(audience, alarm)
+            await acknowledge(session, alarm, request.user.login, data.note, context.now_ms())
+            return view_of(alarm, VelocityAlarmView)

@@ -8,11 +8,12 @@ from admin_api.resources.audit import list_audit
 from admin_api.resources.bindings import BindingController
 from admin_api.resources.calls import CdrController, LiveCallController
 from admin_api.resources.exports import export
-from admin_api.resources.kept_recordings import LegalHoldController, list_deletions
+from admin_api.resources.kept_recordings import LegalHoldController, RecordingDeletionController
 from admin_api.resources.orders import OrderController, PackageReadController
 from admin_api.resources.performance import PerformanceController
 from admin_api.resources.roles import RoleController
 from admin_api.resources.sip_accounts import SipAccountController
+from admin_api.resources.velocity_alarms import VelocityAlarmController
 from admin_api.tenant.account import get_account, list_ledger, list_lines
 from admin_api.tenant.agents import TenantAgentController
 from admin_api.tenant.api_keys import ApiKeyController
@@ -30,7 +31,6 @@ from admin_api.tenant.recharges import TenantRechargeController
 from admin_api.tenant.statements import get_statement
 from admin_api.tenant.usable_lines import TenantUsableLinesController
 from admin_api.tenant.users import TenantUserController
-from admin_api.tenant.velocity_alarms import TenantVelocityAlarmController
 from admin_api.tenant.webhooks import WebhookController
 from admin_api.tenant.x_numbers import TenantXNumberController
 
@@ -58,7 +58,7 @@ tenant_router = Router(
         CdrController,
         export,
         LegalHoldController,
-        list_deletions,
+        RecordingDeletionController,
         get_own_retention,
         put_own_retention,
         WebhookController,
@@ -68,7 +68,7 @@ tenant_router = Router(
         get_own_money_rules,
         change_own_money_rules,
         list_own_money_events,
-        TenantVelocityAlarmController,
+        VelocityAlarmController,
         SpendCapController,
         TenantRechargeController,
         get_statement,

@@ -19,6 +19,7 @@ from engine.store.tables import (
     Carrier,
     Department,
     Line,
+    MinutesBucket,
     Rate,
     SipAccount,
     Table,
@@ -39,6 +40,7 @@ _OWNERS: dict[type[Table], tuple[IdColumn, IdColumn | None]] = {
     User: (User.tenant_id, User.agent_id),
     XNumber: (XNumber.tenant_id, XNumber.agent_id),
     Binding: (Binding.tenant_id, Binding.agent_id),
+    MinutesBucket: (MinutesBucket.tenant_id, MinutesBucket.agent_id),
 }
 """The columns that say whose a row is: tenant's and agent's."""
 
