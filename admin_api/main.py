@@ -28,6 +28,7 @@ from admin_api.common.errors import EXCEPTION_HANDLERS
 from admin_api.common.guards import refuse_unguarded
 from admin_api.common.idempotency import Idempotency
 from admin_api.common.preconditions import Preconditions
+from admin_api.common.query import known_parameters_only, note_parameters
 from admin_api.housekeeping import keep_house_for_ever
 from admin_api.number_keeping import keep_numbers_for_ever
 from admin_api.payment_hooks.refused_notices import RefusedNotices
@@ -53,6 +54,10 @@ from engine.webhooks.sealing import KEY_PURPOSE
 BODY_OCTETS_MAX = 1024 * 1024
 GRACE_SECONDS = 5
 """For requests that run when the process is told to stop."""
+
+DESCRIPTION = """Every list has `sort`, `cursor` and `limit`. Filters of one name mean the same on all lists: `from_ms`
+and `to_ms` are of the time that the list is about, at or after the one and before the other. A query parameter that an
+operation does not name is refused: 400, `query.unknown`."""
 
 
 @get("/health", opt={PUBLIC: True}, summary="Whether the API answers", tags=["health"], sync_to_thread=False)
@@ -175,10 +180,12 @@ def create_app(state: State) -> Litestar:
             Idempotency(),
             Preconditions(),
         ],
+        guards=[known_parameters_only],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=OpenAPIConfig(
             title="axbridge",
             version=version("axbridge"),
+            description=DESCRIPTION,
             # JSON alone: the pages that show it come from a CDN.
             render_plugins=[WholeDescription()],
             components=Components(
@@ -192,6 +199,7 @@ def create_app(state: State) -> Litestar:
         state=state,
         logging_config=None,
     )
+    note_parameters(app)
     refuse_unguarded(app)
     return app
 
