@@ -1,13 +1,15 @@
-"""What grows by itself and must not for ever: expired bindings, old changes, webhooks' outbox. Done by the API."""
+"""What grows by itself and must not for ever: expired bindings, old changes, webhooks' outbox, old alarms and more.
+Done by the API."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.domain.refusal import Refusal
 from engine.services.bindings import EXPIRED_ENDED_MAX, end_expired
@@ -28,7 +30,7 @@ from engine.store.database import reading_session, writing, writing_session
 from engine.store.idempotency_store import prune_keys
 from engine.store.login_failures import PRUNED_ROWS_MAX as FAILURES_PRUNED_MAX
 from engine.store.login_failures import prune_failures
-from engine.store.velocity_store import prune_velocity
+from engine.store.velocity_store import PRUNED_ALARMS_MAX, prune_alarms, prune_velocity
 from engine.store.webhook_store import PRUNED_ROWS_MAX as DELIVERIES_PRUNED_MAX
 from engine.store.webhook_store import prune_deliveries
 
@@ -39,61 +41,51 @@ ROUNDS_MAX = 20
 _log = structlog.get_logger(__name__)
 
 
+async def _prune(database: AsyncEngine, some: Callable[[AsyncConnection], Awaitable[int]], rows_max: int) -> int:
+    """Lets ``some`` delete until it finds fewer than it may at once; how many in all."""
+    pruned = 0
+    for _ in range(ROUNDS_MAX):
+        async with writing(database) as connection:
+            count = await some(connection)
+        pruned += count
+        if count < rows_max:
+            break
+    return pruned
+
+
 async def keep_house(database: AsyncEngine, now_ms: int) -> tuple[int, int]:
     """Ends expired bindings and prunes old changes; how many of each. Several processes may do it at once.
 
     That a binding ends at its time is in the audit log since that time was set, and is not put there again.
     """
-    ended = pruned = 0
+    ended = 0
     for _ in range(ROUNDS_MAX):
         async with writing_session(database, now_ms) as session:
             count = await end_expired(session, now_ms)
         ended += count
         if count < EXPIRED_ENDED_MAX:
             break
-    for _ in range(ROUNDS_MAX):
-        async with writing(database) as connection:
-            count = await prune_changes(connection, now_ms)
-        pruned += count
-        if count < PRUNED_ROWS_MAX:
-            break
-    return ended, pruned
+    return ended, await _prune(database, partial(prune_changes, now_ms=now_ms), PRUNED_ROWS_MAX)
 
 
 async def keep_outbox(database: AsyncEngine, now_ms: int) -> int:
     """Prunes deliveries of webhooks; how many."""
-    pruned = 0
-    for _ in range(ROUNDS_MAX):
-        async with writing(database) as connection:
-            count = await prune_deliveries(connection, now_ms)
-        pruned += count
-        if count < DELIVERIES_PRUNED_MAX:
-            break
-    return pruned
+    return await _prune(database, partial(prune_deliveries, now_ms=now_ms), DELIVERIES_PRUNED_MAX)
 
 
 async def keep_audit(database: AsyncEngine, days: int, now_ms: int) -> int:
     """Prunes the audit log, by what the settings say; how many entries."""
-    pruned = 0
-    for _ in range(ROUNDS_MAX):
-        async with writing(database) as connection:
-            count = await prune_audit(connection, days, now_ms)
-        pruned += count
-        if count < AUDIT_PRUNED_MAX:
-            break
-    return pruned
+    return await _prune(database, partial(prune_audit, days=days, now_ms=now_ms), AUDIT_PRUNED_MAX)
 
 
 async def keep_failures(database: AsyncEngine, now_ms: int) -> int:
     """Prunes failed logins that do not count any more; how many."""
-    pruned = 0
-    for _ in range(ROUNDS_MAX):
-        async with writing(database) as connection:
-            count = await prune_failures(connection, now_ms)
-        pruned += count
-        if count < FAILURES_PRUNED_MAX:
-            break
-    return pruned
+    return await _prune(database, partial(prune_failures, now_ms=now_ms), FAILURES_PRUNED_MAX)
+
+
+async def keep_alarms(database: AsyncEngine, now_ms: int) -> int:
+    """Prunes velocity alarms that somebody acknowledged long ago; how many."""
+    return await _prune(database, partial(prune_alarms, now_ms=now_ms), PRUNED_ALARMS_MAX)
 
 
 async def keep_sessions(database: AsyncEngine, now_ms: int) -> int:
@@ -155,6 +147,7 @@ async def keep_house_for_ever(database: AsyncEngine, now_ms: Callable[[], int], 
             await keep_audit(database, audit_days, now_ms())
             await prune_keys(database, now_ms())
             await keep_failures(database, now_ms())
+            await keep_alarms(database, now_ms())
             async with writing(database) as connection:
                 await prune_velocity(connection, now_ms())
         except (SQLAlchemyError, OSError) as error:

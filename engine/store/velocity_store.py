@@ -24,6 +24,10 @@ DAYS_KEPT_MS = 60 * 24 * 3600 * 1000
 QUIET_MS = 15 * 60 * 1000
 """After somebody has acknowledged an alarm, so long none is raised for the same spender: what raised it is in the
 window yet, and in the next one if he has let calls go on."""
+ALARMS_KEPT_MS = 400 * 24 * 3600 * 1000
+"""After somebody has acknowledged them: a year and the month in which it is looked back upon (ADR 22)."""
+PRUNED_ALARMS_MAX = 5_000
+"""That one pruning deletes at most: it must not hold the writer's place for long."""
 SPENDERS_IN_STATEMENT_MAX = 200
 _WHOLE = 0
 
@@ -106,6 +110,17 @@ async def prune_velocity(connection: AsyncConnection, now_ms: int) -> int:
     days = delete(VelocityDay).where(VelocityDay.starts_at_ms < now_ms - DAYS_KEPT_MS)
     windows = delete(VelocityWindow).where(VelocityWindow.at_ms < now_ms - GONE_MS)
     return (await connection.execute(days)).rowcount + (await connection.execute(windows)).rowcount
+
+
+async def prune_alarms(connection: AsyncConnection, now_ms: int) -> int:
+    """Deletes up to PRUNED_ALARMS_MAX that were acknowledged more than ALARMS_KEPT_MS ago; how many.
+
+    An open one stays, whatever its age: it may stop calls, and there is one for each spender at most. Engines know open
+    ones alone, so that the change feed need not say that an old one has gone.
+    """
+    old = select(VelocityAlarm.id).where(VelocityAlarm.acknowledged_at_ms < now_ms - ALARMS_KEPT_MS)
+    some = old.order_by(VelocityAlarm.acknowledged_at_ms).limit(PRUNED_ALARMS_MAX)
+    return (await connection.execute(delete(VelocityAlarm).where(VelocityAlarm.id.in_(some)))).rowcount
 
 
 async def raise_alarm(
