@@ -327,6 +327,27 @@ def _app() -> Litestar:
     return create_app(State())
 
 
+class OfAnotherLoop(Exception):
+    """A connection was made in one event loop and is wanted in another, which would break it or wait for ever."""
+
+
+def of_one_loop(database: AsyncEngine) -> AsyncEngine:
+    """``database``, whose connections are for the loop that asks for one first: any other one gets OfAnotherLoop."""
+    pool = database.sync_engine.pool
+    lend = pool.connect
+    first: asyncio.AbstractEventLoop | None = None
+
+    def connect() -> Any:
+        nonlocal first
+        first = first or asyncio.get_running_loop()
+        if asyncio.get_running_loop() is not first:
+            raise OfAnotherLoop
+        return lend()
+
+    pool.connect = connect  # type: ignore[method-assign]  # events come after the pool has asked whether it is alive
+    return database
+
+
 class World:
     """The API with its database, ``now_ms`` in the test's hands."""
 
@@ -346,11 +367,17 @@ class World:
     def state(self, **settings: Any) -> State:
         """What an application of this world begins with, where ``settings`` replace the world's own."""
         changed = msgspec.structs.replace(self.settings, **settings)
-        database = open_database(self.settings.database_url)
+        database = of_one_loop(open_database(self.settings.database_url))
         return make_state(changed, database, self.control, secret=b"s" * 32, now_ms=lambda: self.now_ms)
+
+    def elsewhere(self, **settings: Any) -> Litestar:
+        """Another application of this world, with connections of its own: the one for Litestar's clients, which run it
+        in a thread and a loop of theirs, with its lifespan."""
+        return create_app(self.state(**settings))
 
     @property
     def context(self) -> Context:
+        """The application's own; its database is the test's to use too, as both are in one loop."""
         context: Context = self.app.state.context
         return context
 

@@ -55,7 +55,7 @@ def test_a_day_of_a_tenant_through_the_client(module: Any, world_file: Path, tmp
     path = tmp_path / "axbridge.sqlite3"
     shutil.copy(world_file, path)
     world = World(tmp_path, f"sqlite+aiosqlite:///{path}")
-    with TestClient(world.app, raise_server_exceptions=False) as http:
+    with TestClient(world.elsewhere(), raise_server_exceptions=False) as http:
         client = module.Client(http)
         with pytest.raises(module.ProblemError) as wrong:
             client.login_login({"login": "tenant1", "password": "not his"})

@@ -10,7 +10,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.common.idempotency import takes_key
-from admin_api.main import create_app
 from engine.store.database import open_database, reading, writing_session
 from engine.store.idempotency_store import (
     CLAIMED_MS,
@@ -62,7 +61,7 @@ async def test_a_double_click_is_carried_out_twice(world: World) -> None:
     """Two processes of the API on one database, eight clicks at once."""
     await world.token("platform")
     twin = copy(world)
-    async with AsyncTestClient(create_app(world.state()), raise_server_exceptions=False) as client:
+    async with AsyncTestClient(world.elsewhere(), raise_server_exceptions=False) as client:
         twin.client = client
         answers = await asyncio.gather(*(_post(one) for _ in range(4) for one in (world, twin)))
     good = [answer.json() for answer in answers if answer.status_code == 201]

@@ -49,7 +49,7 @@ async def test_a_package_s_number_is_nobody_s_or_stays_for_ever(world: World) ->
     ]
     permitted = (await _ok(world, "platform", "GET", "/lines/2/tenants"))["items"]
     assert {each["tenant_id"] for each in permitted} == {1, 2}
-    database = open_database(world.settings.database_url)  # the application's is of another thread's loop
+    database = open_database(world.settings.database_url)
     await keep_orders(database, world.now_ms + 32 * 24 * 3600 * 1000)
     await database.dispose()
     assert 4 not in {each["id"] for each in (await _ok(world, "tenant1", "GET", "/x-numbers"))["items"]}

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from litestar.testing import AsyncTestClient
 
-from admin_api.main import create_app
 from admin_api.recordings import CHUNK_OCTETS
 from engine.archive.bucket import Bucket
 from engine.settings import RecordingSettings
@@ -137,7 +136,7 @@ async def stored(world: World, link: str, tmp_path: Path) -> AsyncIterator[World
     Bucket(url).put(world.settings.recordings_folder / "2027" / "1.wav", "2027/1.wav")
     (world.settings.recordings_folder / "2027" / "1.wav").unlink()
     await world.write(Recording, "cdr1", place="storage")
-    app = create_app(world.state(recordings=RecordingSettings(storage=url)))
+    app = world.elsewhere(recordings=RecordingSettings(storage=url))
     async with AsyncTestClient(app, raise_server_exceptions=False) as client:
         world.client, before = client, world.client
         yield world

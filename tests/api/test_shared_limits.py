@@ -5,12 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from litestar.datastructures import State
 from sqlalchemy import func, select
 
 from admin_api.common.auth import KeyRates
 from admin_api.housekeeping import keep_failures
-from admin_api.main import create_app
 from admin_api.session.attempts import OF_PAIR
 from engine.store.database import open_database, reading
 from engine.store.login_failures import KNOWN_MS, QUIET_MS
@@ -24,8 +22,7 @@ class Other:
     """Another process's application."""
 
     def __init__(self, world: World) -> None:
-        self.app = create_app(State())
-        self.app.state = world.state()
+        self.app = world.elsewhere()
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)  # type: ignore[arg-type]
         self.client = httpx.AsyncClient(transport=transport, base_url="http://testserver.local")
 

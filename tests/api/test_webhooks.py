@@ -10,7 +10,6 @@ import pytest
 from litestar.testing import AsyncTestClient
 
 from admin_api.housekeeping import keep_outbox
-from admin_api.main import create_app
 from admin_api.tenant import webhooks
 from engine.settings import ApiSettings
 from engine.store.database import open_database, writing
@@ -177,7 +176,7 @@ async def test_too_much_is_replayed(world: World, monkeypatch: pytest.MonkeyPatc
 async def test_the_api_is_up_and_delivers_nothing(world: World) -> None:
     endpoint = Endpoint()
     server = await asyncio.start_server(endpoint.connected, "127.0.0.1", 0)
-    app = create_app(world.state(api=ApiSettings(webhooks_to_private_addresses=True)))
+    app = world.elsewhere(api=ApiSettings(webhooks_to_private_addresses=True))
     sealed = seal(world.context.webhook_key, b"s" * 32, 1, b"n" * 12)
     port = server.sockets[0].getsockname()[1]
     await world.write(Webhook, 1, url=f"http://127.0.0.1:{port}", leased_until_ms=0, sealed_secret=sealed)

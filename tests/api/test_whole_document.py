@@ -46,7 +46,7 @@ def test_an_answer_is_not_in_the_document(sqlite_world: World, who: str) -> None
     token = asyncio.run(sqlite_world.token(who))
     failures: list[str] = []
     answered: set[str] = set()
-    with TestClient(sqlite_world.app, raise_server_exceptions=False) as client:
+    with TestClient(sqlite_world.elsewhere(), raise_server_exceptions=False) as client:
         document = client.get("/schema/openapi.json").json()
         schema = schemathesis.openapi.from_dict(document)
         audience = {"platform": "/api/platform", "tenant1": "/api/tenant", "agent1": "/api/agent"}[who]
