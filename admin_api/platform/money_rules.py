@@ -6,20 +6,18 @@ from typing import Annotated
 
 import msgspec
 from litestar import Controller, get, patch
-from litestar.params import JSONBody, QueryParameter
+from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro, Count, PositiveAmountMicro, given
-from admin_api.common.paging import INTEGER_MAX, GivenPage, Id, Page
+from admin_api.common.paging import Id
 from admin_api.common.views import view_of
-from admin_api.resources.money_rules import EVENT_SORTS, MoneyEventView, MoneyRulesView, event_page
+from admin_api.resources.money_rules import MoneyRulesView
 from engine.domain.permission import Permission
 from engine.services.money_rules import change_rules, read_rules
 from engine.store.listing import read_one
 from engine.store.tables import Tenant
-
-TenantFilter = Annotated[int | None, QueryParameter(name="tenant_id", ge=1, le=INTEGER_MAX)]
 
 Factor = Annotated[int, Meta(ge=0, le=1000)]
 
@@ -40,23 +38,6 @@ class MoneyRulesChange(msgspec.Struct, forbid_unknown_fields=True):
     agent_velocity_attempts_max: Count | UnsetType | None = UNSET
     agent_velocity_spend_max_micro: PositiveAmountMicro | UnsetType | None = UNSET
     velocity_stops_calls: bool | UnsetType = UNSET
-
-
-@get(
-    "/money-events",
-    opt={"permission": Permission.FUNDS_READ},
-    dependencies=EVENT_SORTS.given,
-    summary="What tenants were told",
-    tags=["funds"],
-)
-async def list_money_events(
-    context: GivenContext,
-    audience: GivenScope,
-    wanted: GivenPage,
-    tenant_id: TenantFilter = None,
-) -> Page[MoneyEventView]:
-    """Newest first."""
-    return await event_page(context, audience, tenant_id, wanted)
 
 
 class MoneyRulesController(Controller):

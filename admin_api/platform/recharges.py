@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Controller, Request, get, post
+from litestar import Request, post
 from litestar.params import JSONBody
 from sqlalchemy import select
 
 from admin_api.common.auth import Principal
 from admin_api.common.context import Context, GivenContext, GivenScope, found
-from admin_api.common.paging import GivenPage, Id, Page, QueryId
+from admin_api.common.paging import Id
 from admin_api.common.views import view_of
 from admin_api.resources.recharges import (
-    RECHARGE_SORTS,
     NewRechargeOrder,
+    RechargeReadController,
     RechargeView,
-    StateFilter,
     order_recharge,
-    recharge_page,
 )
 from engine.domain.permission import Permission
 from engine.services.recharges import close_recharge, confirm_by_hand
@@ -28,21 +26,7 @@ from engine.store.tables.orders import Recharge
 _READ, _WRITE = {"permission": Permission.FUNDS_READ}, {"permission": Permission.FUNDS_WRITE}
 
 
-class PlatformRechargeController(Controller):
-    path = "/recharges"
-    tags = ("funds",)
-
-    @get("/", opt=_READ, dependencies=RECHARGE_SORTS.given, summary="Recharges, newest first")
-    async def list_recharges(
-        self,
-        context: GivenContext,
-        audience: GivenScope,
-        wanted: GivenPage,
-        state_wanted: StateFilter = None,
-        tenant_id: QueryId = None,
-    ) -> Page[RechargeView]:
-        return await recharge_page(context, audience, state_wanted, tenant_id, wanted)
-
+class PlatformRechargeController(RechargeReadController):
     @post("/{recharge_id:int}/confirm", status_code=200, opt=_WRITE, summary="Confirm that the money has come")
     async def confirm(
         self, request: Request[Principal, Any, Any], context: GivenContext, audience: GivenScope, recharge_id: Id

@@ -13,7 +13,7 @@ from msgspec import Meta
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import RowId, TimeMs
-from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, page
+from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.domain.reconciliation import DifferenceKind
@@ -109,9 +109,16 @@ class ReconciliationController(Controller):
         summary="Reconciliations, newest first",
     )
     async def list_reconciliations(
-        self, context: GivenContext, wanted: GivenPage, trunk_id: QueryId = None
+        self,
+        context: GivenContext,
+        wanted: GivenPage,
+        trunk_id: QueryId = None,
+        line_id: QueryId = None,
+        from_ms: SinceMs = None,
+        to_ms: BeforeMs = None,
     ) -> Page[ReconciliationView]:
-        conditions = equal((Reconciliation.trunk_id, trunk_id))
+        conditions = equal((Reconciliation.trunk_id, trunk_id), (Reconciliation.line_id, line_id))
+        conditions += between(Reconciliation.created_at_ms, from_ms, to_ms)
         async with context.reading() as session:
             rows = await read_reconciliations(session, *conditions, wanted=wanted)
             return page(rows, wanted, partial(view_of, shape=ReconciliationView))

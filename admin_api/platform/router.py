@@ -11,7 +11,7 @@ from admin_api.platform.jumps import create_jump
 from admin_api.platform.kept_recordings import delete_recording, get_retention, put_retention
 from admin_api.platform.lines import LineController
 from admin_api.platform.metrics import read_metrics
-from admin_api.platform.money_rules import MoneyRulesController, list_money_events
+from admin_api.platform.money_rules import MoneyRulesController
 from admin_api.platform.number_pools import NumberPoolController
 from admin_api.platform.orders import PlatformOrderController, PlatformPackageController
 from admin_api.platform.rates import RateController
@@ -30,6 +30,7 @@ from admin_api.resources.audit import list_audit
 from admin_api.resources.calls import CdrController, LiveCallController
 from admin_api.resources.exports import export
 from admin_api.resources.kept_recordings import LegalHoldController, RecordingDeletionController
+from admin_api.resources.money_rules import list_money_events
 from admin_api.resources.performance import PerformanceController
 from admin_api.resources.roles import RoleController
 from admin_api.resources.sip_accounts import SipAccountController

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Code, Key, Name, Note, PositiveAmountMicro, Status, apply, given
-from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, SinceMs, Sorts, between, page
+from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, SinceMs, Sorts, between, equal, page
 from admin_api.common.rows import list_rows
 from admin_api.common.sorts import LEDGER_SORTS
 from admin_api.common.views import AccountView, LedgerEntryView, TenantView, view_of
@@ -21,7 +21,7 @@ from admin_api.resources.suspension import Suspension, SuspensionAnswer, cut_cal
 from engine.domain.month import ZONE, day_start_ms
 from engine.domain.permission import Permission
 from engine.services.accounts import create_tenant
-from engine.store.ledger_store import read_ledger, recharge
+from engine.store.ledger_store import Kind, read_ledger, recharge
 from engine.store.listing import read_one, read_page
 from engine.store.performance_store import accounts_of, tenants_since
 from engine.store.tables import Account, LedgerTransaction, Tenant
@@ -170,14 +170,14 @@ class TenantController(Controller):
         audience: GivenScope,
         wanted: GivenPage,
         tenant_id: Id,
+        kind: Annotated[Kind | None, QueryParameter()] = None,
         from_ms: SinceMs = None,
         to_ms: BeforeMs = None,
     ) -> Page[LedgerEntryView]:
+        conditions = equal((LedgerTransaction.kind, kind)) + between(LedgerTransaction.created_at_ms, from_ms, to_ms)
         async with context.reading() as session:
             found(await read_one(session, audience, Tenant, tenant_id), "tenant")
-            rows = await read_ledger(
-                session, audience, tenant_id, *between(LedgerTransaction.created_at_ms, from_ms, to_ms), wanted=wanted
-            )
+            rows = await read_ledger(session, audience, tenant_id, *conditions, wanted=wanted)
         return page(rows, wanted, partial(view_of, shape=LedgerEntryView))
 
     @post(

@@ -60,6 +60,7 @@ async def list_audit(
     context: GivenContext,
     audience: GivenScope,
     wanted: GivenPage,
+    tenant_id: QueryId = None,
     actor_kind: Annotated[ActorKind | None, QueryParameter()] = None,
     user_id: QueryId = None,
     api_key_id: QueryId = None,
@@ -71,6 +72,7 @@ async def list_audit(
     to_ms: BeforeMs = None,
 ) -> Page[AuditEntryView]:
     conditions = equal(
+        (AuditEntry.tenant_id, tenant_id),
         (AuditEntry.actor_kind, None if actor_kind is None else actor_kind.value),
         (AuditEntry.user_id, user_id),
         (AuditEntry.api_key_id, api_key_id),

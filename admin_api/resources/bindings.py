@@ -11,7 +11,7 @@ from litestar.params import JSONBody, QueryParameter
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Number, RowId, TimeMs, canonical
-from admin_api.common.paging import GivenPage, Page, Sorts, page
+from admin_api.common.paging import BeforeMs, GivenPage, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import BindingView, masked_for, view_of
 from admin_api.resources.calls import CallId
 from engine.domain.permission import Permission
@@ -58,11 +58,16 @@ class BindingController(Controller):
         wanted: GivenPage,
         live: Annotated[bool, QueryParameter(description="Only those in force.")] = True,
         number: Annotated[str | None, QueryParameter(max_length=40, description="A or X.")] = None,
+        agent_id: QueryId = None,
+        from_ms: SinceMs = None,
+        to_ms: BeforeMs = None,
     ) -> Page[BindingView]:
+        conditions = equal((Binding.agent_id, agent_id)) + between(Binding.created_at_ms, from_ms, to_ms)
         async with context.reading() as session:
             rows = await read_bindings(
                 session,
                 audience,
+                *conditions,
                 live_at_ms=context.now_ms() if live else None,
                 number=None if number is None else canonical(number, "number"),
                 wanted=wanted,

@@ -184,8 +184,11 @@ class LegalHoldController(Controller):
         released: Annotated[bool, QueryParameter()] = False,
         tenant_id: QueryId = None,
         agent_id: QueryId = None,
+        from_ms: SinceMs = None,
+        to_ms: BeforeMs = None,
     ) -> Page[HoldView]:
         conditions = equal((LegalHold.tenant_id, tenant_id), (LegalHold.agent_id, agent_id))
+        conditions += between(LegalHold.placed_at_ms, from_ms, to_ms)
         async with context.reading() as session:
             rows = await read_holds(session, audience, *conditions, released=released, wanted=wanted)
         return page(rows, wanted, partial(_hold_view, audience))

@@ -1,17 +1,19 @@
-"""How what a tenant is held to is shown."""
+"""How what a tenant is held to is shown, and what he was told of it."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 import msgspec
+from litestar import get
+from litestar.params import QueryParameter
 
-from admin_api.common.context import Context
-from admin_api.common.paging import Page, Sorts, page
+from admin_api.common.context import GivenContext, GivenScope
+from admin_api.common.paging import BeforeMs, GivenPage, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
-from engine.store.notice_store import read_events
-from engine.store.scope import Scope
-from engine.store.sorting import PageWanted
+from engine.domain.permission import Permission
+from engine.store.notice_store import NoticeKind, read_events
 from engine.store.tables.orders import MoneyEvent
 
 
@@ -44,10 +46,27 @@ class MoneyEventView(msgspec.Struct):
     at_ms: int
 
 
-EVENT_SORTS = Sorts("-id", "id", id=MoneyEvent.id)
+_EVENT_SORTS = Sorts("-id", "id", id=MoneyEvent.id)
 
 
-async def event_page(context: Context, scope: Scope, tenant_id: int | None, wanted: PageWanted) -> Page[MoneyEventView]:
+@get(
+    "/money-events",
+    opt={"permission": Permission.FUNDS_READ},
+    dependencies=_EVENT_SORTS.given,
+    summary="What tenants were told of their money, newest first",
+    tags=["funds"],
+)
+async def list_money_events(
+    context: GivenContext,
+    audience: GivenScope,
+    wanted: GivenPage,
+    kind: Annotated[NoticeKind | None, QueryParameter()] = None,
+    tenant_id: QueryId = None,
+    from_ms: SinceMs = None,
+    to_ms: BeforeMs = None,
+) -> Page[MoneyEventView]:
+    conditions = equal((MoneyEvent.kind, kind), (MoneyEvent.tenant_id, tenant_id))
+    conditions += between(MoneyEvent.at_ms, from_ms, to_ms)
     async with context.reading() as session:
-        rows = await read_events(session, scope, tenant_id=tenant_id, wanted=wanted)
-    return page(rows, wanted, lambda row: view_of(row, MoneyEventView))
+        rows = await read_events(session, audience, *conditions, wanted=wanted)
+    return page(rows, wanted, partial(view_of, shape=MoneyEventView))

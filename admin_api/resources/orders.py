@@ -12,7 +12,7 @@ from litestar.params import JSONBody, QueryParameter
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Key, Note, RowId
-from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, page
+from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.rows import list_rows
 from admin_api.common.views import view_of
 from engine.domain.order import OrderAction, OrderKind, OrderState, allowed_in
@@ -162,8 +162,9 @@ class PackageReadController(Controller):
         audience: GivenScope,
         wanted: GivenPage,
         on_sale: Annotated[bool | None, QueryParameter()] = None,
+        tenant_id: QueryId = None,
     ) -> Page[PackageView]:
-        conditions = equal((Package.on_sale, on_sale))
+        conditions = equal((Package.on_sale, on_sale), (Package.tenant_id, tenant_id))
         async with context.reading() as session:
             rows = await read_packages(session, audience, *conditions, wanted=wanted)
         return page(rows, wanted, package_view, lambda row: row[0])
@@ -189,9 +190,12 @@ class OrderReadController(Controller):
         tenant_id: QueryId = None,
         agent_id: QueryId = None,
         package_id: QueryId = None,
+        from_ms: SinceMs = None,
+        to_ms: BeforeMs = None,
     ) -> Page[OrderView]:
         conditions = equal((Order.state, order_state), (Order.kind, kind), (Order.tenant_id, tenant_id))
         conditions += equal((Order.agent_id, agent_id), (Order.package_id, package_id))
+        conditions += between(Order.created_at_ms, from_ms, to_ms)
         async with context.reading() as session:
             rows = await read_orders(session, audience, *conditions, wanted=wanted)
         return page(rows, wanted, order_view)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
+from litestar import Controller, get
 from litestar.params import QueryParameter
 
-from admin_api.common.context import Context
+from admin_api.common.context import Context, GivenContext, GivenScope
 from admin_api.common.fields import Key, Note, PositiveAmountMicro
-from admin_api.common.paging import Page, Sorts, page
+from admin_api.common.paging import BeforeMs, GivenPage, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
+from engine.domain.permission import Permission
 from engine.domain.refusal import Refusal
 from engine.services.recharges import BY_HAND, RechargeState, create_recharge, read_recharges
-from engine.store.scope import Scope
-from engine.store.sorting import PageWanted
 from engine.store.tables.orders import Recharge
-
-StateFilter = Annotated[RechargeState | None, QueryParameter(name="state")]
 
 
 class NewRechargeOrder(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,17 +63,26 @@ async def order_recharge(context: Context, tenant_id: int, data: NewRechargeOrde
         return view_of(row, RechargeView)
 
 
-RECHARGE_SORTS = Sorts(
-    "-id", "id", id=Recharge.id, created_at_ms=Recharge.created_at_ms, amount_micro=Recharge.amount_micro
-)
+_SORTS = Sorts("-id", "id", id=Recharge.id, created_at_ms=Recharge.created_at_ms, amount_micro=Recharge.amount_micro)
 
 
-async def recharge_page(
-    context: Context, scope: Scope, state: RechargeState | None, tenant_id: int | None, wanted: PageWanted
-) -> Page[RechargeView]:
-    conditions = [] if state is None else [Recharge.state == state]
-    if tenant_id is not None:
-        conditions.append(Recharge.tenant_id == tenant_id)
-    async with context.reading() as session:
-        rows = await read_recharges(session, scope, *conditions, wanted=wanted)
-    return page(rows, wanted, lambda row: view_of(row, RechargeView))
+class RechargeReadController(Controller):
+    path = "/recharges"
+    tags = ("funds",)
+
+    @get("/", opt={"permission": Permission.FUNDS_READ}, dependencies=_SORTS.given, summary="Recharges, newest first")
+    async def list_recharges(
+        self,
+        context: GivenContext,
+        audience: GivenScope,
+        wanted: GivenPage,
+        recharge_state: Annotated[RechargeState | None, QueryParameter(name="state")] = None,
+        tenant_id: QueryId = None,
+        from_ms: SinceMs = None,
+        to_ms: BeforeMs = None,
+    ) -> Page[RechargeView]:
+        conditions = equal((Recharge.state, recharge_state), (Recharge.tenant_id, tenant_id))
+        conditions += between(Recharge.created_at_ms, from_ms, to_ms)
+        async with context.reading() as session:
+            rows = await read_recharges(session, audience, *conditions, wanted=wanted)
+        return page(rows, wanted, partial(view_of, shape=RechargeView))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, get
+from litestar.params import QueryParameter
 
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
-from admin_api.common.paging import BeforeMs, GivenPage, Page, SinceMs, between, page
+from admin_api.common.paging import BeforeMs, GivenPage, Page, SinceMs, between, equal, page
 from admin_api.common.rows import list_rows
 from admin_api.common.sorts import LEDGER_SORTS, LINE_SORTS
 from admin_api.common.views import AccountView, LedgerEntryView, TenantLineView, view_of
 from engine.domain.permission import Permission
-from engine.store.ledger_store import read_ledger
+from engine.store.ledger_store import Kind, read_ledger
 from engine.store.listing import read_one
 from engine.store.tables import Account, LedgerTransaction, Line
 
@@ -40,14 +41,14 @@ async def list_ledger(
     context: GivenContext,
     audience: GivenScope,
     wanted: GivenPage,
+    kind: Annotated[Kind | None, QueryParameter()] = None,
     from_ms: SinceMs = None,
     to_ms: BeforeMs = None,
 ) -> Page[LedgerEntryView]:
     tenant_id = request.user.tenant_scope.tenant_id
+    conditions = equal((LedgerTransaction.kind, kind)) + between(LedgerTransaction.created_at_ms, from_ms, to_ms)
     async with context.reading() as session:
-        rows = await read_ledger(
-            session, audience, tenant_id, *between(LedgerTransaction.created_at_ms, from_ms, to_ms), wanted=wanted
-        )
+        rows = await read_ledger(session, audience, tenant_id, *conditions, wanted=wanted)
     return page(rows, wanted, partial(view_of, shape=LedgerEntryView))
 
 

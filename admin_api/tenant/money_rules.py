@@ -13,7 +13,7 @@ from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import AmountMicro
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
-from admin_api.resources.money_rules import EVENT_SORTS, MoneyEventView, MoneyRulesView, event_page
+from admin_api.resources.money_rules import MoneyRulesView
 from engine.domain.permission import Permission
 from engine.services.money_rules import change_rules, read_agent_cap, read_agent_caps, read_rules, set_agent_cap
 from engine.store.listing import read_one
@@ -58,18 +58,6 @@ async def change_own_money_rules(
     tenant_id, values = request.user.tenant_scope.tenant_id, {"low_balance_micro": data.low_balance_micro}
     async with context.writing() as session:
         return view_of(await change_rules(session, audience, tenant_id, values, context.now_ms()), MoneyRulesView)
-
-
-@get(
-    "/money-events",
-    opt=_READ,
-    dependencies=EVENT_SORTS.given,
-    summary="What you were told of your money",
-    tags=["funds"],
-)
-async def list_own_money_events(context: GivenContext, audience: GivenScope, wanted: GivenPage) -> Page[MoneyEventView]:
-    """Newest first."""
-    return await event_page(context, audience, None, wanted)
 
 
 class SpendCapController(Controller):

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import RowId
-from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
+from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.resources.suspension import Suspension, cut_calls
 from engine.domain.permission import Permission
 from engine.services.offboarding import UNDO_MS, offboard, plan_offboarding, read_offboarding, undo_offboarding
@@ -136,9 +136,12 @@ class OffboardingController(Controller):
         audience: GivenScope,
         wanted: GivenPage,
         agent_id: QueryId = None,
+        from_ms: SinceMs = None,
+        to_ms: BeforeMs = None,
     ) -> Page[OffboardingView]:
+        conditions = equal((Offboarding.agent_id, agent_id)) + between(Offboarding.applied_at_ms, from_ms, to_ms)
         async with context.reading() as session:
-            rows = await read_offboardings(session, audience, agent_id, wanted)
+            rows = await read_offboardings(session, audience, *conditions, wanted=wanted)
         return page(rows, wanted, partial(_view, moves_max=0))
 
     @get("/offboardings/{offboarding_id:str}", opt=_READ, summary="One offboarding, with what went where")

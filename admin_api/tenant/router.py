@@ -9,6 +9,7 @@ from admin_api.resources.bindings import BindingController
 from admin_api.resources.calls import CdrController, LiveCallController
 from admin_api.resources.exports import export
 from admin_api.resources.kept_recordings import LegalHoldController, RecordingDeletionController
+from admin_api.resources.money_rules import list_money_events
 from admin_api.resources.orders import OrderController, PackageReadController
 from admin_api.resources.performance import PerformanceController
 from admin_api.resources.roles import RoleController
@@ -24,7 +25,6 @@ from admin_api.tenant.money_rules import (
     SpendCapController,
     change_own_money_rules,
     get_own_money_rules,
-    list_own_money_events,
 )
 from admin_api.tenant.offboarding import OffboardingController
 from admin_api.tenant.recharges import TenantRechargeController
@@ -67,7 +67,7 @@ tenant_router = Router(
         get_spending,
         get_own_money_rules,
         change_own_money_rules,
-        list_own_money_events,
+        list_money_events,
         VelocityAlarmController,
         SpendCapController,
         TenantRechargeController,

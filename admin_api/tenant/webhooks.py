@@ -16,7 +16,7 @@ from admin_api.common.auth import Principal
 from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.fields import TimeMs
-from admin_api.common.paging import INTEGER_MAX, GivenPage, Id, Page, Sorts, page
+from admin_api.common.paging import INTEGER_MAX, BeforeMs, GivenPage, Id, Page, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.store.scope import Scope
@@ -257,10 +257,15 @@ class WebhookController(Controller):
         wanted: GivenPage,
         webhook_id: Id,
         delivery_state: Annotated[DeliveryState | None, QueryParameter(name="state")] = None,
+        kind: Annotated[EventKind | None, QueryParameter()] = None,
+        from_ms: SinceMs = None,
+        to_ms: BeforeMs = None,
     ) -> Page[DeliveryView]:
+        conditions = equal((WebhookDelivery.state, delivery_state), (WebhookDelivery.kind, kind))
+        conditions += between(WebhookDelivery.occurred_at_ms, from_ms, to_ms)
         async with context.reading() as session:
             await _webhook(session, audience, webhook_id)
-            rows = await read_deliveries(session, audience, webhook_id, state=delivery_state, wanted=wanted)
+            rows = await read_deliveries(session, audience, webhook_id, *conditions, wanted=wanted)
         return page(rows, wanted, _delivery_view)
 
     @post(

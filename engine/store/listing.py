@@ -96,7 +96,7 @@ async def read_one(session: AsyncSession, scope: Scope, table: type[_Row], key: 
 async def read_bindings(
     session: AsyncSession,
     scope: Scope,
-    *,
+    *conditions: ColumnElement[bool],
     live_at_ms: int | None,
     number: str | None = None,
     wanted: PageWanted,
@@ -105,7 +105,7 @@ async def read_bindings(
 
     ``live_at_ms`` asks for those in force at that time, ``number`` for those with this A or X.
     """
-    statement = _bindings(scope)
+    statement = _bindings(scope).where(*conditions)
     if live_at_ms is not None:
         statement = statement.where(
             Binding.ended_at_ms.is_(None), Binding.expires_at_ms.is_(None) | (Binding.expires_at_ms > live_at_ms)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from engine.store.scope import Scope, within
@@ -104,9 +104,7 @@ async def mark_published(connection: AsyncConnection, ids: Sequence[int], now_ms
 
 
 async def read_events(
-    session: AsyncSession, scope: Scope, *, tenant_id: int | None, wanted: PageWanted
+    session: AsyncSession, scope: Scope, *conditions: ColumnElement[bool], wanted: PageWanted
 ) -> Sequence[MoneyEvent]:
-    statement = select(MoneyEvent).where(within(scope, tenant=MoneyEvent.tenant_id, agent=None))
-    if tenant_id is not None:
-        statement = statement.where(MoneyEvent.tenant_id == tenant_id)
-    return (await session.scalars(wanted.of(statement))).all()
+    mine = within(scope, tenant=MoneyEvent.tenant_id, agent=None)
+    return (await session.scalars(wanted.of(select(MoneyEvent).where(mine, *conditions)))).all()

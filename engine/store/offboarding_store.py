@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.store.scope import Scope, within
@@ -13,9 +13,7 @@ from engine.store.tables.offboarding import Offboarding
 
 
 async def read_offboardings(
-    session: AsyncSession, scope: Scope, agent_id: int | None, wanted: PageWanted
+    session: AsyncSession, scope: Scope, *conditions: ColumnElement[bool], wanted: PageWanted
 ) -> Sequence[Offboarding]:
-    statement = select(Offboarding).where(within(scope, tenant=Offboarding.tenant_id, agent=None))
-    if agent_id is not None:
-        statement = statement.where(Offboarding.agent_id == agent_id)
-    return (await session.scalars(wanted.of(statement))).all()
+    mine = within(scope, tenant=Offboarding.tenant_id, agent=None)
+    return (await session.scalars(wanted.of(select(Offboarding).where(mine, *conditions)))).all()

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
@@ -236,12 +236,9 @@ async def read_webhook(session: AsyncSession, scope: Scope, webhook_id: int) -> 
 
 
 async def read_deliveries(
-    session: AsyncSession, scope: Scope, webhook_id: int, *, state: str | None, wanted: PageWanted
+    session: AsyncSession, scope: Scope, webhook_id: int, *conditions: ColumnElement[bool], wanted: PageWanted
 ) -> Sequence[WebhookDelivery]:
-    statement = _deliveries(scope, webhook_id)
-    if state is not None:
-        statement = statement.where(WebhookDelivery.state == state)
-    return (await session.scalars(wanted.of(statement))).all()
+    return (await session.scalars(wanted.of(_deliveries(scope, webhook_id).where(*conditions)))).all()
 
 
 async def read_delivery(

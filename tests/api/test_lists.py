@@ -52,6 +52,105 @@ _PATHS = {
 }
 
 
+FILTERED = ("tenant_id", "agent_id", "kind", "state", "status")
+"""What a list that shows it can be asked for."""
+UNFILTERED = {
+    "accounts": {"tenant_id"},  # a tenant's own is read at /tenants/{id}/account
+    "agents/performance": {"agent_id"},  # figures of everybody; one agent's are read at /agents/{id}/performance
+    "carriers/{carrier_id}/tenants": {"tenant_id"},  # of one thing, a handful
+    "lines/{line_id}/tenants": {"tenant_id"},
+    "agents/{agent_id}/sip-accounts": {"status"},  # likewise
+    "lines": {"status"},  # tenants' and agents': those that they have numbers of
+    "live-calls": {"tenant_id", "agent_id", "state"},  # the engine's, and gone with the next look
+    "orders/{order_id}/history": {"state"},
+    "packages/{package_id}/versions": {"tenant_id"},
+    "spend-caps": {"agent_id"},
+    "webhooks": {"status"},
+    "x-numbers": {"status"},  # told by ``state``
+    "x-numbers/{x_number_id}/history": {"tenant_id", "kind"},
+}
+TIMES = {
+    "audit": "at_ms",
+    "bindings": "created_at_ms",
+    "cdrs": "started_at_ms",
+    "ledger": "created_at_ms",
+    "legal-holds": "placed_at_ms",
+    "money-events": "at_ms",
+    "offboardings": "applied_at_ms",
+    "orders": "created_at_ms",
+    "recharges": "created_at_ms",
+    "reconciliations": "created_at_ms",
+    "recording-deletions": "decided_at_ms",
+    "velocity-alarms": "raised_at_ms",
+    "webhooks/{webhook_id}/deliveries": "occurred_at_ms",
+}
+"""Of lists that grow with time: what ``from_ms`` and ``to_ms`` are of."""
+
+
+_PERIODS = {"agents/{agent_id}/number-usage"}
+"""Reports that must be asked for a time."""
+
+
+def _query(path: str) -> set[str]:
+    return {name for name, parameter in LISTS[path].items() if parameter["in"] == "query"}
+
+
+def _name(path: str) -> str:
+    return path.split("/", 3)[3].removeprefix("tenants/{tenant_id}/")
+
+
+def _fields(path: str) -> set[str]:
+    schema = DOCUMENT["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    for step in ("properties", "items", "items", "properties"):
+        if "$ref" in schema:
+            schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        schema = schema[step]
+    return set(schema)
+
+
+def _choices(schema: dict[str, Any]) -> set[Any]:
+    """Every value of an enumeration; none of a number."""
+    if "$ref" in schema:
+        return _choices(DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+    return set(schema.get("enum", ())).union(*map(_choices, schema.get("oneOf", schema.get("anyOf", ())))) - {None}
+
+
+def test_a_list_shows_what_it_cannot_be_asked_for() -> None:
+    unfiltered = {
+        (_name(path), name)
+        for path in LISTS
+        for name in set(FILTERED) & _fields(path) - _query(path)
+        if f"{{{name}}}" not in path
+    }
+    known = {(path, name) for path, names in UNFILTERED.items() for name in names}
+    assert unfiltered == known, "filter by it, or say here why not"
+    timed = {_name(path) for path in LISTS if {"from_ms", "to_ms"} & _query(path)}
+    assert timed == set(TIMES) | _PERIODS
+
+
+@pytest.mark.parametrize("path", [path for path in LISTS if _name(path) not in _PERIODS])
+async def test_a_list_s_filter_shows_more_or_less(world: World, path: str) -> None:
+    who, asked = _PATHS[path]
+
+    async def rows(**query: Any) -> list[Any]:
+        answer = await world.ask(who, "GET", _with(asked, limit=500, **query))
+        assert answer.status_code == 200, answer.text
+        return answer.json()["items"]  # type: ignore[no-any-return]
+
+    whole = await rows()
+    for name in set(FILTERED) & _query(path):
+        for value in {row[name] for row in whole} - {None} | _choices(LISTS[path][name]["schema"]):
+            assert await rows(**{name: value}) == [row for row in whole if row[name] == value], (name, value)
+        if name.endswith("_id"):
+            assert await rows(**{name: 10**9}) == []
+    if "from_ms" not in _query(path):
+        return
+    times = [row[TIMES[_name(path)]] for row in whole]
+    for time in {*times}:
+        assert await rows(from_ms=time) == [row for row, at in zip(whole, times, strict=True) if at >= time]
+        assert await rows(to_ms=time) == [row for row, at in zip(whole, times, strict=True) if at < time]
+
+
 def test_a_list_is_paged_and_sorted_otherwise() -> None:
     assert len(LISTS) > 50
     for path, parameters in LISTS.items():
