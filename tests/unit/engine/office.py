@@ -11,7 +11,7 @@ from sip.core.transactions.server_transaction import ServerTransaction
 from tests.sim.engine import ENGINE
 from tests.sim.phones import SDP
 from tests.sim.world import TENANT, a_number, b_number, host
-from tests.unit.engine.test_controller import Phone, World
+from tests.unit.engine.pair import Phone, World, X
 
 SECOND_X = "+861065600777"
 SECOND_B = "+8613900007777"
@@ -59,15 +59,7 @@ class Office(World):
             ]
         )
         self.customer = SlowPhone("b", self.b.node.hop, self.timeline, self.network)
-        self.customers_session = self.customer.node.user_agent.invite(
-            target=f"sip:+861065600000@{ENGINE.host}",
-            hop=ENGINE,
-            from_=f"<sip:{b_number(0)}@{own_host}>",
-            to=f"<sip:x@{ENGINE.host}>",
-            now=self.timeline.now,
-            body=SDP,
-        )
-        self.customer.node.flush()
+        self.customers_session = self.customer.dial(X, b_number(0))
         self.pass_seconds(2)
 
     def refer(self, target: str, *headers: tuple[str, str]) -> int:
@@ -84,15 +76,7 @@ class Office(World):
         """The expert calls agent 1 over the second X; returns agent 1's session of the first call."""
         first = self.first.session
         assert first is not None
-        self.expert.node.user_agent.invite(
-            target=f"sip:{SECOND_X}@{ENGINE.host}",
-            hop=ENGINE,
-            from_=f"<sip:{SECOND_B}@{host(0)}>",
-            to=f"<sip:x@{ENGINE.host}>",
-            now=self.timeline.now,
-            body=SDP,
-        )
-        self.expert.node.flush()
+        self.expert.dial(SECOND_X, SECOND_B)
         self.pass_seconds(30)
         assert self.first.session is not first
         return first
@@ -109,12 +93,6 @@ class Office(World):
         """For this engine and those to come."""
         self.engine.controller.directory.apply(facts)
         self.engine._facts += facts
-
-    def kill_engine(self, away_seconds: float = 1.0) -> None:
-        """The next engine has taken up the calls when this returns."""
-        self.engine._away = away_seconds
-        self.engine.die()
-        self.pass_seconds(away_seconds + 1)
 
     def hang_up(self, phone: Phone, then_seconds: float = 70) -> None:
         session = self.customers_session if phone is self.customer else phone.session

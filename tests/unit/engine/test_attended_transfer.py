@@ -7,7 +7,7 @@ import pytest
 from engine.domain.cause import Cause
 from sip.core import events as sip_events
 from tests.unit.engine.office import Office, has_ended, is_acknowledged, outcomes
-from tests.unit.engine.test_controller import Phone
+from tests.unit.engine.pair import Phone
 
 
 @pytest.fixture

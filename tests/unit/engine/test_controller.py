@@ -4,129 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from random import Random
 
 import pytest
 
 from engine.domain.cause import Cause
-from engine.domain.cdr import Cdr, CdrState, Unrecorded
+from engine.domain.cdr import CdrState, Unrecorded
 from engine.domain.events import CallEvent, CallOutput, KeyPressed, Leg
 from engine.domain.facts import TrunkFacts
 from media import plane
 from sip.core import events as sip_events
 from sip.core.hop import Hop
-from sip.core.session import Session, SessionState
-from tests.sim.calm import calm_engine, calm_trunk
-from tests.sim.engine import ENGINE, TIMERS
-from tests.sim.network import Network, Weather
-from tests.sim.node import Node
+from sip.core.session import SessionState
+from tests.sim.calm import calm_trunk
 from tests.sim.phones import SDP
-from tests.sim.timeline import Timeline
 from tests.sim.world import a_number, b_number, host
-
-
-class Phone:
-    """Does what the test says, and keeps what it hears."""
-
-    def __init__(self, name: str, hop: Hop, timeline: Timeline, network: Network) -> None:
-        self.node = Node(name, hop, timeline, network, TIMERS)
-        self.heard: list[sip_events.Event] = []
-        self.session: Session | None = None
-        self.answers = True
-        self.refuses = 0
-        self.reinvite_status = 200
-        self.reinvites_refused_max = 1_000
-        """How often; then one is answered."""
-        self.answer_in_ack = SDP
-        self.node.put_above(self)
-
-    def receive(self, event: sip_events.Event, now: float) -> None:
-        self.heard.append(event)
-        agent = self.node.user_agent
-        match event:
-            case sip_events.IncomingInvite(session=session):
-                self.session = session
-                if self.refuses:
-                    agent.reject(session, self.refuses, now)
-                elif self.answers:
-                    agent.answer(session, now, SDP)
-            case sip_events.InviteAnswered(session=session):
-                agent.acknowledge(session, now, b"" if session.local_sdp else self.answer_in_ack)
-            case sip_events.DialogResponse(session=session, method="INVITE", status=200) if session.client is not None:
-                agent.acknowledge(session, now, self.answer_in_ack)
-            case sip_events.DialogRequest(transaction=transaction, request=request):
-                refuses = self.reinvite_status != 200 and len(self.requests("INVITE")) <= self.reinvites_refused_max
-                if request.method == "INVITE" and refuses:
-                    agent.respond(transaction, self.reinvite_status, now)
-                else:
-                    agent.respond(transaction, 200, now, body=SDP if request.method == "INVITE" else b"")
-            case _:
-                pass
-
-    def fire_timers(self, now: float) -> None:
-        pass
-
-    def next_deadline(self) -> float | None:
-        return None
-
-    def commit(self, now: float) -> None:
-        pass
-
-    def responses(self, method: str) -> list[int]:
-        return [
-            event.status
-            for event in self.heard
-            if isinstance(event, sip_events.DialogResponse) and event.method == method
-        ]
-
-    def requests(self, method: str) -> list[sip_events.DialogRequest]:
-        return [
-            event
-            for event in self.heard
-            if isinstance(event, sip_events.DialogRequest) and event.request.method == method
-        ]
-
-
-class World:
-    """A calls B over X, both on a good network; the world of the simulator's first pair."""
-
-    def __init__(self, trunk: TrunkFacts | None = None) -> None:
-        self.timeline = Timeline()
-        self.network = Network(self.timeline, Random(0), Weather())
-        self.engine = calm_engine(self.timeline, self.network, trunk=trunk)
-        self.a = Phone("a", Hop("udp", host(0), 5070), self.timeline, self.network)
-        self.b = Phone("b", Hop("udp", host(0), 5080), self.timeline, self.network)
-
-    def call(self, body: bytes = SDP, headers: list[tuple[str, str]] | None = None, seconds: float = 2.0) -> Session:
-        session = self.a.node.user_agent.invite(
-            target=f"sip:+861065600000@{ENGINE.host}",
-            hop=ENGINE,
-            from_=f"<sip:{a_number(0)}@{host(0)}>",
-            to=f"<sip:x@{ENGINE.host}>",
-            now=self.timeline.now,
-            body=body,
-            headers=headers or [],
-        )
-        self.a.node.flush()
-        self.pass_seconds(seconds)
-        return session
-
-    def ended(self) -> Cdr:
-        (cdr,) = [each for each in self.engine.records if each.state is CdrState.ENDED]
-        return cdr
-
-    def pass_seconds(self, seconds: float) -> None:
-        self.timeline.pass_seconds(seconds)
-
-    def in_dialog(self, session: Session, method: str, body: bytes, content_type: str | None = None) -> None:
-        self.a.node.user_agent.request(session, method, self.timeline.now, body=body, content_type=content_type)
-        self.a.node.flush()
-        self.pass_seconds(1)
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
+from tests.unit.engine.pair import Phone, World, X
 
 
 def test_a_key_in_info_reaches_the_other_side(world: World) -> None:
@@ -168,16 +60,7 @@ def test_an_unknown_method_is_told_what_is_allowed(world: World) -> None:
 
 
 def test_a_malformed_identity_is_refused_with_a_reason_and_leaves_nothing(world: World) -> None:
-    world.a.node.user_agent.invite(
-        target=f"sip:+861065600000@{ENGINE.host}",
-        hop=ENGINE,
-        from_=f"<sip:{a_number(0)}@{host(0)}>",
-        to=f"<sip:x@{ENGINE.host}>",
-        now=world.timeline.now,
-        body=SDP,
-        headers=[("P-Asserted-Identity", '"unclosed <sip:1@x>')],
-    )
-    world.a.node.flush()
+    world.a.dial(X, a_number(0), headers=[("P-Asserted-Identity", '"unclosed <sip:1@x>')])
     world.pass_seconds(70)
     (failure,) = [event for event in world.a.heard if isinstance(event, sip_events.InviteFailed)]
     assert failure.status == 400
@@ -191,15 +74,7 @@ def test_the_first_of_two_softphones_to_answer_has_the_call(world: World) -> Non
     world.engine.softphones[1] = hops
     slow, quick = (Phone(f"s{hop.port}", hop, world.timeline, world.network) for hop in hops)
     slow.answers = False
-    world.b.node.user_agent.invite(
-        target=f"sip:+861065600000@{ENGINE.host}",
-        hop=ENGINE,
-        from_=f"<sip:{b_number(0)}@{host(0)}>",
-        to=f"<sip:x@{ENGINE.host}>",
-        now=world.timeline.now,
-        body=SDP,
-    )
-    world.b.node.flush()
+    world.b.dial(X, b_number(0))
     world.pass_seconds(2)
     assert any(isinstance(event, sip_events.InviteCancelled) for event in slow.heard)
     assert any(isinstance(event, sip_events.InviteAcknowledged) for event in quick.heard)

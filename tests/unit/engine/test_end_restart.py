@@ -7,12 +7,7 @@ import pytest
 from engine.domain.cause import Cause
 from sip.core import events as sip_events
 from tests.sim.engine import DeathPoint
-from tests.unit.engine.test_controller import Phone, World
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
+from tests.unit.engine.pair import Phone, World
 
 
 def ended(phone: Phone) -> int:

@@ -10,23 +10,12 @@ from sip.core.hop import Hop
 from tests.sim.engine import ENGINE, DeathPoint
 from tests.sim.phones import SDP
 from tests.sim.vice import Vice
-from tests.unit.engine.test_controller import Phone, World
+from tests.unit.engine.pair import Phone, World
 
 
 class DropsAcks(Vice):
     def lets_in(self, data: bytes, source: Hop) -> bool:
         return not data.startswith(b"ACK ")
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-def kill_engine(world: World) -> None:
-    world.engine._away = 0.3
-    world.engine.die()
-    world.pass_seconds(0.5)
 
 
 def heard(phone: Phone, kind: type) -> int:
@@ -48,7 +37,7 @@ def test_a_callee_who_answers_an_engine_that_has_died_is_hung_up(world: World, r
         world.b.node.user_agent.progress(world.b.session, 180, world.timeline.now)
         world.b.node.flush()
         world.pass_seconds(0.5)
-    kill_engine(world)
+    world.kill_engine(0.3, 0.2)
     before = len(world.network.arrived)
     answer(world)
     world.pass_seconds(5)
@@ -64,7 +53,7 @@ def test_a_callee_who_answers_an_engine_that_has_died_is_hung_up(world: World, r
 def test_an_answer_that_no_engine_of_ours_has_asked_for_gets_nothing(world: World) -> None:
     world.b.answers = False
     world.call()
-    kill_engine(world)
+    world.kill_engine(0.3, 0.2)
     before = len(world.network.arrived)
     world.b.node.send_raw(
         b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 203.0.113.1:5060;branch=z9hG4bKx\r\nFrom: <sip:x@x>;tag=stranger\r\n"
@@ -79,7 +68,7 @@ def test_an_answer_that_no_engine_of_ours_has_asked_for_gets_nothing(world: Worl
 def test_a_callee_whose_ack_was_lost_with_its_engine_gets_it_from_the_next(world: World) -> None:
     world.b.node.vices.append(DropsAcks())
     world.call(seconds=0.3)
-    kill_engine(world)
+    world.kill_engine(0.3, 0.2)
     world.b.node.vices.clear()
     world.pass_seconds(5)
     assert heard(world.b, sip_events.InviteAcknowledged) == 1
@@ -104,7 +93,7 @@ def test_a_caller_whose_answer_was_journalled_and_not_sent_hears_it_from_the_nex
 def test_a_copy_of_an_answered_invite_makes_no_second_call(world: World) -> None:
     session = world.call()
     invite = next(data for source, _, data in world.network.arrived if data.startswith(b"INVITE ") and source != ENGINE)
-    kill_engine(world)
+    world.kill_engine(0.3, 0.2)
     before = len(world.network.arrived)
     world.a.node.send_raw(invite, ENGINE)
     world.pass_seconds(5)

@@ -9,7 +9,7 @@ from engine.domain.month import day_start_ms
 from engine.domain.spend_cap import SpendBook, Spender
 from engine.domain.velocity import Velocity
 
-from .test_controller import World, world  # noqa: F401  # the fixture
+from .pair import World
 
 TENANT, AGENT, OTHER = 7, 3, 4
 NOON_MS = 1_800_000_000_000  # 2027-01-15, 16:00 in Shanghai
@@ -77,7 +77,7 @@ def _cap(of: World, micro: int) -> None:
     of.engine.controller.spending.take(MoneyRulesFacts(1, "Asia/Shanghai", micro))
 
 
-def test_a_call_begins_beyond_the_day_s_cap(world: World) -> None:  # noqa: F811
+def test_a_call_begins_beyond_the_day_s_cap(world: World) -> None:
     _cap(world, 0)
     world.call()
     cdr = world.ended()
@@ -85,7 +85,7 @@ def test_a_call_begins_beyond_the_day_s_cap(world: World) -> None:  # noqa: F811
     assert world.engine.controller.spending.spent_micro(Spender(1), world.ended().started_at_ms) == 0
 
 
-def test_a_running_call_talks_beyond_the_day_s_cap(world: World) -> None:  # noqa: F811
+def test_a_running_call_talks_beyond_the_day_s_cap(world: World) -> None:
     _cap(world, 10_000_000)
     world.call()
     (active,) = world.engine.controller.calls.values()
@@ -98,7 +98,7 @@ def test_a_running_call_talks_beyond_the_day_s_cap(world: World) -> None:  # noq
     assert spending.spent_micro(Spender(1), cdr.started_at_ms) == cdr.charge_micro > 0
 
 
-def test_what_calls_hold_and_attempts_that_are_refused_have_no_speed(world: World) -> None:  # noqa: F811
+def test_what_calls_hold_and_attempts_that_are_refused_have_no_speed(world: World) -> None:
     velocity = world.engine.controller.velocity
     world.call()
     (active,) = world.engine.controller.calls.values()
@@ -117,7 +117,7 @@ def test_what_calls_hold_and_attempts_that_are_refused_have_no_speed(world: Worl
     assert velocity.windows(now_ms)[Spender(1, 1)].attempts == 2
 
 
-def test_a_raised_cap_does_not_save_the_call_in_its_final_unit(world: World) -> None:  # noqa: F811
+def test_a_raised_cap_does_not_save_the_call_in_its_final_unit(world: World) -> None:
     _cap(world, 10_000_000)
     world.call()
     (active,) = world.engine.controller.calls.values()
