@@ -85,7 +85,8 @@ def free_udp_port(host: str = "127.0.0.1") -> int:
     resolver's or a client's socket must not sit on it by then. Raises OSError where none is free.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in random.SystemRandom().sample(PORTS_NEVER_EPHEMERAL, len(PORTS_NEVER_EPHEMERAL)):
+    first = random.SystemRandom().randrange(len(PORTS_NEVER_EPHEMERAL))
+    for port in (*PORTS_NEVER_EPHEMERAL[first:], *PORTS_NEVER_EPHEMERAL[:first]):
         with socket.socket(family, socket.SOCK_DGRAM) as udp, socket.socket(family, socket.SOCK_STREAM) as tcp:
             try:
                 udp.bind((host, port))
