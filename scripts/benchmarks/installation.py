@@ -86,7 +86,8 @@ def free_udp_port(host: str = "127.0.0.1") -> int:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     first = random.SystemRandom().randrange(len(PORTS_NEVER_EPHEMERAL))
-    for port in (*PORTS_NEVER_EPHEMERAL[first:], *PORTS_NEVER_EPHEMERAL[:first]):
+    for offset in range(len(PORTS_NEVER_EPHEMERAL)):
+        port = PORTS_NEVER_EPHEMERAL[(first + offset) % len(PORTS_NEVER_EPHEMERAL)]
         with socket.socket(family, socket.SOCK_DGRAM) as udp, socket.socket(family, socket.SOCK_STREAM) as tcp:
             try:
                 udp.bind((host, port))
