@@ -12,8 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.domain.refusal import Refusal
-from engine.services.bindings import EXPIRED_ENDED_MAX, end_expired
-from engine.services.orders import (
+from engine.services.access.sessions import sweep_sessions
+from engine.services.lines.bindings import EXPIRED_ENDED_MAX, end_expired
+from engine.services.sales.orders import (
     approve_renewal,
     due_renewals,
     expire_orders,
@@ -21,8 +22,7 @@ from engine.services.orders import (
     renew,
     waiting_orders,
 )
-from engine.services.package_holdings import ENDED_MAX, end_expired_packages
-from engine.services.sessions import sweep_sessions
+from engine.services.sales.package_holdings import ENDED_MAX, end_expired_packages
 from engine.store.audit import PRUNED_ROWS_MAX as AUDIT_PRUNED_MAX
 from engine.store.audit import machine, prune_audit
 from engine.store.change_feed import PRUNED_ROWS_MAX, prune_changes

@@ -43,7 +43,7 @@ from engine.push.broker import read_broker
 from engine.push.notice_publisher import NoticePublisher
 from engine.runtime.control.client import EngineControl
 from engine.runtime.logs import LEVELS, set_up_logs
-from engine.services import second_factor
+from engine.services.access import second_factor
 from engine.settings import PushSettings, Settings, read_settings
 from engine.store.database import open_database
 from engine.store.keyring import Keyring

@@ -9,8 +9,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.services.number_allocation import RELEASED_MAX, release_rested
-from engine.services.number_replacement import lines_that_replace, replace_by_rule
+from engine.services.lines.number_allocation import RELEASED_MAX, release_rested
+from engine.services.lines.number_replacement import lines_that_replace, replace_by_rule
 from engine.store.audit import machine
 from engine.store.database import reading_session, writing_session
 from engine.store.tables import Line

@@ -15,9 +15,9 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.services.carrier_records import RecordFormat
-from engine.services.cdr_export import ExportFormat, TooManyRows, UnknownZone, export_cdrs, zone_of
-from engine.services.reconciliation import ReconciliationRefused, reconcile
+from engine.services.records.carrier_records import RecordFormat
+from engine.services.records.cdr_export import ExportFormat, TooManyRows, UnknownZone, export_cdrs, zone_of
+from engine.services.records.reconciliation import ReconciliationRefused, reconcile
 from engine.settings import Settings
 from engine.store.cdr_store import CdrFilter
 from engine.store.database import open_database, reading, reading_session

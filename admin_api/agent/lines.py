@@ -12,7 +12,7 @@ from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.paging import GivenPage, Page, page
 from admin_api.common.sorts import LINE_SORTS
 from engine.domain.permission import Permission
-from engine.services.usable_lines import holder_of, usable_by
+from engine.services.lines.usable_lines import holder_of, usable_by
 from engine.store.listing import read_page
 from engine.store.tables import Agent, Line
 

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.common.context import ACTOR, Context
 from engine.domain.permission import ALWAYS, NOT_IN_JUMPS, Audience, Permission, at_most, granted
-from engine.services.api_keys import FOR_KEYS, MARK, USE_NOTED_MS, key_matches, prefix_of
+from engine.services.access.api_keys import FOR_KEYS, MARK, USE_NOTED_MS, key_matches, prefix_of
 from engine.store.api_key_budgets import take
 from engine.store.audit import Actor, ActorKind, kept_address
 from engine.store.database import reading, writing

@@ -17,9 +17,9 @@ from sqlalchemy.exc import IntegrityError
 from admin_api.common.language import CATALOGUES, Language, wished
 from engine.domain.refusal import NotNow, NotThere, Refusal
 from engine.runtime.control.client import EngineUnavailable
-from engine.services.accounts import OverdraftInUse
-from engine.services.bindings import BindingConflict, BindingNotFound, BindingRefused
-from engine.services.numbers import OwnerNotFound, XNumberInUse, XNumberNotFound
+from engine.services.lines.bindings import BindingConflict, BindingNotFound, BindingRefused
+from engine.services.lines.numbers import OwnerNotFound, XNumberInUse, XNumberNotFound
+from engine.services.money.accounts import OverdraftInUse
 from engine.store.database import taken_columns
 from engine.store.ledger_store import KeyReused, UnknownTenant
 

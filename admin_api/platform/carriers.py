@@ -21,7 +21,7 @@ from admin_api.platform.permitted_tenants import give, list_permitted, sorts_of,
 from engine.carriers.schemas import MASK, SCHEMAS, ConfigInvalid, check_config, secret_fields
 from engine.domain.permission import Permission
 from engine.runtime.control.protocol import Metrics, ReadMetrics
-from engine.services.carrier_check import host_of, host_steps, trunk_steps, unsealed_step
+from engine.services.lines.carrier_check import host_of, host_steps, trunk_steps, unsealed_step
 from engine.store.listing import read_one, read_page
 from engine.store.sorting import PageWanted
 from engine.store.tables import Carrier, Trunk

@@ -17,8 +17,8 @@ from admin_api.common.views import AccountView, view_of
 from admin_api.resources.spending import Since, SpendingView, StepBy, StepSize, Until, spending
 from engine.domain.permission import Permission
 from engine.domain.refusal import Refusal
-from engine.services.funds import change_overdraft, correct_balance, pay_out, read_overdraft_changes
-from engine.services.spending import SpentBy, Step
+from engine.services.money.funds import change_overdraft, correct_balance, pay_out, read_overdraft_changes
+from engine.services.money.spending import SpentBy, Step
 from engine.store.ledger_store import AMOUNT_MICRO_MAX
 from engine.store.listing import read_one
 from engine.store.tables import Account, Tenant

@@ -19,7 +19,7 @@ from admin_api.common.views import LineView, TenantPermissionView, XNumberView, 
 from admin_api.platform.permitted_tenants import give, list_permitted, sorts_of, take
 from admin_api.resources.x_numbers import x_number_view
 from engine.domain.permission import Permission
-from engine.services.number_replacement import LineReplacement, NumberAdvice, advise, setting_of
+from engine.services.lines.number_replacement import LineReplacement, NumberAdvice, advise, setting_of
 from engine.store.listing import read_one
 from engine.store.scope import Scope
 from engine.store.tables import Line, Trunk

@@ -25,9 +25,9 @@ from admin_api.resources.orders import (
 from engine.domain.order import OrderAction
 from engine.domain.package import PERIODS_MAX, PeriodUnit
 from engine.domain.permission import Permission
-from engine.services.credit_recall import call_back_credit
-from engine.services.order_fulfilment import CreditShort
-from engine.services.packages import MINUTES_MAX, NUMBERS_MAX, Terms, change_terms, create_package
+from engine.services.money.credit_recall import call_back_credit
+from engine.services.sales.order_fulfilment import CreditShort
+from engine.services.sales.packages import MINUTES_MAX, NUMBERS_MAX, Terms, change_terms, create_package
 from engine.store.order_store import read_order, read_package, read_versions
 from engine.store.tables.orders import PackageVersion
 

@@ -6,7 +6,7 @@ from admin_api.common.context import Context, found
 from admin_api.common.paging import Page, Sorts
 from admin_api.common.rows import list_rows
 from admin_api.common.views import TenantPermissionView
-from engine.services.carriers import Permitted, forbid, permit
+from engine.services.lines.carriers import Permitted, forbid, permit
 from engine.store.listing import read_one
 from engine.store.scope import Scope
 from engine.store.sorting import PageWanted

@@ -19,7 +19,7 @@ from admin_api.resources.recharges import (
     order_recharge,
 )
 from engine.domain.permission import Permission
-from engine.services.recharges import close_recharge, confirm_by_hand
+from engine.services.money.recharges import close_recharge, confirm_by_hand
 from engine.store.scope import Scope, within
 from engine.store.tables.orders import Recharge
 

@@ -17,8 +17,8 @@ from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, QueryId, Sinc
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.domain.reconciliation import DifferenceKind
-from engine.services.carrier_records import FILE_OCTETS_MAX, RecordFormat
-from engine.services.reconciliation import ReconciliationRefused, reconcile
+from engine.services.records.carrier_records import FILE_OCTETS_MAX, RecordFormat
+from engine.services.records.reconciliation import ReconciliationRefused, reconcile
 from engine.store.listing import read_one
 from engine.store.reconciliation_store import (
     read_differences,

@@ -15,7 +15,8 @@ from admin_api.common.fields import Code, Count, Name, RowId, Status, apply, che
 from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, page
 from engine.carriers.schemas import MASK
 from engine.domain.permission import Permission
-from engine.services.credentials import PASSWORD_LENGTH_MAX, sip_ha1
+from engine.services.access.credentials import PASSWORD_LENGTH_MAX, sip_ha1
+from engine.services.lines.secrets import seal_registration
 from engine.services.provisioning.entries import (
     GATEWAYS_MAX,
     DialPrefix,
@@ -28,7 +29,6 @@ from engine.services.provisioning.entries import (
     TrunkSrtp,
 )
 from engine.services.provisioning.file import checked_gateway_host, checked_source_address
-from engine.services.secrets import seal_registration
 from engine.store.listing import read_one, read_page
 from engine.store.scope import Scope
 from engine.store.tables import Trunk

@@ -20,8 +20,8 @@ from admin_api.common.paging import Id
 from admin_api.common.views import XNumberView
 from admin_api.resources.x_numbers import NumberHistoryController, x_number_view
 from engine.domain.permission import Permission
-from engine.services.carriers import check_permitted
-from engine.services.number_allocation import (
+from engine.services.lines.carriers import check_permitted
+from engine.services.lines.number_allocation import (
     ALLOCATED_MAX,
     DAY_MS,
     By,
@@ -38,8 +38,8 @@ from engine.services.number_allocation import (
     state_of,
     take_back,
 )
-from engine.services.number_import import ROWS_MAX, ImportReport, TooManyRows, add_chunk, chunks, read_rows, told
-from engine.services.number_replacement import replace
+from engine.services.lines.number_import import ROWS_MAX, ImportReport, TooManyRows, add_chunk, chunks, read_rows, told
+from engine.services.lines.number_replacement import replace
 from engine.store.listing import read_one
 from engine.store.scope import Scope
 from engine.store.tables import Line, XNumber

@@ -16,7 +16,7 @@ from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, 
 from admin_api.common.views import AgentView, view_of
 from admin_api.resources.suspension import Suspension, SuspensionAnswer, cut_calls
 from engine.domain.permission import Permission
-from engine.services.agents import change_agent, create_agent
+from engine.services.staff.agents import change_agent, create_agent
 from engine.store.department_store import below
 from engine.store.listing import read_one, read_page
 from engine.store.scope import TenantScope

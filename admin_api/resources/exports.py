@@ -16,7 +16,7 @@ from admin_api.common.views import sees_customers
 from engine.domain.cause import Cause
 from engine.domain.cdr import CdrState
 from engine.domain.permission import Permission
-from engine.services.cdr_export import (
+from engine.services.records.cdr_export import (
     MEDIA_TYPES,
     ROWS_MAX,
     ZONE_DEFAULT,

@@ -17,7 +17,7 @@ from admin_api.common.rows import list_rows
 from admin_api.common.views import view_of
 from engine.domain.order import OrderAction, OrderKind, OrderState, allowed_in
 from engine.domain.permission import Permission
-from engine.services.orders import Wanted, act, create_order
+from engine.services.sales.orders import Wanted, act, create_order
 from engine.store.order_store import read_history, read_order, read_orders, read_package, read_packages
 from engine.store.scope import AgentScope, TenantScope
 from engine.store.tables import MinutesBucket

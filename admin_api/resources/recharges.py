@@ -15,7 +15,7 @@ from admin_api.common.paging import BeforeMs, GivenPage, Page, QueryId, SinceMs,
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
 from engine.domain.refusal import Refusal
-from engine.services.recharges import BY_HAND, RechargeState, create_recharge, read_recharges
+from engine.services.money.recharges import BY_HAND, RechargeState, create_recharge, read_recharges
 from engine.store.tables.orders import Recharge
 
 

@@ -13,7 +13,7 @@ from admin_api.common.fields import Status
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from engine.domain.permission import Permission
-from engine.services.sip_accounts import (
+from engine.services.staff.sip_accounts import (
     change_sip_password,
     create_sip_account,
     delete_sip_account,

@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 from admin_api.common.context import Context
 from admin_api.common.paging import Page
 from admin_api.common.views import view_of
-from engine.services.spending import SpentBy, Step, read_spending
+from engine.services.money.spending import SpentBy, Step, read_spending
 from engine.store.scope import Scope
 
 Since = Annotated[date, QueryParameter(description="The first day, in the tenant's own calendar.")]

@@ -9,8 +9,8 @@ from litestar.params import PathParameter, QueryParameter
 from litestar.response import Response
 
 from admin_api.common.context import Context, found
-from engine.services.statement_pdf import statement_pdf
-from engine.services.statements import read_statement, statement_csv
+from engine.services.money.statement_pdf import statement_pdf
+from engine.services.money.statements import read_statement, statement_csv
 from engine.store.scope import Scope
 from engine.store.tables import Tenant
 

@@ -17,8 +17,8 @@ from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal
 from admin_api.common.rows import list_rows
 from admin_api.common.views import view_of
 from engine.domain.permission import Audience, Permission
-from engine.services.credentials import hash_password
-from engine.services.identity import Maker, NewUserFacts, change_user, create_user, reset_second_factor
+from engine.services.access.credentials import hash_password
+from engine.services.access.identity import Maker, NewUserFacts, change_user, create_user, reset_second_factor
 from engine.store.scope import Platform, Scope, TenantScope
 from engine.store.tables import User
 

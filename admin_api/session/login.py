@@ -24,9 +24,9 @@ from admin_api.common.auth import (
 from admin_api.common.context import Context, GivenContext
 from admin_api.common.errors import ProblemDetails, problem, said
 from admin_api.session.attempts import Attempt
-from engine.services import second_factor
-from engine.services.credentials import PASSWORD_LENGTH_MAX, password_matches
-from engine.services.sessions import begin_session, refresh_session
+from engine.services.access import second_factor
+from engine.services.access.credentials import PASSWORD_LENGTH_MAX, password_matches
+from engine.services.access.sessions import begin_session, refresh_session
 from engine.store.database import reading, writing
 from engine.store.login_failures import note_failure, note_success, read_failures
 from engine.store.user_store import UserRecord, user_by_id, user_by_login

@@ -20,9 +20,9 @@ from admin_api.session.login import Turnstile, failed, refuse_early
 from engine.domain.permission import Permission
 from engine.domain.refusal import Refusal
 from engine.domain.totp import SECRET_OCTETS, enrolment_uri
-from engine.services import second_factor
-from engine.services.credentials import PASSWORD_LENGTH_MAX, hash_password
-from engine.services.sessions import EndReason, end_session, end_sessions, sessions_of
+from engine.services.access import second_factor
+from engine.services.access.credentials import PASSWORD_LENGTH_MAX, hash_password
+from engine.services.access.sessions import EndReason, end_session, end_sessions, sessions_of
 from engine.store.database import reading
 from engine.store.login_failures import read_failures
 from engine.store.tables import Tenant, User

@@ -16,7 +16,7 @@ from admin_api.common.fields import Name, RowId
 from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
 from engine.domain.department import HEADS_MAX
 from engine.domain.permission import Permission
-from engine.services.departments import (
+from engine.services.staff.departments import (
     create_department,
     delete_department,
     move_department,

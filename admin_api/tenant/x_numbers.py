@@ -15,7 +15,7 @@ from admin_api.common.paging import Id
 from admin_api.common.views import XNumberView
 from admin_api.resources.x_numbers import NumberHistoryController, x_number_view
 from engine.domain.permission import Permission
-from engine.services.number_allocation import By, allocate_to_agent, assign, read_number, read_numbers
+from engine.services.lines.number_allocation import By, allocate_to_agent, assign, read_number, read_numbers
 
 
 class AgentAllocation(msgspec.Struct, forbid_unknown_fields=True):

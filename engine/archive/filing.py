@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.archive.disk import Disk
-from engine.services.left_recording import measure_left_recording
+from engine.services.records.left_recording import measure_left_recording
 from engine.store.cdr_store import AnyRow, write_recordings
 from engine.store.database import reading, writing
 from engine.store.recording_store import ROWS_MAX, file, lost_recordings, unfiled

@@ -12,7 +12,7 @@ from engine.cli.invocation import ConfigOption, command_actor, failure, settings
 from engine.settings import Settings
 
 if TYPE_CHECKING:
-    from engine.services.rerating import Difference
+    from engine.services.rating.rerating import Difference
 
 commands = typer.Typer()
 
@@ -78,7 +78,7 @@ async def _rerate(
 ) -> dict[int, Difference]:
     import time
 
-    from engine.services.rerating import Period, apply_rerating, preview_rerating
+    from engine.services.rating.rerating import Period, apply_rerating, preview_rerating
     from engine.store.database import open_database, reading, writing_session
     from engine.store.ledger_store import KeyReused
 

@@ -39,7 +39,7 @@ def rotate_secrets_command(
 
 async def rotate_secrets(settings: Settings, actor: Actor, *, forget: bool) -> tuple[int, int]:
     """How many secrets were sealed anew, and how many keys dropped. Raises Unsealable, SecretUnusable, OSError."""
-    from engine.services.secrets import reseal_all
+    from engine.services.lines.secrets import reseal_all
     from engine.store.database import open_database, writing_session
     from engine.store.keyring import Keyring
 

@@ -20,7 +20,7 @@ from engine.runtime.control.protocol import CutCalls, HangUp, LiveCall
 from engine.runtime.lease_desk import LeaseDesk
 from engine.runtime.minutes_desk import MinutesDesk
 from engine.runtime.record_keeper import RecordKeeper
-from engine.services.left_recording import measure_left_recording
+from engine.services.records.left_recording import measure_left_recording
 from media.embedded.client import EmbeddedPlane
 from media.plane import Dtmf, MediaTimedOut, RecordingFinished, Reply
 from media.plane import Event as MediaEvent

@@ -36,9 +36,9 @@ from engine.runtime.control.protocol import (
     ReadTrace,
     TraceMessage,
 )
-from engine.services import credentials
-from engine.services.bindings import create_binding
-from engine.services.sessions import begin_session
+from engine.services.access import credentials
+from engine.services.access.sessions import begin_session
+from engine.services.lines.bindings import create_binding
 from engine.settings import Settings, StoreSettings
 from engine.store.audit import Actor, ActorKind
 from engine.store.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings

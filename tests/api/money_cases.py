@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.order import OrderAction, OrderKind
-from engine.services.orders import Wanted, act, create_order
-from engine.services.packages import Terms, create_package
-from engine.services.recharges import create_recharge
+from engine.services.money.recharges import create_recharge
+from engine.services.sales.orders import Wanted, act, create_order
+from engine.services.sales.packages import Terms, create_package
 from engine.store.scope import AgentScope, TenantScope
 from engine.store.tables.orders import AgentSpendCap, MoneyEvent
 from engine.store.tables.velocity import VelocityAlarm

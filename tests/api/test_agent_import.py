@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from engine.domain.refusal import Refusal
-from engine.services.agent_import import ROWS_MAX, read_rows
+from engine.services.staff.agent_import import ROWS_MAX, read_rows
 
 from .conftest import A1, A3, World
 

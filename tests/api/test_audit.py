@@ -8,7 +8,7 @@ from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DatabaseError
 
 from admin_api.housekeeping import keep_sessions
-from engine.services.sessions import JUMP_MS
+from engine.services.access.sessions import JUMP_MS
 from engine.store.audit import SECRET, Actor, ActorKind, kept_address, masked
 from engine.store.database import open_database, writing, writing_session
 from engine.store.tables import SipAccount

@@ -12,8 +12,8 @@ from engine.carriers.schemas import MASK, SCHEMAS
 from engine.cli.secrets import rotate_secrets
 from engine.domain.facts import TrunkFacts, TrunkRegistrationFacts
 from engine.runtime.control.protocol import Metrics
-from engine.services.carrier_check import host_steps
-from engine.services.credentials import sip_ha1
+from engine.services.access.credentials import sip_ha1
+from engine.services.lines.carrier_check import host_steps
 from engine.services.provisioning import load
 from engine.store.audit import machine
 from engine.store.database import open_database, reading

@@ -5,7 +5,7 @@ import io
 import pyarrow.parquet
 import pytest
 
-from engine.services import cdr_export
+from engine.services.records import cdr_export
 
 from .conftest import B1, B3, NOW_MS, World
 

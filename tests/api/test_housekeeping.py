@@ -16,7 +16,7 @@ from .conftest import NOW_MS, World
 
 
 async def test_expired_bindings_and_old_changes_pile_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.services.bindings.EXPIRED_ENDED_MAX", 1)
+    monkeypatch.setattr("engine.services.lines.bindings.EXPIRED_ENDED_MAX", 1)
     monkeypatch.setattr("admin_api.housekeeping.EXPIRED_ENDED_MAX", 1)
     database = open_database(world.settings.database_url)
     async with writing_session(database, NOW_MS) as session:

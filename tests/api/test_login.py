@@ -6,7 +6,7 @@ import pytest
 
 from admin_api.session.attempts import OF_PAIR
 from admin_api.session.login import WAITING_MAX
-from engine.services import credentials
+from engine.services.access import credentials
 from engine.store.login_failures import QUIET_MS
 from engine.store.tables import Agent, Tenant, User
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from admin_api.number_keeping import keep_numbers
-from engine.services.number_allocation import DAY_MS, By, TooFewNumbers, allocate_of_line
-from engine.services.number_import import CHUNK_ROWS
+from engine.services.lines.number_allocation import DAY_MS, By, TooFewNumbers, allocate_of_line
+from engine.services.lines.number_import import CHUNK_ROWS
 from engine.store.cdr_store import write_cdrs
 from engine.store.database import open_database, writing, writing_session
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from engine.services.credentials import sip_ha1
-from engine.services.sip_accounts import ACCOUNTS_MAX
+from engine.services.access.credentials import sip_ha1
+from engine.services.staff.sip_accounts import ACCOUNTS_MAX
 from engine.store.database import open_database, reading_session
 from engine.store.tables import SipAccount
 

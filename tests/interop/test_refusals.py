@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.services.bindings import create_binding
+from engine.services.lines.bindings import create_binding
 from engine.store.database import writing_session
 from engine.store.scope import TenantScope
 from scripts.benchmarks.installation import free_udp_port

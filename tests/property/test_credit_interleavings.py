@@ -24,7 +24,7 @@ from sqlalchemy import select
 
 from engine.domain.credit_book import REFUSED, CreditBook
 from engine.domain.facts import AccountFacts
-from engine.services.accounts import OverdraftInUse, set_overdraft_limit
+from engine.services.money.accounts import OverdraftInUse, set_overdraft_limit
 from engine.store.claim_store import BalanceTooLow, advance, refund, transfer
 from engine.store.database import open_database, reading, writing, writing_session
 from engine.store.lease_store import lease, leases, release

@@ -7,8 +7,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.facts import BindingFacts
-from engine.services import credentials
-from engine.services.credentials import password_matches, sip_ha1
+from engine.services.access import credentials
+from engine.services.access.credentials import password_matches, sip_ha1
 from engine.services.provisioning import Summary, load
 from engine.services.provisioning.file import (
     PROBLEMS_TOLD_MAX,

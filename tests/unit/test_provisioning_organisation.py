@@ -7,8 +7,8 @@ from argon2 import PasswordHasher
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.services import credentials
-from engine.services.credentials import password_matches
+from engine.services.access import credentials
+from engine.services.access.credentials import password_matches
 from engine.services.provisioning import Summary, load
 from engine.services.provisioning.file import ProvisioningError
 from engine.store.audit import machine

@@ -10,10 +10,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from engine.domain.department import HEADS_MAX
 from engine.domain.package import PERIODS_MAX
-from engine.services.credentials import PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN
-from engine.services.number_replacement import LineReplacement
-from engine.services.packages import MINUTES_MAX, NUMBERS_MAX
-from engine.services.usable_lines import LINES_MAX
+from engine.services.access.credentials import PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN
+from engine.services.lines.number_replacement import LineReplacement
+from engine.services.lines.usable_lines import LINES_MAX
+from engine.services.sales.packages import MINUTES_MAX, NUMBERS_MAX
 
 Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Reference = Annotated[str, Meta(max_length=64)]

@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from engine.carriers.schemas import SCHEMAS, ConfigInvalid, check_config, secret_fields
 from engine.domain.facts import TrunkRegistrationFacts
-from engine.services.bindings import BindingRefused, create_binding
-from engine.services.credentials import sip_ha1
+from engine.services.access.credentials import sip_ha1
+from engine.services.lines.bindings import BindingRefused, create_binding
+from engine.services.lines.secrets import seal_registration
 from engine.services.provisioning.entries import (
     BindingEntry,
     CarrierEntry,
@@ -21,7 +22,6 @@ from engine.services.provisioning.entries import (
 )
 from engine.services.provisioning.file import checked_gateway_host, checked_number, checked_source_address
 from engine.services.provisioning.rows import Loading
-from engine.services.secrets import seal_registration
 from engine.store.keyring import Keyring, Unsealable
 from engine.store.scope import TenantScope
 from engine.store.tables import Agent, Binding, Carrier, Line, Rate, Tenant, Trunk, XNumber

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.services.credentials import PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, hash_password, password_matches
+from engine.services.access.credentials import PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, hash_password, password_matches
 from engine.services.provisioning.entries import SECTIONS, Entry, UserEntry
 from engine.services.provisioning.file import Problem, ProvisioningError, read_provisioning_file
 from engine.services.provisioning.lines import (

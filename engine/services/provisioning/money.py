@@ -11,10 +11,10 @@ from sqlalchemy import select
 
 from engine.domain.package import PeriodUnit
 from engine.domain.refusal import Refusal
-from engine.services.money_rules import change_rules, read_rules
-from engine.services.packages import Terms, change_terms, create_package
+from engine.services.money.money_rules import change_rules, read_rules
 from engine.services.provisioning.entries import MoneyRulesEntry, PackageEntry, SpendCapEntry
 from engine.services.provisioning.rows import Loading
+from engine.services.sales.packages import Terms, change_terms, create_package
 from engine.store.scope import TenantScope
 from engine.store.tables import Line, Tenant
 from engine.store.tables.orders import AgentSpendCap, Package, PackageVersion

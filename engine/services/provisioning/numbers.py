@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import UNSET
 from sqlalchemy import select
 
-from engine.services.carriers import permit
-from engine.services.numbers import XNumberInUse, refuse_bound
+from engine.services.lines.carriers import permit
+from engine.services.lines.numbers import XNumberInUse, refuse_bound
 from engine.services.provisioning.entries import NumberPoolEntry, XNumberEntry
 from engine.services.provisioning.file import checked_number
 from engine.services.provisioning.people import department_of

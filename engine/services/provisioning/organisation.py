@@ -9,11 +9,11 @@ from sqlalchemy import select
 
 from engine.domain.permission import Audience, at_most
 from engine.domain.refusal import Refusal
-from engine.services.carriers import permit
-from engine.services.departments import create_department, set_heads
+from engine.services.lines.carriers import permit
+from engine.services.lines.usable_lines import set_usable
 from engine.services.provisioning.entries import DepartmentEntry, PermissionEntry, RoleEntry, UsableLinesEntry
 from engine.services.provisioning.rows import Loading
-from engine.services.usable_lines import set_usable
+from engine.services.staff.departments import create_department, set_heads
 from engine.store.scope import TenantScope
 from engine.store.tables import Agent, Carrier, Department, DepartmentHead, Line, Role, Tenant
 from engine.store.tables.numbers import CarrierPermission, LinePermission, UsableLines

@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from engine.services.accounts import OverdraftInUse, create_tenant
-from engine.services.credentials import sip_ha1
-from engine.services.funds import change_overdraft
+from engine.services.access.credentials import sip_ha1
+from engine.services.money.accounts import OverdraftInUse, create_tenant
+from engine.services.money.funds import change_overdraft
 from engine.services.provisioning.entries import AccountEntry, AgentEntry, SipAccountEntry, TenantEntry, UserEntry
 from engine.services.provisioning.file import checked_number
 from engine.services.provisioning.rows import Loading

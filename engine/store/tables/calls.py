@@ -55,7 +55,7 @@ class Cdr(Table):
 
 
 class CarrierRecordFormat(Table):
-    """How a carrier writes its CDR files: ``engine.services.carrier_records.RecordFormat``."""
+    """How a carrier writes its CDR files: ``engine.services.records.carrier_records.RecordFormat``."""
 
     __tablename__ = "carrier_record_formats"
     carrier_id: Mapped[int] = mapped_column(ForeignKey("carriers.id"), primary_key=True, autoincrement=False)

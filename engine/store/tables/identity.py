@@ -41,7 +41,7 @@ class UserSession(Table):
     used_at_ms: Mapped[int]  # at the login, and at each refresh
     expires_at_ms: Mapped[int] = mapped_column(index=True)
     ended_at_ms: Mapped[int | None]
-    end_reason: Mapped[str | None] = mapped_column(String(16))  # engine.services.sessions.EndReason
+    end_reason: Mapped[str | None] = mapped_column(String(16))  # engine.services.access.sessions.EndReason
     address: Mapped[str] = mapped_column(String(64))
     acting_for_tenant_id: Mapped[int | None] = mapped_column(ForeignKey("tenants.id"))
     reason: Mapped[str] = mapped_column(String(200), default="")

@@ -28,7 +28,7 @@ class Carrier(Table):
     """One of ``engine.carriers.schemas``, which says what ``config`` holds and which secrets there are."""
     config: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     sealed_secrets: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
-    """By field, each sealed by ``engine.services.secrets``."""
+    """By field, each sealed by ``engine.services.lines.secrets``."""
 
 
 class Trunk(Table):
@@ -76,7 +76,7 @@ class Line(Table):
     is_custom: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     """Made by hand: its numbers are added one by one, and are no carrier's pool."""
     replacement: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    """How its numbers are replaced (``engine.services.number_replacement.LineReplacement``); None: by hand."""
+    """How its numbers are replaced (``engine.services.lines.number_replacement.LineReplacement``); None: by hand."""
 
 
 class XNumber(Table):

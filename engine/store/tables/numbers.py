@@ -89,7 +89,7 @@ class NumberMove(Table):
     __tablename__ = "number_moves"
     id: Mapped[int] = mapped_column(primary_key=True)
     x_number_id: Mapped[int] = mapped_column(ForeignKey("x_numbers.id"))
-    kind: Mapped[str] = mapped_column(String(16))  # engine.services.number_allocation.MoveKind
+    kind: Mapped[str] = mapped_column(String(16))  # engine.services.lines.number_allocation.MoveKind
     at_ms: Mapped[int]
     tenant_id: Mapped[int | None] = mapped_column(ForeignKey("tenants.id"))
     from_department_id: Mapped[int | None]

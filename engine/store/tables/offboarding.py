@@ -11,7 +11,7 @@ from engine.store.tables.base import Table
 
 
 class Offboarding(Table):
-    """``moves`` are ``engine.services.offboarding.Move`` as objects: all that an undo needs, the phone among it."""
+    """``moves`` are ``engine.services.staff.offboarding.Move`` as objects: all that an undo needs, also the phone."""
 
     __tablename__ = "offboardings"
     id: Mapped[str] = mapped_column(String(32), primary_key=True)

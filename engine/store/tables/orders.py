@@ -103,7 +103,7 @@ class OrderEvent(Table):
 
 
 class Recharge(Table):
-    """A payment that is to come, or has come; ``engine.services.recharges`` says how it goes on."""
+    """A payment that is to come, or has come; ``engine.services.money.recharges`` says how it goes on."""
 
     __tablename__ = "recharges"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -174,7 +174,7 @@ class MoneyEvent(Table):
     __tablename__ = "money_events"
     id: Mapped[int] = mapped_column(primary_key=True)
     tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"))
-    kind: Mapped[str] = mapped_column(String(16))  # engine.services.notices.NoticeKind
+    kind: Mapped[str] = mapped_column(String(16))  # engine.store.notice_store.NoticeKind
     subject: Mapped[str] = mapped_column(String(64))
     content: Mapped[dict[str, Any]]
     at_ms: Mapped[int]

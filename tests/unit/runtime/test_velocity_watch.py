@@ -10,7 +10,7 @@ from engine.domain.facts import MoneyRulesFacts, VelocityAlarmFacts
 from engine.domain.spend_cap import SpendBook, Spender
 from engine.domain.velocity import Velocity, VelocityBook
 from engine.runtime.velocity_watch import VelocityWatch
-from engine.services.velocity_alarms import acknowledge
+from engine.services.money.velocity_alarms import acknowledge
 from engine.store.database import reading, writing, writing_session
 from engine.store.directory_reader import read_all, read_changes
 from engine.store.tables import Account, Agent, Tenant

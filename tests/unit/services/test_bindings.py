@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.services.bindings import (
+from engine.services.lines.bindings import (
     BindingConflict,
     BindingNotFound,
     BindingRefused,
@@ -15,9 +15,9 @@ from engine.services.bindings import (
     set_expiry,
     unbind,
 )
-from engine.services.carriers import permit
-from engine.services.number_allocation import allocate_to_agent, allocate_to_tenant
-from engine.services.numbers import XNumberInUse, XNumberNotFound
+from engine.services.lines.carriers import permit
+from engine.services.lines.number_allocation import allocate_to_agent, allocate_to_tenant
+from engine.services.lines.numbers import XNumberInUse, XNumberNotFound
 from engine.store.database import reading, reading_session, writing_session
 from engine.store.directory_reader import read_changes
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope

@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.refusal import Refusal
-from engine.services.bindings import create_binding, end_bindings
-from engine.services.carrier_calls import CarrierCall, Outcome, Taken, cdr_id_of, take_carrier_call
-from engine.services.carriers import permit
-from engine.services.number_allocation import By, allocate, assign, take_back
-from engine.services.rerating import Period, preview_rerating
+from engine.services.lines.bindings import create_binding, end_bindings
+from engine.services.lines.carriers import permit
+from engine.services.lines.number_allocation import By, allocate, assign, take_back
+from engine.services.rating.rerating import Period, preview_rerating
+from engine.services.records.carrier_calls import CarrierCall, Outcome, Taken, cdr_id_of, take_carrier_call
 from engine.store.database import reading, writing, writing_session
 from engine.store.lease_store import lease
 from engine.store.ledger_check import differences

@@ -10,8 +10,8 @@ import pyarrow.parquet
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.services import cdr_export
-from engine.services.cdr_export import ExportFormat, TooManyRows, UnknownZone, export_cdrs, harmless, zone_of
+from engine.services.records import cdr_export
+from engine.services.records.cdr_export import ExportFormat, TooManyRows, UnknownZone, export_cdrs, harmless, zone_of
 from engine.store.cdr_store import CDR_COLUMNS, CdrFilter, write_cdrs
 from engine.store.database import open_database, writing
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope

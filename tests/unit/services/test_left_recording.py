@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from engine.services.left_recording import measure_left_recording
+from engine.services.records.left_recording import measure_left_recording
 from media.codec.wav import FRAME_OCTETS, HEADER_OCTETS, header
 from media.plane import Side
 

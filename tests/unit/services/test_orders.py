@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.order import OrderAction, OrderKind, OrderState, WrongState
 from engine.domain.refusal import Refusal
-from engine.services.order_fulfilment import CreditShort
-from engine.services.orders import (
+from engine.services.sales.order_fulfilment import CreditShort
+from engine.services.sales.orders import (
     DECIDED_WITHIN_MS,
     Wanted,
     act,
@@ -22,7 +22,7 @@ from engine.services.orders import (
     fulfil_waiting,
     renew,
 )
-from engine.services.packages import Terms, change_terms, create_package
+from engine.services.sales.packages import Terms, change_terms, create_package
 from engine.store.database import reading, writing, writing_session
 from engine.store.lease_store import lease
 from engine.store.ledger_check import differences

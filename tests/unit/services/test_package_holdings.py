@@ -9,13 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.order import OrderAction, OrderKind, OrderState
 from engine.domain.refusal import Refusal
-from engine.services.bindings import create_binding
-from engine.services.carriers import permit
-from engine.services.number_allocation import TooFewNumbers
-from engine.services.number_replacement import replace
-from engine.services.orders import Wanted, act, create_order, fulfil_waiting, renew
-from engine.services.package_holdings import By, end_expired_packages
-from engine.services.packages import NUMBERS_MAX, Terms, change_terms, create_package
+from engine.services.lines.bindings import create_binding
+from engine.services.lines.carriers import permit
+from engine.services.lines.number_allocation import TooFewNumbers
+from engine.services.lines.number_replacement import replace
+from engine.services.sales.orders import Wanted, act, create_order, fulfil_waiting, renew
+from engine.services.sales.package_holdings import By, end_expired_packages
+from engine.services.sales.packages import NUMBERS_MAX, Terms, change_terms, create_package
 from engine.store.database import reading, writing, writing_session
 from engine.store.ledger_check import differences
 from engine.store.ledger_store import recharge

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.refusal import NotNow
 from engine.payments.notice import Payment
-from engine.services.recharges import (
+from engine.services.money.recharges import (
     BY_HAND,
     PaymentDisputed,
     close_recharge,

@@ -11,9 +11,9 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.number import NumberFormat
-from engine.services import carrier_records
-from engine.services.carrier_records import FormatWrong, RecordFormat, read_records
-from engine.services.reconciliation import Reconciled, ReconciliationRefused, reconcile
+from engine.services.records import carrier_records
+from engine.services.records.carrier_records import FormatWrong, RecordFormat, read_records
+from engine.services.records.reconciliation import Reconciled, ReconciliationRefused, reconcile
 from engine.store.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.database import open_database, reading, writing, writing_session
 from engine.store.reconciliation_store import write_record_format

@@ -12,8 +12,8 @@ from engine.domain.cause import Cause
 from engine.domain.charging import Charge, LegsCharged, Rate
 from engine.domain.rate_plan import RateEntry, RatePlan
 from engine.domain.routing import Direction
-from engine.services.rating import FinishedCall, rate_call
-from engine.services.rerating import Difference, Period, apply_rerating, preview_rerating
+from engine.services.rating.rating import FinishedCall, rate_call
+from engine.services.rating.rerating import Difference, Period, apply_rerating, preview_rerating
 from engine.store import tables
 from engine.store.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.database import reading, writing, writing_session

@@ -12,8 +12,8 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.refusal import NotNow, Refusal
-from engine.services.statement_pdf import statement_pdf
-from engine.services.statements import StatementMismatch, close_month, read_statement, statement_csv
+from engine.services.money.statement_pdf import statement_pdf
+from engine.services.money.statements import StatementMismatch, close_month, read_statement, statement_csv
 from engine.store.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.database import reading_session, writing, writing_session
 from engine.store.ledger_store import CallCharge, recharge, settle

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.services.accounts import OverdraftInUse, set_overdraft_limit
+from engine.services.money.accounts import OverdraftInUse, set_overdraft_limit
 from engine.store.claim_store import BalanceTooLow, ClaimState, advance, advance_all, refund, transfer
 from engine.store.database import reading, writing, writing_session
 from engine.store.lease_store import lease, release

@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotNow, Refusal
-from engine.services.spending import midnight_ms, zone_of_tenant
+from engine.services.money.spending import midnight_ms, zone_of_tenant
 from engine.store.lease_store import lock_accounts
 from engine.store.scope import Scope, within
 from engine.store.tables import Cdr, LedgerEntry, LedgerTransaction

@@ -15,7 +15,7 @@ from engine.domain.answer_rate import OF_THE_NUMBER, Evidence
 from engine.domain.cause import Cause
 from engine.domain.number_replacement import Advice, Judgement, ReplacementRules, judge_all, to_replace
 from engine.domain.refusal import NotNow
-from engine.services.number_allocation import (
+from engine.services.lines.number_allocation import (
     DAY_MS,
     By,
     MoveKind,
@@ -27,7 +27,7 @@ from engine.services.number_allocation import (
     quarantine,
     state_of,
 )
-from engine.services.numbers import XNumberInUse
+from engine.services.lines.numbers import XNumberInUse
 from engine.store.tables import Cdr, Line, XNumber
 from engine.store.tables.numbers import NumberMove
 

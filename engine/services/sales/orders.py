@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 
 from engine.domain.order import OPEN_STATES, OrderAction, OrderKind, OrderState, next_state
 from engine.domain.refusal import NotNow, Refusal
-from engine.services.order_fulfilment import fulfil, holder_of, last_period
+from engine.services.sales.order_fulfilment import fulfil, holder_of, last_period
 from engine.store.listing import read_one
 from engine.store.order_store import read_package
 from engine.store.scope import AgentScope, Scope, TenantScope, within

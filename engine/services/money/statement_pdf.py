@@ -17,7 +17,7 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
-from engine.services.statements import Line, Statement, StatementMismatch, yuan
+from engine.services.money.statements import Line, Statement, StatementMismatch, yuan
 
 MOVEMENTS_MAX = 2000
 """Movements other than calls that are listed one by one; the rest is one line with their sum."""

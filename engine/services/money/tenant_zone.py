@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotNow, Refusal
-from engine.services.money_rules import read_rules
+from engine.services.money.money_rules import read_rules
 from engine.store.scope import Scope
 from engine.store.tables.orders import ClosedMonth, MoneyRules
 

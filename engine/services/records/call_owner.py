@@ -8,7 +8,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.routing import Direction
-from engine.services.number_allocation import MoveKind
+from engine.services.lines.number_allocation import MoveKind
 from engine.store.tables import Agent, Binding, XNumber
 from engine.store.tables.numbers import NumberMove
 

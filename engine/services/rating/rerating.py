@@ -19,8 +19,8 @@ from engine.domain.cause import Cause
 from engine.domain.charging import Charge
 from engine.domain.routing import Direction
 from engine.domain.tariffs import UNPRICED, plan_of
-from engine.services.rate_history import read_histories
-from engine.services.rating import FinishedCall, rate_call
+from engine.services.rating.rate_history import read_histories
+from engine.services.rating.rating import FinishedCall, rate_call
 from engine.store.ledger_store import KeyReused, correct
 from engine.store.rate_store import read_newest
 from engine.store.tables import Cdr, Trunk

@@ -14,7 +14,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.order import OrderKind
-from engine.services.number_allocation import By, allocate_of_line, assign, take_back
+from engine.services.lines.number_allocation import By, allocate_of_line, assign, take_back
 from engine.store.tables import MinutesBucket, XNumber
 from engine.store.tables.numbers import LinePermission
 from engine.store.tables.orders import Order, PackageLine, PackageVersion

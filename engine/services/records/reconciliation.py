@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.domain.number import NumberFormat
 from engine.domain.reconciliation import Comparison, Difference, DifferenceKind, OurCall, TheirCall, compare
 from engine.domain.routing import Direction
-from engine.services.carrier_records import CarrierRecords, FormatWrong, RecordFormat, read_records
+from engine.services.records.carrier_records import CarrierRecords, FormatWrong, RecordFormat, read_records
 from engine.store.cdr_store import AnyRow
 from engine.store.database import reading_session, writing
 from engine.store.reconciliation_store import answered_calls, keep_reconciliation, read_record_format

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.permission import EVERYTHING, Audience, Permission, at_most, granted
 from engine.domain.refusal import NotNow, NotThere, Refusal
-from engine.services import second_factor
-from engine.services.sessions import EndReason, end_sessions
+from engine.services.access import second_factor
+from engine.services.access.sessions import EndReason, end_sessions
 from engine.store.scope import Platform, TenantScope, within
 from engine.store.sorting import PageWanted
 from engine.store.tables import Agent, User

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.number import InvalidNumber, normalise
-from engine.services.usable_lines import check_usable
+from engine.services.lines.usable_lines import check_usable
 from engine.store.scope import AgentScope, Scope, TenantScope, within
 from engine.store.tables import Agent, Binding, BindingParty, XNumber
 

@@ -8,8 +8,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotNow, NotThere
-from engine.services.agents import agent_of
-from engine.services.credentials import sip_ha1
+from engine.services.access.credentials import sip_ha1
+from engine.services.staff.agents import agent_of
 from engine.store.listing import owned
 from engine.store.scope import Scope
 from engine.store.tables import Agent, SipAccount

@@ -14,10 +14,10 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotNow, NotThere
-from engine.services.bindings import end_bindings
-from engine.services.carriers import check_permitted
-from engine.services.numbers import OwnerNotFound, XNumberNotFound, refuse_bound
-from engine.services.usable_lines import check_usable
+from engine.services.lines.bindings import end_bindings
+from engine.services.lines.carriers import check_permitted
+from engine.services.lines.numbers import OwnerNotFound, XNumberNotFound, refuse_bound
+from engine.services.lines.usable_lines import check_usable
 from engine.store.audit import ActorKind
 from engine.store.scope import Platform, Scope, within
 from engine.store.sorting import PageWanted

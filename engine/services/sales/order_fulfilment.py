@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from engine.domain.order import OrderKind, OrderState
 from engine.domain.package import Period, PeriodUnit, refund_micro
 from engine.domain.refusal import NotNow, Refusal
-from engine.services.package_holdings import give_back, hand_out, hand_over
+from engine.services.sales.package_holdings import give_back, hand_out, hand_over
 from engine.store.change_feed import record_change
 from engine.store.lease_store import FREE, lock_accounts
 from engine.store.ledger_store import Kind, PlatformAccount, post

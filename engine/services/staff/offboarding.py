@@ -16,9 +16,9 @@ from sqlalchemy import inspect, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotNow, NotThere, Refusal
-from engine.services.agents import agent_of
-from engine.services.belongings import BELONGINGS, Belonging, Leaving
-from engine.services.sessions import EndReason, end_sessions
+from engine.services.access.sessions import EndReason, end_sessions
+from engine.services.staff.agents import agent_of
+from engine.services.staff.belongings import BELONGINGS, Belonging, Leaving
 from engine.store.scope import Scope, within
 from engine.store.tables import Agent, Table, User
 from engine.store.tables.offboarding import Offboarding

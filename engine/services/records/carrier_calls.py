@@ -27,9 +27,9 @@ from engine.domain.rate_plan import RatePlan
 from engine.domain.refusal import Refusal
 from engine.domain.routing import Direction
 from engine.domain.tariffs import UNPRICED
-from engine.services.call_owner import Owner, owner_at
-from engine.services.rate_history import PlanHistory, read_histories
-from engine.services.rating import FinishedCall, charge_of
+from engine.services.rating.rate_history import PlanHistory, read_histories
+from engine.services.rating.rating import FinishedCall, charge_of
+from engine.services.records.call_owner import Owner, owner_at
 from engine.store.cdr_store import AnyRow, read_cdr, write_cdrs
 from engine.store.ledger_store import Kind, PlatformAccount, post
 from engine.store.minutes_store import MinutesUsed, settle_minutes

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from engine.domain.number import InvalidNumber, NumberFormat, from_trunk_format
 from engine.domain.reconciliation import TheirCall, Tolerances
-from engine.services.cdr_export import UnknownZone, zone_of
+from engine.services.records.cdr_export import UnknownZone, zone_of
 
 FILE_OCTETS_MAX = 32 * 1024 * 1024
 ROWS_MAX = 200_000

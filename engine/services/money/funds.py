@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotNow
-from engine.services.accounts import set_overdraft_limit
+from engine.services.money.accounts import set_overdraft_limit
 from engine.store.audit import audit
 from engine.store.claim_store import BalanceTooLow, ClaimKind, ClaimState, TooManyClaims, refund, transfer
 from engine.store.ledger_store import correct

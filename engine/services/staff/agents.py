@@ -1,4 +1,4 @@
-"""A tenant's agents: made, changed, suspended and woken. One leaves by ``services.offboarding`` alone."""
+"""A tenant's agents: made, changed, suspended and woken. One leaves by ``services.staff.offboarding`` alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotNow, NotThere, Refusal
-from engine.services.bindings import end_bindings, live_bindings_of, move_a_side
-from engine.services.departments import known_department
+from engine.services.lines.bindings import end_bindings, live_bindings_of, move_a_side
+from engine.services.staff.departments import known_department
 from engine.store.listing import owned
 from engine.store.scope import Scope, TenantScope
 from engine.store.tables import Agent, Tenant

@@ -1,0 +1,1 @@
+"""Carriers, lines, numbers and bindings: whose they are, and who may call over them."""

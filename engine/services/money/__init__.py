@@ -1,0 +1,1 @@
+"""What tenants have, pay in and spend, and what they are told of it."""

@@ -1,0 +1,1 @@
+"""CDRs and recordings: ours, carriers', and what leaves the house."""
