@@ -15,6 +15,7 @@ from sip.core.events import (
 from sip.core.hop import Hop
 from sip.core.message import Response
 from sip.core.session import OutgoingRequest, Resend, Session, SessionRefresh, SessionState
+from sip.core.session_snapshot import CSEQ_LEAP
 from sip.core.transactions.client_invite import ClientInviteTransaction, Retry
 from sip.core.transactions.states import Input
 from sip.core.transactions.transaction import ACK, PASS, RESEND, STOP
@@ -261,7 +262,8 @@ class UserAgentClient(UserAgentRequester):
         dialog.learn_from_response(response)
         hop = self._next_hop(dialog, source)
         self.datagrams.append((self._acknowledgement(dialog, response.cseq_number, hop, b"", ()), hop))
-        dialog.local_cseq = response.cseq_number
+        # PRACKs may have been numbered in it, by this process or the one before, and a peer may refuse a CSeq twice.
+        dialog.local_cseq = response.cseq_number + CSEQ_LEAP
         unwanted = Session(dialog, hop, outgoing=True, contact_user="")
         unwanted.state = SessionState.ENDED  # in no table, so that nothing is told of it
         self._send_in_dialog(unwanted, "BYE", "", "", b"", now, user=unwanted)

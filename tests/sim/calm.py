@@ -83,21 +83,23 @@ class CalmPair:
         rate: RateFacts = RATE,
         minutes: dict[int, int] | None = None,
         callers_vices: Iterable[Vice] = (),
+        callees_extensions: tuple[str, ...] = (),
     ) -> None:
         random = Random(0)
         self.timeline = Timeline()
         self.network = Network(self.timeline, random, Weather())
         self._rate = rate
         self.engine = calm_engine(self.timeline, self.network, deaths=deaths, media=media, rate=rate, minutes=minutes)
-        self.callee = CalleePhone(self._node("callee", 5080), self.timeline, random, ANSWERS)
+        callee = self._node("callee", 5080, callees_extensions)
+        self.callee = CalleePhone(callee, self.timeline, random, ANSWERS)
         self.caller = CallerPhone(self._node("caller", 5070), self.timeline, random, self.callee.act_together, TALKS)
         self.caller.node.vices += callers_vices
         self.caller.refuses = self.callee.refuses = False
         self.caller.call(a_number(0), x_number(0), ENGINE)
         self.timeline.pass_seconds(1.0)
 
-    def _node(self, name: str, port: int) -> Node:
-        return Node(name, Hop("udp", host(0), port), self.timeline, self.network, TIMERS)
+    def _node(self, name: str, port: int, extensions: tuple[str, ...] = ()) -> Node:
+        return Node(name, Hop("udp", host(0), port), self.timeline, self.network, TIMERS, extensions=extensions)
 
     @property
     def caller_session(self) -> Session:

@@ -30,6 +30,7 @@ from sip.core.events import Event
 from sip.core.hop import Hop
 from sip.core.registrar import Registrar, RegistrarSettings
 from sip.core.timers import TimerSettings
+from sip.core.user_agent import UserAgent
 from sip.errors import PeerFault
 from tests.sim.books import SimulatedBooks
 from tests.sim.keeper import SimulatedKeeper
@@ -249,6 +250,11 @@ class EngineHost:
         return not self.process.node.is_dead
 
     @property
+    def session_expires_seconds(self) -> int:
+        """The interval of session timers that it asks for."""
+        return self._conduct.session_expires_seconds
+
+    @property
     def may_miss_words(self) -> bool:
         """Whether a session timer may run out: it was away for long."""
         deaths = self._conduct.deaths if self.chronicle.died_at else ()
@@ -365,6 +371,7 @@ class EngineHost:
             TIMERS,
             extensions=("100rel", "timer"),
             session_expires_seconds=conduct.session_expires_seconds,
+            agent_class=UserAgent,
         )
         node.resumes_at = conduct.resumes_at
         directory = Directory()

@@ -12,6 +12,7 @@ from sip.core.user_agent import UserAgent
 from sip.core.user_agent_settings import UserAgentSettings
 from sip.endpoint import TransactionUser
 from tests.sim.network import Network
+from tests.sim.phone_agent import PhoneAgent
 from tests.sim.timeline import Timeline
 from tests.sim.vice import Vice
 
@@ -30,10 +31,11 @@ class Node:
         extensions: tuple[str, ...] = (),
         session_expires_seconds: int = 1800,
         session_expires_seconds_min: int = 90,
+        agent_class: type[UserAgent] = PhoneAgent,
     ) -> None:
         numbers = count(1)
         self.hop = hop
-        self.user_agent = UserAgent(
+        self.user_agent = agent_class(
             settings=UserAgentSettings(
                 local_ipv4=(hop.host, hop.port),
                 timers=timers,

@@ -11,6 +11,7 @@ from random import Random
 
 from sip.core.hop import Hop
 from tests.sim.node import Node
+from tests.sim.phone_agent import PhoneAgent
 from tests.sim.phones import SDP
 from tests.sim.timeline import Timeline
 from tests.sim.vice import Vice
@@ -73,13 +74,13 @@ class FallsSilent(Vice):
 
     def __init__(self, node: Node, timeline: Timeline, random: Random) -> None:
         self._timeline = timeline
-        self._silent_from = timeline.now + random.choice((1.0, 5.0, 7.0, 20.0, 100.0))
+        self.silent_from = timeline.now + random.choice((1.0, 5.0, 7.0, 20.0, 100.0))
 
     def outwards(self, data: bytes, destination: Hop) -> Copies:
-        return () if self._timeline.now >= self._silent_from else ((0.0, data),)
+        return () if self._timeline.now >= self.silent_from else ((0.0, data),)
 
     def lets_in(self, data: bytes, source: Hop) -> bool:
-        return self._timeline.now < self._silent_from
+        return self._timeline.now < self.silent_from
 
 
 class AcknowledgesWithBody(Vice):
@@ -113,6 +114,8 @@ class ForksProvisionals(Vice):
         self._answers_twice = random.random() < 0.3
         self._answered: set[bytes] = set()
         self._ended: set[bytes] = set()
+        assert isinstance(node.user_agent, PhoneAgent)
+        node.user_agent.stands_for_many = True
 
     def outwards(self, data: bytes, destination: Hop) -> Copies:
         status = _status(data)
