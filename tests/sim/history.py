@@ -16,13 +16,16 @@ from tests.sim.media_plane import MediaConduct, SimulatedPlane
 from tests.sim.minutes import draw_minutes
 from tests.sim.network import Network, Weather
 from tests.sim.node import Node
-from tests.sim.phones import TRANSFERS_AFTER, CalleePhone, CallerConduct, CallerPhone, Phone
+from tests.sim.phones import TRANSFERS_AFTER, CalleeConduct, CalleePhone, CallerConduct, CallerPhone, Phone
 from tests.sim.timeline import Timeline
-from tests.sim.vices import OF_CALLEES, OF_CALLERS, draw_vices
+from tests.sim.vices import OF_CALLEES, OF_CALLERS, FallsSilent, draw_vices
 from tests.sim.world import X, a_number, b_number, draw_facts, draw_rate, host, stream, x_number
 
 PAUSE_PERIOD_SECONDS = 10.0
 BUSY_OFFICES = 0.25
+LONG_TALKS = 0.15
+"""Of the others: nobody hangs up for minutes, sessions are refreshed each 45 seconds, and engines die in between.
+Nothing else befalls them, as what ends a call early hides what becomes of its session."""
 RICH_MICRO = 100_000_000
 """More than all calls of a history can cost."""
 
@@ -62,17 +65,23 @@ class History:
 def play(seed: int) -> History:
     """Draws a world from the seed and lets it run until nothing is left to happen."""
     random, timeline = stream(seed, "world"), Timeline()
+    is_busy_office = stream(seed, "office").random() < BUSY_OFFICES
+    is_long = not is_busy_office and stream(seed, "long talks").random() < LONG_TALKS
     weather = _draw_weather(random)
+    if is_long:
+        weather = replace(weather, loss=0.0)
     network = Network(timeline, stream(seed, "network"), weather)
     rate, pairs = draw_rate(random), random.randint(1, 6)
-    is_busy_office = stream(seed, "office").random() < BUSY_OFFICES
     if is_busy_office:
         pairs = 6
     facts = [*draw_facts(random, rate, pairs), *(_softphone_account(index) for index in range(pairs))]
     pause_seconds = random.choice((0.0, 0.0, 0.5, 3.0, 5.0))
     conduct = _draw_engine_conduct(stream(seed, "engine's conduct"), pause_seconds)
     media_conduct = _draw_media_conduct(stream(seed, "media's conduct"), conduct.deaths)
-    books = _draw_books(timeline, seed)
+    if is_long:
+        conduct = _lengthened(stream(seed, "long engine"), conduct)
+        media_conduct = MediaConduct(delay_max=media_conduct.delay_max)
+    books = _draw_books(timeline, seed, has_bad_days=not is_long)
     books.minutes = draw_minutes(timeline, stream(seed, "minutes"))
     facts += books.minutes.facts
     engine = EngineHost(
@@ -86,7 +95,8 @@ def play(seed: int) -> History:
     )
     history = History(seed, engine, network, weather, rate, pause_seconds)
     for index in range(pairs):
-        _add_pair(history, stream(seed, f"pair {index}"), timeline, index, is_busy_office)
+        draws = stream(seed, f"pair {index}")
+        _add_pair(history, draws, timeline, index, is_busy_office=is_busy_office, is_long=is_long)
     if random.random() < 0.3:
         _top_up(timeline, engine, random.choice((5.0, 55.0, 90.0)))
     if random.random() < 0.2:
@@ -123,6 +133,12 @@ def _draw_engine_conduct(random: Random, pause_seconds: float) -> EngineConduct:
     )
 
 
+def _lengthened(random: Random, conduct: EngineConduct) -> EngineConduct:
+    times = sorted(random.uniform(8.0, 60.0) for _ in range(random.choice((0, 1, 1, 2))))
+    deaths = tuple(Death(after, random.choice((0.3, 1.0)), random.choice(list(DeathPoint))) for after in times)
+    return replace(conduct, session_expires_seconds=90, deaths=deaths)
+
+
 def _pauses(random: Random, pause_seconds: float) -> Callable[[float], float]:
     """A machine with too much to do: in each ten seconds the engine's process stands still for a while."""
     phase = random.uniform(0.0, PAUSE_PERIOD_SECONDS)
@@ -148,7 +164,7 @@ def _draw_media_conduct(random: Random, deaths: tuple[Death, ...]) -> MediaCondu
     )
 
 
-def _draw_books(timeline: Timeline, seed: int) -> SimulatedBooks:
+def _draw_books(timeline: Timeline, seed: int, *, has_bad_days: bool) -> SimulatedBooks:
     random = stream(seed, "books' conduct")
     outages: tuple[Outage, ...] = ()
     if random.random() < 0.3:
@@ -160,11 +176,14 @@ def _draw_books(timeline: Timeline, seed: int) -> SimulatedBooks:
         loses_answers=random.choice((0.0, 0.0, 0.1)),
         outages=outages,
     )
+    balance_micro = random.choice((0, 60_000, 125_000, 250_000, 370_000, 1_000_000, *(RICH_MICRO,) * 6))
+    if not has_bad_days:
+        conduct, balance_micro = BooksConduct(), RICH_MICRO
     return SimulatedBooks(
         timeline,
         stream(seed, "books"),
         conduct,
-        balance_micro=random.choice((0, 60_000, 125_000, 250_000, 370_000, 1_000_000, *(RICH_MICRO,) * 6)),
+        balance_micro=balance_micro,
         overdraft_limit_micro=random.choice((0, 0, 500_000)),
     )
 
@@ -173,22 +192,28 @@ def _extensions(random: Random) -> tuple[str, ...]:
     return random.choice(((), ("100rel",), ("timer",), ("100rel", "timer")))
 
 
-def _add_pair(history: History, random: Random, timeline: Timeline, index: int, is_busy_office: bool) -> None:
+def _add_pair(
+    history: History, random: Random, timeline: Timeline, index: int, *, is_busy_office: bool, is_long: bool
+) -> None:
     """Puts a caller and a callee of one binding on the network; in half the pairs it is B who calls A.
 
-    In a busy office most agents have softphones, and transfer most of their calls.
+    In a busy office most agents have softphones, and transfer most of their calls. In a long talk both phones know of
+    session timers, and one may fall silent.
     """
     network, engine = history.network, history.engine
 
     def phone_node(name: str, hop: Hop) -> Node:
         interval_min = random.choice((90, 90, 90, 3600))  # with 3600 it answers 422 to what we ask for
+        extensions = _extensions(random)
+        if is_long:
+            interval_min, extensions = 90, ("100rel", "timer") if "100rel" in extensions else ("timer",)
         return Node(
             name,
             hop,
             timeline,
             network,
             TIMERS,
-            extensions=_extensions(random),
+            extensions=extensions,
             session_expires_seconds=max(1800, interval_min),
             session_expires_seconds_min=interval_min,
         )
@@ -198,13 +223,20 @@ def _add_pair(history: History, random: Random, timeline: Timeline, index: int, 
     caller_number, callee_number = (a, b) if is_softphone or random.random() < 0.5 else (b, a)
     caller_hop = Hop("udp", f"198.18.0.{index + 1}" if is_softphone else host(index), 5070)
     callee_hop = Hop("udp", host(index), 5080)
-    callee = CalleePhone(phone_node(f"callee{index}", callee_hop), timeline, random)
+    long_callee = replace(CalleeConduct.draw(random), hang_up_after=None) if is_long else None
+    callee = CalleePhone(phone_node(f"callee{index}", callee_hop), timeline, random, long_callee)
     conduct = CallerConduct.draw(random)
+    if is_long:
+        conduct = replace(conduct, cancel_after=None, hang_up_after=None)
     if is_busy_office and is_softphone:
         conduct = replace(conduct, crossing=(random.choice(TRANSFERS_AFTER), "REFER", "OPTIONS"))
     caller = CallerPhone(phone_node(f"caller{index}", caller_hop), timeline, random, callee.act_together, conduct)
-    draw_vices(callee.node, timeline, random, OF_CALLEES)
-    draw_vices(caller.node, timeline, random, OF_CALLERS)
+    if is_long and random.random() < 0.5:
+        silent = random.choice((callee.node, caller.node))
+        silent.vices.append(FallsSilent(silent, timeline, random))
+    else:
+        draw_vices(callee.node, timeline, random, OF_CALLEES)
+        draw_vices(caller.node, timeline, random, OF_CALLERS)
     dialled = x_number(index) if random.random() < 0.97 else X
     accounts = _accounts(index) if is_softphone else None
     timeline.after(random.uniform(0.0, 5.0), lambda: caller.call(caller_number, dialled, ENGINE, accounts))

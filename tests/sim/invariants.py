@@ -12,7 +12,8 @@ from tests.sim.engine import ENGINE, TIMERS
 from tests.sim.history import RICH_MICRO, History
 from tests.sim.keeper import PROOF_OF_LIFE_SECONDS, WRITE_INTERVAL_SECONDS
 from tests.sim.minutes import minutes_used
-from tests.sim.vices import ForksProvisionals, NeverAcknowledges
+from tests.sim.phone_agent import PhoneAgent
+from tests.sim.vices import FallsSilent, ForksProvisionals, NeverAcknowledges
 from tests.sim.world import TENANT
 
 RECORDING_TOLERANCE_SECONDS = 0.02
@@ -41,6 +42,8 @@ def violations(history: History) -> list[str]:
         *_dead_calls_end(history),
         *_answers_are_acknowledged(history),
         *_forks_are_hung_up(history),
+        *_requests_are_counted(history),
+        *_silent_phones_are_let_go(history),
     ]
 
 
@@ -286,6 +289,37 @@ def _forks_are_hung_up(history: History) -> Iterator[str]:
         for vice in phone.node.vices:
             if isinstance(vice, ForksProvisionals) and vice.second_answers > vice.hung_up:
                 yield f"{phone.node.hop}'s other fork was left on the line"
+
+
+def _requests_are_counted(history: History) -> Iterator[str]:
+    """RFC 3261 §12.2.1.1, whichever engine's life a request is from: a peer may refuse what repeats a CSeq."""
+    for pair in history.pairs:
+        for phone in pair.phones:
+            agent = phone.node.user_agent
+            if isinstance(agent, PhoneAgent) and agent.repeated_cseqs:
+                yield f"{phone.node.hop} got {agent.repeated_cseqs} requests with the CSeq of an earlier one"
+
+
+def _silent_phones_are_let_go(history: History) -> Iterator[str]:
+    """RFC 4028 §10: a session that its refresher does not refresh, or that does not answer our refresh, is ended; the
+    next engine gives it one interval more."""
+    resumed_at = {each.call_id: each.at_ms / 1000 for each in history.engine.chronicle.resumed}
+    transferred = {cdr.transferred_from for cdr in history.engine.records}
+    for index, pair in enumerate(history.pairs):
+        for phone in pair.phones[: 2 if len(pair.phones) == 2 else 1]:  # of several that ring we know not who answered
+            settings = phone.node.user_agent.settings
+            silent_from = [vice.silent_from for vice in phone.node.vices if isinstance(vice, FallsSilent)]
+            if not silent_from or len(phone.node.vices) > 1 or "timer" not in settings.extensions:
+                continue
+            interval = max(history.engine.session_expires_seconds, settings.session_expires_seconds_min)
+            for cdr in history.engine.records:
+                if cdr.binding_id != f"b{index}" or cdr.answered_at_ms is None or cdr.ended_at_ms is None:
+                    continue
+                last_heard = max(silent_from[0], resumed_at.get(cdr.id, 0.0))
+                latest = last_heard + interval + history.pause_seconds + REACTION_SECONDS_MAX
+                is_its = cdr.answered_at_ms / 1000 < silent_from[0] and cdr.id not in transferred
+                if is_its and cdr.transferred_from is None and cdr.ended_at_ms / 1000 > latest:
+                    yield f"call {cdr.id} went on {cdr.ended_at_ms / 1000 - last_heard:.0f} s with a silent phone"
 
 
 def _dead_calls_end(history: History) -> Iterator[str]:

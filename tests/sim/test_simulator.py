@@ -16,6 +16,9 @@ from engine.domain.call import Call
 from engine.domain.cause import Cause
 from engine.domain.credit import Credit
 from engine.domain.credit_book import CreditBook
+from sip.core import session_snapshot
+from sip.core.session import Session
+from sip.core.user_agent import UserAgent
 from tests.sim.history import play
 from tests.sim.invariants import violations
 from tests.sim.vices import OF_CALLEES, OF_CALLERS
@@ -123,6 +126,25 @@ def test_sees_a_leg_that_is_left_when_the_other_hangs_up(monkeypatch: pytest.Mon
 def test_sees_media_that_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(call_executor.PERFORMERS, events.DeleteMedia, lambda *_: None)
     assert _sees(_seen(), "media calls left")
+
+
+def test_sees_a_request_after_a_restart_that_repeats_a_cseq(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_snapshot, "CSEQ_LEAP", 0)
+    assert _sees(_seen(), "the CSeq of an earlier one")
+
+
+def test_sees_a_leg_that_goes_on_without_its_session_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    resume = UserAgent.resume
+
+    def forgetful(self: UserAgent, *arguments: object) -> Session:
+        session = resume(self, *arguments)  # type: ignore[arg-type]  # passed on as they come
+        session.stop_timer()
+        return session
+
+    monkeypatch.setattr(UserAgent, "resume", forgetful)
+    seen = _seen()
+    assert _sees(seen, "has seen its session expire"), "where refreshing was ours"
+    assert _sees(seen, "with a silent phone"), "where it was the phone's"
 
 
 def test_sees_talk_that_is_not_cut_to_the_granted_time(monkeypatch: pytest.MonkeyPatch) -> None:
