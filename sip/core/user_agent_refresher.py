@@ -53,8 +53,11 @@ class UserAgentRefresher(UserAgentSender):
         except PeerFault:
             return False
         timer = session.timer
-        asked = timer.interval if timer is not None else self.settings.session_expires_seconds
-        if not max(asked, session.interval_min) < minimum <= INTERVAL_SECONDS_MAX:
+        # A timer may run shorter than the peer has said that it can take, where it asked for that itself.
+        asked = (
+            timer.interval if timer is not None else max(self.settings.session_expires_seconds, session.interval_min)
+        )
+        if not asked < minimum <= INTERVAL_SECONDS_MAX:
             return False
         session.interval_min = minimum
         if timer is not None:
@@ -95,7 +98,8 @@ class UserAgentRefresher(UserAgentSender):
 
     def _answer_timer(self, session: Session, offer: TimerOffer | None, now: float) -> str:
         """The lines that our 2xx needs; the timer runs from here on."""
-        settled = settle(offer, self.settings.session_expires_seconds) if offer is not None else None
+        wanted = max(self.settings.session_expires_seconds, session.interval_min)
+        settled = settle(offer, wanted) if offer is not None else None
         if offer is None or settled is None:
             session.stop_timer()
             return ""
@@ -142,7 +146,8 @@ class UserAgentRefresher(UserAgentSender):
         )
         transaction.user = session
         session.server = transaction
-        session.state = SessionState.ANSWERED
+        if not session.outgoing:  # else it is our 200 to a re-INVITE of the peer's, whose dialog is long confirmed
+            session.state = SessionState.ANSWERED
         self._layer.servers[key] = transaction
         transaction.send(200, snapshot.answer, now)
 

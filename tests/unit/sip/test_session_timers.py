@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from sip_wire import A_HOP, B_HOP, SDP, Wire, user_agent
@@ -165,6 +166,27 @@ def test_interval_too_small_is_422_and_the_caller_comes_back_with_more_in_the_sa
     assert wire.told(A_HOP) == ["InviteAnswered"]
     assert wire.told(B_HOP)[0] == "IncomingInvite"
     assert [round(time) for time, _ in refreshes(wire, A_HOP)[2:]] == [200, 400]
+
+
+def test_an_interval_that_the_peer_has_refused_does_not_come_back_by_its_own_request() -> None:
+    """Our answer to its re-INVITE had the interval that it had refused before, and so had each refresh of ours."""
+    wire = timed_wire(a={"session_expires_seconds": 120}, b={"session_expires_seconds_min": 400})
+    wire.call()
+    wire.run(10)
+    wire.b.request(incoming(wire), "INVITE", wire.now, body=SDP)
+    wire.run(1000)
+    assert "SessionExpired" not in wire.told(A_HOP) + wire.told(B_HOP)
+    assert header(wire.sent(b"SIP/2.0 200")[-1], "Session-Expires").startswith("400")
+
+
+def test_a_refresh_asks_for_as_much_as_the_peer_demands_though_it_has_granted_less() -> None:
+    wire = timed_wire(a={"session_expires_seconds": 120})
+    session = wire.call()
+    wire.run(10)
+    session.interval_min = 400  # of an earlier 422
+    wire.b.settings = replace(wire.b.settings, session_expires_seconds_min=400)
+    wire.run(300)
+    assert "SessionExpired" not in wire.told(A_HOP) + wire.told(B_HOP)
 
 
 def test_422_without_end_is_not_followed() -> None:
