@@ -16,6 +16,8 @@ from typing import Literal
 import msgspec
 
 WARNING_MS_MAX = 10_000
+KEY_MS_MIN, KEY_MS_MAX = 40, 5_000
+"""Shorter keys are not heard by everybody (RFC 4733 §2.3.5), longer ones are no presses; both are set right."""
 RINGBACK_MS_MAX = 120_000
 """Longer ones end then."""
 
@@ -101,6 +103,24 @@ class StopMedia(msgspec.Struct, tag="stop media", array_like=True):
     side: Side
 
 
+class PlayDtmf(msgspec.Struct, tag="play dtmf", array_like=True):
+    """Press a key towards one side, as telephone events (RFC 4733), after those that are being pressed.
+
+    Refused with NO_COMMON_CODEC where the side takes none, and with CAPACITY where too many wait.
+    """
+
+    cookie: int
+    call_id: str
+    side: Side
+    digit: str
+    """One of 0-9, *, #, A-D. It may be part of a secret: it belongs in no log."""
+    duration_ms: int
+    """Between KEY_MS_MIN and KEY_MS_MAX."""
+
+    def __repr__(self) -> str:
+        return f"PlayDtmf({self.cookie}, {self.call_id!r}, {self.side!r})"
+
+
 class Delete(msgspec.Struct, tag="delete", array_like=True):
     """End the call: its ports go to quarantine, its recording ends at ``at``."""
 
@@ -122,7 +142,7 @@ class ListCalls(msgspec.Struct, tag="list", array_like=True):
     cookie: int
 
 
-Command = Offer | Answer | StartRecording | PlayMedia | StopMedia | Delete | Query | ListCalls
+Command = Offer | Answer | StartRecording | PlayMedia | StopMedia | PlayDtmf | Delete | Query | ListCalls
 
 
 class SideStatistics(msgspec.Struct, array_like=True):
@@ -194,9 +214,10 @@ class RecordingFinished(msgspec.Struct, tag="recorded", array_like=True):
 
 
 class Dtmf(msgspec.Struct, tag="dtmf", array_like=True):
-    """A side pressed a key and let it go (RFC 4733). The packets themselves are relayed as they come.
+    """A side pressed a key and let it go (RFC 4733). The packets themselves are relayed as they come, if the other side
+    takes such events.
 
-    Told more than once where an engine comes back within seconds, as every event.
+    Told once, unlike all other events: dialled twice a key is another number.
     """
 
     call_id: str
@@ -204,6 +225,11 @@ class Dtmf(msgspec.Struct, tag="dtmf", array_like=True):
     digit: str
     """One of 0-9, *, #, A-D. It may be part of a secret: it belongs in no log."""
     duration_ms: int
+    relayed: bool = True
+    """False where the other side takes no telephone events, so that it has heard nothing of the key."""
+
+    def __repr__(self) -> str:
+        return f"Dtmf({self.call_id!r}, {self.side!r}, relayed={self.relayed})"
 
 
 Event = MediaTimedOut | RecordingFinished | Dtmf

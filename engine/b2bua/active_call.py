@@ -11,6 +11,7 @@ from engine.domain.routing import Route
 
 if TYPE_CHECKING:
     from engine.b2bua.call_timers import CallTimer
+    from engine.b2bua.info_relay import PendingKey
     from engine.b2bua.media_desk import MediaNeeds
     from engine.b2bua.merger import Merger
     from engine.b2bua.redirection import Target
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from engine.b2bua.transfer import Transfer
     from sip.core.hop import Hop
     from sip.core.session import Session
-    from sip.core.transactions.server_transaction import ServerTransaction
 
 
 class ActiveCall:
@@ -37,7 +37,7 @@ class ActiveCall:
         "gateways_left",
         "is_capped",
         "joined",
-        "keys_pending",
+        "keys",
         "max_forwards",
         "media_needs",
         "merger",
@@ -78,8 +78,8 @@ class ActiveCall:
         self.redirect_targets: list[Target] = []
         """Where a gateway has led the call to, and we have not tried yet."""
         self.redirects_left = route.trunk.redirects_max
-        self.keys_pending: list[ServerTransaction] = []
-        """INFOs that wait for the other side's answer."""
+        self.keys: list[PendingKey] = []
+        """On their way from one side to the other, oldest first."""
         self.renegotiation: Renegotiation | None = None
         self.timers: dict[TimerKind, CallTimer] = {}
         self.softphones: dict[Leg, int] = {}

@@ -145,7 +145,8 @@ class CallExecutor:
 
     def _answer_pending_requests(self, active: ActiveCall, now: float) -> None:
         """What one side has asked of the other in mid-call is not answered any more (RFC 3261 §15.1.2)."""
-        pending, active.keys_pending = active.keys_pending, []
+        pending = [key.transaction for key in active.keys if key.transaction is not None]
+        active.keys.clear()
         if active.renegotiation is not None:
             pending.append(active.renegotiation.transaction)
             active.renegotiation = None

@@ -147,6 +147,9 @@ class Controller:
             self.counters["media_replies_unexpected"] += 1
             return
         active, command = awaited
+        if command is plane.PlayDtmf:
+            self._signalling.key_played(active, isinstance(reply, plane.Accepted), now)
+            return
         if isinstance(reply, plane.Refused):
             self.counters[f"media_refused_{reply.refusal}"] += 1
             if active.merger is not None and command in (plane.Offer, plane.Answer):
@@ -172,12 +175,17 @@ class Controller:
         if active is not None:
             self._executor.feed(active, call_events.MediaTimedOut(), now)
 
-    def key_pressed(self, call_id: str, side: plane.Side, key: str, duration_ms: int, now: float) -> None:
-        """The plane has heard a key (RFC 4733), which it relays by itself."""
+    def key_pressed(
+        self, call_id: str, side: plane.Side, key: str, duration_ms: int, now: float, *, relayed: bool = True
+    ) -> None:
+        """The plane has heard a key (RFC 4733), which it relays by itself; without ``relayed`` the other side, which
+        takes no such events, is told of it by INFO."""
         active = self.calls.get(call_id)
         if active is not None:
             self.counters["keys_pressed"] += 1
             self._executor.feed(active, call_events.KeyPressed(Leg(side), key, duration_ms), now)
+            if not relayed:
+                self._signalling.key_unheard(active, Leg(side), key, duration_ms, now)
 
     def media_lost(self, call_ids: list[str], now: float) -> None:
         """A media worker is gone, and these calls' speech with it."""

@@ -75,6 +75,11 @@ class MediaDesk:
         call_id, side = active.media_side(leg)
         self._send(plane.StopMedia(self._next_cookie(), call_id, plane.Side(side)), active)
 
+    def play_key(self, active: ActiveCall, leg: Leg, key: str, duration_ms: int) -> None:
+        """Towards ``leg``, by telephone events."""
+        call_id, side = active.media_side(leg)
+        self._send(plane.PlayDtmf(self._next_cookie(), call_id, plane.Side(side), key, duration_ms), active)
+
     def delete(self, active: ActiveCall, at: float) -> None:
         self._send(plane.Delete(self._next_cookie(), active.call_id, at), active)
 

@@ -63,7 +63,9 @@ class Signalling:
         self._trunk_watch = trunk_watch
         self._renegotiator = renegotiator
         self._referrals = referrals
-        self._info_relay = InfoRelay(user_agent)
+        self._info_relay = InfoRelay(user_agent, executor.media)
+        self.key_unheard = self._info_relay.pressed
+        self.key_played = self._info_relay.played
         self._counters = counters
         self._new_call_id = new_call_id
         self._leg_made = leg_made

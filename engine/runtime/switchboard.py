@@ -128,7 +128,12 @@ class Switchboard:
                 self._flush()
             case Dtmf():
                 self.controller.key_pressed(
-                    event.call_id, event.side, event.digit, event.duration_ms, self._clock.now()
+                    event.call_id,
+                    event.side,
+                    event.digit,
+                    event.duration_ms,
+                    self._clock.now(),
+                    relayed=event.relayed,
                 )
                 self._flush()
             case RecordingFinished():

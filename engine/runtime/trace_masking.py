@@ -22,6 +22,7 @@ _SDP_ORIGIN_USER = re.compile(r"(?m)^o=\S+")
 _SDP_PROSE = re.compile(r"(?m)^([siuep]=).+$")
 _SDP_KEY = re.compile(r"(?m)^(a=crypto:.*?inline:|a=ice-pwd:|k=[a-z]+:?)[^\s|;]*")
 _DTMF = re.compile(r"(?im)^(signal[ \t]*=[ \t]*)\S+")
+_DTMF_ALONE = re.compile(r"(?i)\s*[0-9A-D*#]\s*")
 _SEPARATORS = str.maketrans("", "", "-.() ")
 _MOBILE_WITH_CODE = re.compile(r"(?:\+|00)?86(1[3-9][0-9]{9})")
 _NUMBER = re.compile(r"\+?[0-9]{7,15}")
@@ -54,6 +55,8 @@ def _without_proofs(head: str) -> str:
 
 
 def _masked_body(body: str) -> str:
+    if _DTMF_ALONE.fullmatch(body):
+        return "*"  # application/dtmf
     if not body.startswith("v="):
         return _masked_numbers(_DTMF.sub(r"\1*", body))
     body = _SDP_ORIGIN_USER.sub("o=-", body)

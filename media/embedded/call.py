@@ -92,7 +92,7 @@ class RelayedCall:
         self.last_media = now
         self._board = board
         self._descriptions: dict[Side, sdp.Description] = {}
-        self._muted: set[Side] = set()
+        self._muted = dict.fromkeys(Side, 0)
         self._laws = {0: "PCMU", 8: "PCMA"}
         self._noise_types = {13}
         self._event_types: set[int] = set()
@@ -158,9 +158,22 @@ class RelayedCall:
                 return codec.payload_type, codec.encoding
         return None
 
+    def events_towards(self, side: Side) -> int | None:
+        """The payload type in which ``side`` takes telephone events (RFC 4733); None where it takes none."""
+        description = self._descriptions.get(side)
+        if description is None:
+            return None
+        events = [codec.payload_type for codec in description.audio.codecs if _is_event(codec)]
+        return events[0] if events else None
+
+    def takes_events(self, side: Side) -> bool:
+        """False where a side has said what it takes, and telephone events are not among it."""
+        return side not in self._descriptions or self.events_towards(side) is not None
+
     def mute(self, side: Side, muted: bool) -> None:
-        """Stop or take up again the relay of voice *to* ``side``; the other direction and recording go on."""
-        (self._muted.add if muted else self._muted.discard)(side)
+        """Stop or take up again the relay of voice *to* ``side``; the other direction and recording go on. Who has
+        stopped it, and none else, takes it up: a key and a tone may be played at once."""
+        self._muted[side] += 1 if muted else -1
         self.wire()
 
     def wire(self) -> None:
@@ -278,7 +291,7 @@ class RelayedCall:
         self._surplus.append(leg.port)
 
     def _sender(self, side: Side) -> Send:
-        return discard if side in self._muted else self.legs[side].sender()
+        return discard if self._muted[side] else self.legs[side].sender()
 
     def _settle(self, leg: Leg, description: sdp.Description) -> None:
         """A side's description comes into force: its address, and the latch open again."""
@@ -291,11 +304,7 @@ class RelayedCall:
         noises = [codec.payload_type for codec in audio.codecs if codec.encoding == "CN"]
         self._noise_types.update(noises)
         leg.comfort_noise = bool(noises)
-        self._event_types.update(
-            codec.payload_type
-            for codec in audio.codecs
-            if codec.encoding == "TELEPHONE-EVENT" and codec.clock_rate == SAMPLE_RATE
-        )
+        self._event_types.update(codec.payload_type for codec in audio.codecs if _is_event(codec))
         if leg.connected is not None:
             self._board.forget(leg.connected.fileno())
         if sdp.is_unspecified(audio.address):
@@ -338,7 +347,7 @@ class RelayedCall:
             leg.refused += 1
 
     def _pass(self, leg: Leg, data: bytes, now: float) -> None:
-        """Keep a packet and send it on, unless it is comfort noise that the other side does not know."""
+        """Keep a packet and send it on, unless it is comfort noise or an event that the other side does not know."""
         leg.packets.append(data)
         leg.arrivals.append(now)
         payload_type, other = data[1] & 0x7F, leg.side.other
@@ -346,6 +355,8 @@ class RelayedCall:
             return
         if payload_type in self._event_types:
             self._take_key(leg, data, now)
+            if not self.takes_events(other):
+                return
         with suppress(OSError):  # nobody listens there just now
             self._sender(other)(data)
 
@@ -404,3 +415,7 @@ class RelayedCall:
         if other.rtcp_target is not None:
             with suppress(OSError):
                 other.rtcp.sendto(neutral, other.rtcp_target)
+
+
+def _is_event(codec: sdp.Codec) -> bool:
+    return codec.encoding == "TELEPHONE-EVENT" and codec.clock_rate == SAMPLE_RATE

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 import msgspec
 
 from media.embedded.call import Handler
-from media.plane import Command, Event, Reply
+from media.plane import Command, Dtmf, Event, Reply
 
 log = logging.getLogger("media.control")
 
@@ -92,7 +92,7 @@ class ControlSocket:
         if not self._connections:
             self._events.append(message)
             return
-        self._tell(self._connections[-1], message, now)
+        self._tell(self._connections[-1], message, now, is_repeated=not isinstance(event, Dtmf))
 
     def close(self) -> None:
         """Stop listening and hang up."""
@@ -125,10 +125,11 @@ class ControlSocket:
             self._tell(connection, message, now)
         self._events.clear()
 
-    def _tell(self, connection: _Connection, message: bytes, now: float) -> None:
+    def _tell(self, connection: _Connection, message: bytes, now: float, *, is_repeated: bool = True) -> None:
         while self._told and self._told[0][0] <= now - EVENTS_REPEATED_SECONDS:
             self._told.popleft()
-        self._told.append((now, message))
+        if is_repeated:
+            self._told.append((now, message))
         self._send(connection, message)
 
     def _serve(self, connection: _Connection, now: float) -> None:

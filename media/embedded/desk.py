@@ -9,6 +9,7 @@ from typing import Final
 
 from media import sdp
 from media.embedded.call import RelayedCall
+from media.embedded.key_player import KeyPlayer
 from media.embedded.leg import Leg, open_leg
 from media.embedded.negotiation import Negotiation, WrongState, family_of
 from media.embedded.port_pool import PortPool, PortPoolExhausted
@@ -28,6 +29,7 @@ from media.plane import (
     ListCalls,
     MediaTimedOut,
     Offer,
+    PlayDtmf,
     PlayMedia,
     Query,
     Refusal,
@@ -37,6 +39,7 @@ from media.plane import (
     StartRecording,
     StopMedia,
 )
+from media.rtp.dtmf import DIGITS
 from media.rtp.srtp import KEY_OCTETS
 
 log = logging.getLogger("media.calls")
@@ -74,6 +77,7 @@ class Desk:
         self._random_bits = random_bits
         self._pool = PortPool(settings.port_min, settings.port_max, settings.quarantine_seconds)
         self._players: dict[tuple[str, Side], TonePlayer] = {}
+        self._keys: dict[tuple[str, Side], KeyPlayer] = {}
         relay.on_flushed(self._watch_over)
 
     def execute(self, command: Command, now: float) -> Reply:
@@ -110,6 +114,8 @@ class Desk:
                 return self._play(command, now)
             case StopMedia():
                 return self._stop(command)
+            case PlayDtmf():
+                return self._press(command, now)
             case Delete():
                 return self._end(command.call_id, command.at, now, command.cookie)
             case Query():
@@ -147,7 +153,7 @@ class Desk:
             self._pool.give_back(call.close(), now)
             raise
         call.on_key = lambda side, digit, duration_ms, at: self._emit(
-            Dtmf(command.call_id, side, digit, duration_ms), at
+            Dtmf(command.call_id, side, digit, duration_ms, call.takes_events(side.other)), at
         )
         self.calls[command.call_id] = call
         self._relay.flush_each_second(call, now)
@@ -231,6 +237,24 @@ class Desk:
             player.stop()
         return Accepted(command.cookie)
 
+    def _press(self, command: PlayDtmf, now: float) -> Reply:
+        call = self._call(command.call_id)
+        payload_type = call.events_towards(command.side)
+        if not call.answered:
+            raise WrongState("the call is not answered")
+        if len(command.digit) != 1 or command.digit not in DIGITS:
+            raise WrongState("no key")
+        if payload_type is None:
+            raise NoCommonCodec("the side takes no telephone events")
+        key = (command.call_id, command.side)
+        player = self._keys.get(key)
+        if player is None:
+            ssrc = self._random_bits(32)
+            player = self._keys[key] = KeyPlayer(call, command.side, ssrc=ssrc, schedule=self._relay.at)
+        if not player.press(command.digit, payload_type, command.duration_ms, now):
+            return Refused(command.cookie, Refusal.CAPACITY, "too many keys wait")
+        return Accepted(command.cookie)
+
     def engine_came(self, now: float) -> None:
         """Another engine knows nothing of what was ringing for the one before."""
         for key, player in list(self._players.items()):
@@ -242,6 +266,7 @@ class Desk:
         call = self._call(call_id)
         del self.calls[call_id]
         for side in Side:
+            self._keys.pop((call_id, side), None)
             player = self._players.pop((call_id, side), None)
             if player is not None:
                 player.stop()

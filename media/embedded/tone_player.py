@@ -47,7 +47,7 @@ class TonePlayer:
         self._octets = _ringback(law) if is_ringback else encode(tone(self._frames * FRAME_SAMPLES), law)
         self._ssrc = ssrc
         self._schedule = schedule
-        self._sequence, self._timestamp = _numbers_after(call, side)
+        self._sequence, self._timestamp = numbers_after(call, side)
         self._played = 0
         self._start = now
         self._stopped = False
@@ -89,7 +89,7 @@ def _ringback(law: str) -> bytes:
     return encode(ringback(), law)
 
 
-def _numbers_after(call: RelayedCall, side: Side) -> tuple[int, int]:
+def numbers_after(call: RelayedCall, side: Side) -> tuple[int, int]:
     """Sequence number and timestamp that follow what the other side sent last; 0 and 0 if it sent nothing."""
     source = call.legs[side.other]
     latest = source.packets[-1] if source.packets else source.last_packet

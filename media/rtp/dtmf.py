@@ -11,6 +11,8 @@ DIGITS: Final = "0123456789*#ABCD"
 """RFC 4733 §3.2 table 3: event codes 0 to 15; 16 is a hook flash."""
 
 
+VOLUME: Final = 10
+"""Of keys of ours, in -dBm0: what phones send."""
 EVENT_SECONDS_MAX: Final = 0.5
 """Without a packet for so long an event is over: a sender repeats every 50 ms (§2.5.1.1)."""
 
@@ -35,6 +37,12 @@ def read_event(payload: bytes) -> TelephoneEvent:
         raise MalformedPacket("a telephone event shorter than four octets")
     code, flags, duration = struct.unpack_from("!BBH", payload)
     return TelephoneEvent(code, flags >= 0x80, -(flags & 0x3F), duration)
+
+
+def write_event(digit: str, duration: int, *, end: bool) -> bytes:
+    """The payload of a packet that reports a key, pressed ``duration`` timestamp units ago. Raises ValueError for what
+    is no key."""
+    return struct.pack("!BBH", DIGITS.index(digit), (0x80 if end else 0) | VOLUME, duration)
 
 
 class KeyPress(NamedTuple):

@@ -53,7 +53,6 @@ class UserAgentRefresher(UserAgentSender):
         except PeerFault:
             return False
         timer = session.timer
-        # A timer may run shorter than the peer has said that it can take, where it asked for that itself.
         asked = (
             timer.interval if timer is not None else max(self.settings.session_expires_seconds, session.interval_min)
         )

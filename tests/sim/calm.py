@@ -15,7 +15,7 @@ from tests.sim.media_plane import MediaConduct, SimulatedPlane
 from tests.sim.minutes import SimulatedMinutes
 from tests.sim.network import Network, Weather
 from tests.sim.node import Node
-from tests.sim.phones import CalleeConduct, CalleePhone, CallerConduct, CallerPhone
+from tests.sim.phones import SDP, CalleeConduct, CalleePhone, CallerConduct, CallerPhone
 from tests.sim.timeline import Timeline
 from tests.sim.vice import Vice
 from tests.sim.world import RATE_ID, a_number, draw_facts, host, x_number
@@ -84,7 +84,9 @@ class CalmPair:
         minutes: dict[int, int] | None = None,
         callers_vices: Iterable[Vice] = (),
         callees_extensions: tuple[str, ...] = (),
+        callees_sdp: bytes = b"",
     ) -> None:
+        """``callees_sdp`` are lines for the end of the callee's descriptions; the caller takes voice and no more."""
         random = Random(0)
         self.timeline = Timeline()
         self.network = Network(self.timeline, random, Weather())
@@ -94,6 +96,7 @@ class CalmPair:
         self.callee = CalleePhone(callee, self.timeline, random, ANSWERS)
         self.caller = CallerPhone(self._node("caller", 5070), self.timeline, random, self.callee.act_together, TALKS)
         self.caller.node.vices += callers_vices
+        self.caller.sdp, self.callee.sdp = SDP, SDP + callees_sdp
         self.caller.refuses = self.callee.refuses = False
         self.caller.call(a_number(0), x_number(0), ENGINE)
         self.timeline.pass_seconds(1.0)

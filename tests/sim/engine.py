@@ -180,7 +180,7 @@ class Process:
             host.books.minutes.request_lease(bucket_id, wanted_seconds, partial(self._minutes_answered, bucket_id))
 
     def media_user(self) -> MediaUser:
-        return MediaUser(self._media_replied, self._media_timed_out, self._media_lost)
+        return MediaUser(self._media_replied, self._media_timed_out, self._media_lost, self._key_pressed)
 
     def _media_replied(self, reply: plane.Reply) -> None:
         self.controller.receive_media_reply(reply, self._host.timeline.now)
@@ -188,6 +188,11 @@ class Process:
 
     def _media_timed_out(self, call_id: str) -> None:
         self.controller.media_timed_out(call_id, self._host.timeline.now)
+        self.node.flush()
+
+    def _key_pressed(self, key: plane.Dtmf) -> None:
+        now = self._host.timeline.now
+        self.controller.key_pressed(key.call_id, key.side, key.digit, key.duration_ms, now, relayed=key.relayed)
         self.node.flush()
 
     def _media_lost(self, call_ids: list[str]) -> None:

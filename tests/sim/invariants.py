@@ -13,7 +13,7 @@ from tests.sim.history import RICH_MICRO, History
 from tests.sim.keeper import PROOF_OF_LIFE_SECONDS, WRITE_INTERVAL_SECONDS
 from tests.sim.minutes import minutes_used
 from tests.sim.phone_agent import PhoneAgent
-from tests.sim.vices import FallsSilent, ForksProvisionals, NeverAcknowledges
+from tests.sim.vices import FallsSilent, ForksProvisionals, NeverAcknowledges, SendsGarbage
 from tests.sim.world import TENANT
 
 RECORDING_TOLERANCE_SECONDS = 0.02
@@ -43,6 +43,7 @@ def violations(history: History) -> list[str]:
         *_answers_are_acknowledged(history),
         *_forks_are_hung_up(history),
         *_requests_are_counted(history),
+        *_keys_are_put_through(history),
         *_silent_phones_are_let_go(history),
     ]
 
@@ -300,6 +301,27 @@ def _requests_are_counted(history: History) -> Iterator[str]:
                 yield f"{phone.node.hop} got {agent.repeated_cseqs} requests with the CSeq of an earlier one"
 
 
+def _keys_are_put_through(history: History) -> Iterator[str]:
+    """A key that the other side does not take in its media comes to it by INFO."""
+    rows = history.engine.books.rows
+    transferred = {cdr.transferred_from for cdr in rows.values()}
+    for index, pair in enumerate(history.pairs):
+        if pair.has_vices or history.weather.loss or history.engine.chronicle.died_at:
+            continue
+        hops = {phone.node.hop for phone in pair.phones}
+        told = {data for source, to, data in history.network.arrived if to in hops and data.startswith(b"INFO ")}
+        unheard = [
+            call_id
+            for call_id, at in history.engine.media.unheard
+            if rows[call_id].binding_id == f"b{index}"
+            and call_id not in transferred
+            and (rows[call_id].answered_at_ms or at * 1000 + 1) / 1000 <= at
+            and (rows[call_id].ended_at_ms or 0) / 1000 > at
+        ]
+        if len(told) < len(unheard):
+            yield f"{len(unheard)} keys were heard of b{index}, and {len(told)} put through"
+
+
 def _silent_phones_are_let_go(history: History) -> Iterator[str]:
     """RFC 4028 §10: a session that its refresher does not refresh, or that does not answer our refresh, is ended; the
     next engine gives it one interval more."""
@@ -327,6 +349,8 @@ def _dead_calls_end(history: History) -> Iterator[str]:
     media_died_at = history.engine.media.died_at
     transferred = {cdr.transferred_from for cdr in history.engine.records}
     for index, pair in enumerate(history.pairs):
+        if any(isinstance(vice, SendsGarbage) for vice in pair.caller.node.vices):
+            continue  # a spoilt copy of its INVITE was refused, and its ACK for that is one for our 200 too
         never_acknowledges = any(isinstance(vice, NeverAcknowledges) for vice in pair.caller.node.vices)
         is_unheard = never_acknowledges or not pair.caller.was_answered
         for cdr in history.engine.records:

@@ -11,6 +11,9 @@ from tests.sim.timeline import Timeline
 
 SILENCE_SECONDS = 10.0
 OWN_COOKIE = -1
+EVENTS = b"telephone-event"
+KEYS = 0.2
+"""The chance that a call's caller presses a key by telephone events, whether or not the callee takes them."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class MediaUser:
     replied: Callable[[plane.Reply], None]
     timed_out: Callable[[str], None]
     lost: Callable[[list[str]], None]
+    pressed: Callable[[plane.Dtmf], None]
 
 
 class SimulatedPlane:
@@ -44,6 +48,10 @@ class SimulatedPlane:
         self.calls: set[str] = set()
         self.recordings: dict[str, tuple[float, float]] = {}
         """Call → (start, end) of its recording, in seconds."""
+        self.pressed: list[tuple[str, plane.Side, str]] = []
+        """Keys that were played: call, towards whom, which."""
+        self.unheard: list[tuple[str, float]] = []
+        """Keys that one side pressed in its media, and the other does not take so: call, when."""
         self.tones: dict[tuple[str, plane.Side], str] = {}
         """What is played to whom."""
         self.died_at: float | None = None
@@ -55,6 +63,7 @@ class SimulatedPlane:
         self._in_order_at = 0.0
         self._started: dict[str, float] = {}
         self._unanswered: dict[int, plane.Reply] = {}
+        self._takes_events: dict[tuple[str, plane.Side], bool] = {}
         if conduct.dies_after is not None:
             timeline.after(conduct.dies_after, self._die)
 
@@ -94,6 +103,7 @@ class SimulatedPlane:
                 if self._random.random() < self._conduct.refuses:
                     return plane.Refused(command.cookie, plane.Refusal.NO_COMMON_CODEC, "drawn")
                 self.calls.add(command.call_id)
+                self._takes_events[command.call_id, command.side] = EVENTS in command.sdp
             case plane.Delete():
                 if command.call_id not in self.calls:
                     return plane.Refused(command.cookie, plane.Refusal.UNKNOWN_CALL, "")
@@ -118,6 +128,13 @@ class SimulatedPlane:
                     return plane.Refused(command.cookie, plane.Refusal.BAD_SDP, "drawn")
                 if self._random.random() < self._conduct.times_out:
                     self._timeline.after(SILENCE_SECONDS, lambda: self._fall_silent(command.call_id))
+                self._takes_events[command.call_id, command.side] = EVENTS in command.sdp
+                if self._random.random() < KEYS:
+                    self._timeline.after(self._random.uniform(0.0, 20.0), lambda: self.press(command.call_id))
+            case plane.PlayDtmf():
+                if not self._takes_events.get((command.call_id, command.side)):
+                    return plane.Refused(command.cookie, plane.Refusal.NO_COMMON_CODEC, "no events")
+                self.pressed.append((command.call_id, command.side, command.digit))
             case plane.StartRecording():
                 if command.call_id in self._started:
                     return plane.Refused(command.cookie, plane.Refusal.WRONG_STATE, "it is recorded already")
@@ -127,6 +144,14 @@ class SimulatedPlane:
             case plane.StopMedia():
                 self.tones.pop((command.call_id, command.side), None)
         return plane.Accepted(command.cookie, sdp=b"v=0\r\ns=rewritten\r\nm=audio 30000 RTP/AVP 8\r\n")
+
+    def press(self, call_id: str, side: plane.Side = plane.Side.CALLER) -> None:
+        """A side presses a key, by telephone events."""
+        if self._user is not None and call_id in self.calls:
+            relayed = self._takes_events.get((call_id, side.other), True)
+            if not relayed:
+                self.unheard.append((call_id, self._timeline.now))
+            self._user.pressed(plane.Dtmf(call_id, side, "5", 160, relayed))
 
     def _fall_silent(self, call_id: str) -> None:
         if self._user is not None:

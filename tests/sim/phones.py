@@ -21,6 +21,7 @@ SDP = (
     b"v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n"
     b"m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n"
 )
+TAKES_EVENTS = b"a=rtpmap:101 telephone-event/8000\r\n"
 FINAL_FAILURES = (404, 408, 480, 486, 488, 500, 503, 600, 603, 302)
 REFUSALS_IN_DIALOG = (491, 491, 491, 405, 481, 488, 500, 503)
 GLARE_TRIES_MAX = 5
@@ -103,6 +104,7 @@ class Phone:
         self.expired = 0
         self._glares = 0
         self._sessions: list[Session] = []
+        self.sdp = SDP + TAKES_EVENTS if random.random() < 0.5 else SDP
         node.put_above(self)
 
     def receive(self, event: sip_events.Event, now: float) -> None:
@@ -111,7 +113,7 @@ class Phone:
             case sip_events.DialogRequest(transaction=transaction, request=request):
                 status = random.choice(REFUSALS_IN_DIALOG) if self.refuses and random.random() < 0.5 else 200
                 is_offer = request.body or request.method == "INVITE"
-                agent.respond(transaction, status, now, body=SDP if status == 200 and is_offer else b"")
+                agent.respond(transaction, status, now, body=self.sdp if status == 200 and is_offer else b"")
             case sip_events.DialogResponse(session=session, method="INVITE", status=491):
                 self._try_again(session)
             case sip_events.DialogResponse(session=session, method="INVITE", status=status):
@@ -144,11 +146,11 @@ class Phone:
                 case "BYE":
                     agent.bye(session, now)
                 case "INVITE":
-                    agent.request(session, "INVITE", now, body=SDP + b"a=sendonly\r\n")
+                    agent.request(session, "INVITE", now, body=self.sdp + b"a=sendonly\r\n")
                 case "offerless INVITE":
                     agent.request(session, "INVITE", now)
                 case "UPDATE":
-                    agent.request(session, "UPDATE", now, body=SDP)
+                    agent.request(session, "UPDATE", now, body=self.sdp)
                 case "REFER":
                     agent.request(session, what, now, headers=[("Refer-To", self._refers_to(session))])
                 case "INFO":
@@ -178,7 +180,7 @@ class Phone:
 
     def _answer_offer(self, session: Session, status: int) -> None:
         if 200 <= status < 300 and session.client is not None and session.state is SessionState.CONFIRMED:
-            self.node.user_agent.acknowledge(session, self.timeline.now, SDP)
+            self.node.user_agent.acknowledge(session, self.timeline.now, self.sdp)
 
     def _give_up(self, session: Session) -> None:
         if session.state is SessionState.CONFIRMED:
@@ -212,7 +214,7 @@ class CallerPhone(Phone):
             from_=f"<sip:{own_number}@{self.node.hop.host}>",
             to=f"<sip:{number}@{engine.host}>",
             now=self.timeline.now,
-            body=SDP if conduct.offers else b"",
+            body=self.sdp if conduct.offers else b"",
             headers=[("Require", "100rel")] if conduct.offers and "100rel" in agent.settings.extensions else [],
             accounts=accounts,
             reliable=conduct.offers,
@@ -233,7 +235,7 @@ class CallerPhone(Phone):
         self.was_answered = True
         self._sessions.append(session)
         conduct, after = self._conduct, self.timeline.after
-        answer = b"" if conduct.offers or not conduct.answers_offers else SDP
+        answer = b"" if conduct.offers or not conduct.answers_offers else self.sdp
         self.node.user_agent.acknowledge(session, now, answer)
         if conduct.hang_up_after is not None:
             after(conduct.hang_up_after, lambda: self.act(session, "BYE"))
@@ -291,7 +293,7 @@ class CalleePhone(Phone):
         agent, timeline = self.node.user_agent, self.timeline
 
         def ring() -> None:
-            body = SDP if conduct.early_media else b""
+            body = self.sdp if conduct.early_media else b""
             status = 183 if conduct.early_media else 180
             reliable = has_offer and "100rel" in agent.settings.extensions
             agent.progress(session, status, timeline.now, body=body, reliable=reliable)
@@ -300,7 +302,7 @@ class CalleePhone(Phone):
         def answer() -> None:
             self._answered = session
             self._sessions.append(session)
-            agent.answer(session, timeline.now, b"" if conduct.answers_without_sdp else SDP)
+            agent.answer(session, timeline.now, b"" if conduct.answers_without_sdp else self.sdp)
             if conduct.hang_up_after is not None:
                 timeline.after(conduct.hang_up_after, hang_up)
             if conduct.transfers_after is not None:

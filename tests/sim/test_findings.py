@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.domain.cause import Cause
+from media import plane
 from sip.core.hop import Hop
 from sip.core.session import SessionState
 from tests.sim.calm import CalmPair
 from tests.sim.engine import Death, DeathPoint
 from tests.sim.invariants import violations
 from tests.sim.media_plane import MediaConduct
+from tests.sim.phones import TAKES_EVENTS
 from tests.sim.vice import Vice
 
 
@@ -159,4 +161,51 @@ def test_who_rang_reliably_and_answers_the_next_engine_is_hung_up() -> None:
     heard = {data.split(b" ")[0] for _, to, data in pair.network.arrived if to == pair.callee.node.hop}
     assert heard == {b"INVITE", b"PRACK", b"ACK", b"BYE"}
     assert not pair.callee.node.user_agent.sessions
+    assert violations(pair.run_out()) == []
+
+
+def test_a_hold_whose_ack_is_missing_when_the_engine_dies_does_not_keep_the_call_from_ending() -> None:
+    """The next engine took our 200 to the callee's re-INVITE for an answer to a call, and could not hang up."""
+    pair = CalmPair(deaths=(Death(3.0, 0.3, DeathPoint.BETWEEN),))
+    pair.timeline.pass_seconds(1.0)
+    pair.callee.node.vices.append(LosesItsAcks(10_000))
+    pair.callee.act_together("INVITE")
+    pair.timeline.pass_seconds(3.0)
+    assert len(pair.engine.chronicle.resumed) == 1
+    pair.caller.act(pair.caller_session, "BYE")
+    pair.timeline.pass_seconds(1.0)
+    assert not pair.callee.node.user_agent.sessions
+    assert violations(pair.run_out()) == []
+
+
+def _infos_to(pair: CalmPair, hop: Hop) -> list[bytes]:
+    return [data for _, to, data in pair.network.arrived if to == hop and data.startswith(b"INFO ")]
+
+
+def _press(pair: CalmPair) -> None:
+    """The caller, by INFO and in its media."""
+    (call_id,) = pair.engine.controller.calls
+    pair.caller.act(pair.caller_session, "INFO")
+    pair.engine.media.press(call_id)
+    pair.timeline.pass_seconds(1.0)
+
+
+def test_keys_by_either_way_reach_a_side_that_takes_no_events_by_info() -> None:
+    pair = CalmPair()
+    _press(pair)
+    infos = _infos_to(pair, pair.callee.node.hop)
+    assert [data.partition(b"\r\n\r\n")[2] for data in infos] == [b"Signal=5\r\nDuration=160\r\n"] * 2
+    assert pair.engine.media.pressed == []
+    pair.caller.act(pair.caller_session, "BYE")
+    assert violations(pair.run_out()) == []
+
+
+def test_a_key_by_info_is_pressed_towards_a_side_that_takes_events() -> None:
+    pair = CalmPair(callees_sdp=TAKES_EVENTS)
+    _press(pair)
+    (call_id,) = pair.engine.controller.calls
+    assert _infos_to(pair, pair.callee.node.hop) == []
+    assert pair.engine.media.pressed == [(call_id, plane.Side.CALLEE, "5")]
+    assert any(data.startswith(b"SIP/2.0 200") and b" INFO\r\n" in data for _, _, data in pair.network.arrived)
+    pair.caller.act(pair.caller_session, "BYE")
     assert violations(pair.run_out()) == []

@@ -86,6 +86,8 @@ class Phone:
                 self.reports.close()
         self.socket.settimeout(2.0)
         self.reports.settimeout(2.0)
+        self.last = b""
+        """What hears_nothing has heard."""
         self.host = host
         self.port: int = self.socket.getsockname()[1]
         self.towards = 0
@@ -99,7 +101,7 @@ class Phone:
     def hears_nothing(self) -> bool:
         self.socket.settimeout(0.1)
         try:
-            self.socket.recv(4096)
+            self.last = self.socket.recv(4096)
         except TimeoutError:
             return True
         finally:

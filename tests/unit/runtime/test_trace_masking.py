@@ -101,6 +101,8 @@ def test_homer_gets_numbers_without_secrets_where_it_may_have_them() -> None:
 def test_dialled_digits_are_not_shown() -> None:
     info = message("Content-Type: application/dtmf-relay", body="Signal=7\r\nDuration=160\r\n")
     assert "Signal=*" in masked_message(info)
+    alone = message("Content-Type: application/dtmf", body=" 7\r\n")
+    assert masked_message(alone).endswith("\r\n\r\n*")
 
 
 def test_octets_that_are_no_text_raise_nothing() -> None:
