@@ -252,6 +252,8 @@ class CallExecutor:
             active.transfer.offered(output.media, now)
         elif active.caller is not None:
             self._user_agent.answer(active.caller, now, output.media)
+            if active.call.state is CallState.CONFIRMING:
+                self.note(active)  # answered, and not talking yet
 
     def _confirm(self, active: ActiveCall, output: call_events.Confirm, now: float) -> None:
         if active.callee is not None:

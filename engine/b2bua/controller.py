@@ -109,6 +109,7 @@ class Controller:
             executor=self._executor,
             reception=reception,
             policy=settings.policy,
+            retry_after_seconds=settings.retry_after_seconds,
             leg_made=lambda call_id, sip_call_id: self.leg_made(call_id, sip_call_id),
         )
         self._signalling = Signalling(
@@ -220,6 +221,11 @@ class Controller:
         """Calls that were being set up when their engine died: who answers one now is hung up."""
         for record in records:
             self._resumption.abandon(record)
+
+    def give_up(self, records: Iterable[CallRecord], now: float) -> None:
+        """Whoever still waits for a call that their engine was setting up is told that it comes to nothing."""
+        for record in records:
+            self._resumption.give_up(record, now)
 
     def _dialled(self, active: ActiveCall, session: Session) -> None:
         self.leg_made(active.call_id, session.call_id)

@@ -32,6 +32,7 @@ class Merger(Transfer):
         self._last_sdp = self._new_party.local_sdp if self._new_party is not None else b""
         self.first.merger = self._call.merger = self
         self._notify(100, now)
+        self._note_subscription()
         self._ask(self._new_party, b"", now)
 
     def answered(self, event: DialogResponse, now: float) -> bool:
@@ -95,6 +96,7 @@ class Merger(Transfer):
         self._acknowledge(self._last_sdp, now)
         self.first.merger = self._call.merger = None
         self._notify(status, now)
+        self._note_subscription()
 
     def _acknowledge(self, sdp: bytes, now: float) -> None:
         session = self._new_party

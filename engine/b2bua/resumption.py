@@ -11,15 +11,18 @@ from collections.abc import Callable, Iterable, Mapping
 from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.call_executor import CallExecutor
 from engine.b2bua.carrier_account import accounts_of
+from engine.b2bua.outcome import reason_header
 from engine.b2bua.reception import Reception
 from engine.b2bua.running_call import CallRecord, JoinedCall, RunningCall
-from engine.b2bua.transfer import Transfer
+from engine.b2bua.transfer import Transfer, notify
 from engine.domain.call import Call, CallPolicy, milliseconds
+from engine.domain.cause import CODES, Cause
 from engine.domain.cdr import Cdr
 from engine.domain.directory import Directory
 from engine.domain.events import HungUp, Leg
 from engine.domain.facts import TrunkFacts
 from engine.domain.routing import Direction, Parties, Route
+from sip.core.session import SessionState
 from sip.core.session_snapshot import SessionSnapshot
 from sip.core.user_agent import UserAgent
 
@@ -35,8 +38,10 @@ class Resumption:
         executor: CallExecutor,
         reception: Reception,
         policy: CallPolicy,
+        retry_after_seconds: int,
         leg_made: Callable[[str, str], None],
     ) -> None:
+        self._retry_after_seconds = retry_after_seconds
         self._user_agent = user_agent
         self._directory = directory
         self._executor = executor
@@ -54,11 +59,20 @@ class Resumption:
             self._join(resumed[each.first_id], resumed[call_id], each, now)
         for active in resumed.values():
             self._executor.resume(active, now)
+        for call_id, (_, before) in running.items():
+            self._end_subscription(resumed[call_id], before, now)
         for active in resumed.values():
             if active.transfer is None and (active.caller is None or active.callee is None):
                 # Its party had left it to a transfer, which has died with its engine.
                 gone = Leg.CALLER if active.caller is None else Leg.CALLEE
                 self._executor.feed(active, HungUp(gone), now)
+
+    def _end_subscription(self, active: ActiveCall, running: RunningCall, now: float) -> None:
+        """A transfer that was being made has died with its engine; who asked for it has his call still."""
+        leg, event = running.subscription or (None, "")
+        session = active.session(leg) if leg is not None else None
+        if session is not None and session.state < SessionState.ENDING:
+            notify(self._user_agent, session, event, CODES[Cause.ENGINE_RESTART].sip_status, now)
 
     def _join(self, first: ActiveCall, call: ActiveCall, joined: JoinedCall, now: float) -> None:
         transfer = Transfer(
@@ -76,6 +90,25 @@ class Resumption:
     def abandon(self, record: CallRecord) -> None:
         """Nobody is there any more for those who were being called."""
         self._user_agent.abandon(record.dialled)
+
+    def give_up(self, record: CallRecord, now: float) -> None:
+        """Tells everybody of a call that is not made: its caller as its record has it, those who ring by CANCEL."""
+        setup, cdr = record.setup, record.cdr
+        if setup is None:
+            return
+        cause = cdr.cause or Cause.ENGINE_RESTART
+        headers = [reason_header(cause)]
+        for sent in setup.callees:
+            self._user_agent.cancel_earlier(sent, now, headers)
+        for snapshot in setup.answered:
+            session = self._user_agent.resume(snapshot, now)
+            self._user_agent.answer_again(session, snapshot, now)  # it may not have heard even that
+            self._user_agent.bye(session, now, headers)
+        if setup.caller is not None:
+            status = cdr.sip_status if cdr.sip_status is not None and cdr.sip_status >= 300 else CODES[cause].sip_status
+            if cause is Cause.ENGINE_RESTART:
+                headers.append(("Retry-After", str(self._retry_after_seconds)))
+            self._user_agent.refuse_earlier(setup.caller, status if status >= 300 else 500, now, headers)
 
     def release(self, record: CallRecord, now: float) -> None:
         """Hangs up both legs of a call that could not be taken up, and has its whole record already.

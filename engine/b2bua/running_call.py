@@ -13,6 +13,7 @@ from engine.domain.charging import Tariff
 from engine.domain.events import Leg
 from sip.core.session import Session, SessionState
 from sip.core.session_snapshot import SessionSnapshot, take_snapshot
+from sip.core.setup_snapshot import SentInvite, UnansweredInvite, sent_invite, unanswered_invite
 
 BEING_SET_UP = frozenset({CallState.DIALLING, CallState.RINGING, CallState.CONNECTING, CallState.CONFIRMING})
 
@@ -47,10 +48,24 @@ class RunningCall(msgspec.Struct, array_like=True, frozen=True):
     softphones: dict[Leg, int] = {}
     media_needs: dict[Leg, MediaNeeds] = {}
     joined: JoinedCall | None = None
+    subscription: tuple[Leg, str] | None = None
+    """Of a transfer that is being made: who has asked for it, and the Event of the notices that he waits for."""
 
     def __repr__(self) -> str:
         tags = [leg.local_tag for leg in (self.caller, self.callee) if leg is not None]
         return f"RunningCall({', '.join(tags)})"
+
+
+class SetUp(msgspec.Struct, array_like=True, frozen=True):
+    """Whom a call that is being set up leaves waiting: a caller without an answer, those who are being called, and who
+    has been answered, or has answered, before both were joined."""
+
+    caller: UnansweredInvite | None
+    callees: tuple[SentInvite, ...]
+    answered: tuple[SessionSnapshot, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SetUp({len(self.callees)} called, {len(self.answered)} answered)"
 
 
 class AnswerHeard(msgspec.Struct, tag="heard", array_like=True, frozen=True):
@@ -69,6 +84,8 @@ class CallRecord(msgspec.Struct, array_like=True):
     running: RunningCall | None = None
     dialled: tuple[str, ...] = ()
     """Our tags towards those who are called and may still answer."""
+    setup: SetUp | None = None
+    """None as well in a record of an engine that did not keep it."""
 
     @property
     def media_call_id(self) -> str:
@@ -87,7 +104,7 @@ class CallRecord(msgspec.Struct, array_like=True):
 
 
 def record_of(active: ActiveCall) -> CallRecord:
-    return CallRecord(active.call.cdr, active.route.tariff, _running(active), _dialled(active))
+    return CallRecord(active.call.cdr, active.route.tariff, _running(active), _dialled(active), _setup(active))
 
 
 def _dialled(active: ActiveCall) -> tuple[str, ...]:
@@ -95,6 +112,21 @@ def _dialled(active: ActiveCall) -> tuple[str, ...]:
         return ()
     sessions = active.forks or ([active.callee] if active.callee is not None else [])
     return tuple(session.local_tag for session in sessions)
+
+
+def _setup(active: ActiveCall) -> SetUp | None:
+    if active.call.state in (CallState.TALKING, CallState.ENDED):
+        return None
+    caller = unanswered_invite(active.caller) if active.caller is not None else None
+    callees = active.forks or ([active.callee] if active.callee is not None else [])
+    sent = (sent_invite(session) for session in callees)
+    joining = (session for session in (active.caller, active.callee) if session is not None)
+    answered = (take_snapshot(session) for session in joining if _is_answered(session))
+    return SetUp(caller, tuple(each for each in sent if each is not None), tuple(answered))
+
+
+def _is_answered(session: Session) -> bool:
+    return SessionState.ANSWERED <= session.state < SessionState.ENDING
 
 
 def _running(active: ActiveCall) -> RunningCall | None:
@@ -115,7 +147,14 @@ def _running(active: ActiveCall) -> RunningCall | None:
         dict(active.softphones),
         dict(active.media_needs),
         joined,
+        _subscription(active),
     )
+
+
+def _subscription(active: ActiveCall) -> tuple[Leg, str] | None:
+    transfer = active.merger or (active.referral.transfer if active.referral is not None else None)
+    event = transfer.subscription if transfer is not None and transfer.first is active else ""
+    return (transfer.leg, event) if transfer is not None and event else None
 
 
 def _joined(active: ActiveCall) -> JoinedCall | None:

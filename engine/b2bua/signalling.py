@@ -144,6 +144,8 @@ class Signalling:
             self._user_agent.acknowledge(session, now)  # otherwise with the answer to the offer that this one holds
         self._callee_leg.answered(active, session, now)
         self._executor.feed(active, call_events.CalleeAnswered(event.response.body), now)
+        if active.call.state is CallState.CONNECTING:
+            self._executor.note(active)  # who has our ACK asks for it no more: only a BYE will tell him
 
     def _failed(self, event: sip_events.InviteFailed, now: float) -> None:
         active = event.session.owner

@@ -82,9 +82,15 @@ class Transfer:
         active.media_needs[Leg.CALLER] = self.first.media_needs.get(self.leg.other, NOTHING_KNOWN)
         self.first.referral = active
         self._notify(100, now)
+        self._note_subscription()
         self._executor.begin(active, now)
 
     # What the new call's machine asks for -----------------------------------------------------------------------------
+
+    @property
+    def subscription(self) -> str:
+        """The Event of the notices that the transferor still waits for; "" for none."""
+        return self._event if self._transferor is not None else ""
 
     @property
     def may_offer(self) -> bool:
@@ -190,6 +196,7 @@ class Transfer:
             self.first.referral = None
             self._stop_ringing()
             self._notify(CODES[cause].sip_status, now)
+            self._note_subscription()
             if self._transferor is None:
                 self._executor.feed(self.first, HungUp(self.leg), now)
 
@@ -221,11 +228,19 @@ class Transfer:
         if session.owner is self and session.state < SessionState.ENDING:
             self._user_agent.bye(session, now)
 
+    def _note_subscription(self) -> None:
+        """That somebody waits for notices, or no longer: an engine after us has to end what it finds."""
+        if self.subscription and self.first.call.state is CallState.TALKING:
+            self._executor.note(self.first)
+
     def _notify(self, status: int, now: float) -> None:
         session = self._transferor
         if session is None or not self._event or session.state >= SessionState.ENDING:
             return
-        headers = [("Event", self._event), ("Subscription-State", subscription_state(status))]
-        self._user_agent.request(
-            session, "NOTIFY", now, body=outcome_body(status), content_type=SIPFRAG, headers=headers
-        )
+        notify(self._user_agent, session, self._event, status, now)
+
+
+def notify(user_agent: UserAgent, session: Session, event: str, status: int, now: float) -> None:
+    """Tells a transferor how the transfer stands; with a final ``status`` for the last time. Raises LocalFault."""
+    headers = [("Event", event), ("Subscription-State", subscription_state(status))]
+    user_agent.request(session, "NOTIFY", now, body=outcome_body(status), content_type=SIPFRAG, headers=headers)

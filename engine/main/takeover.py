@@ -60,6 +60,7 @@ class Takeover:
             end_interrupted(record, left.alive_at_ms)
             controller.release(record, now())
         controller.abandon(left.ended)
+        controller.give_up(left.left_waiting, now())
         controller.hang_up_again(left.hung_up, now())
         controller.resume(held, now())
         keeper.take(lost)

@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median, quantiles
 
-from engine.b2bua.running_call import CallRecord, RunningCall
+from engine.b2bua.running_call import CallRecord, RunningCall, SetUp
 from engine.domain.call_limits import Limit
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
@@ -35,6 +35,7 @@ from scripts.benchmarks.call_world import CALLEE_HOST, CALLER_HOST, ENGINE_HOST,
 from scripts.benchmarks.installation import Installation, free_udp_port, installation
 from sip.core.hop import Hop
 from sip.core.session_snapshot import SessionSnapshot
+from sip.core.setup_snapshot import SentInvite, UnansweredInvite
 
 TENANTS = 100
 LEASE_MICRO = 10_000_000
@@ -79,7 +80,7 @@ def _snapshot(number: int) -> SessionSnapshot:
 
 
 def milestones(number: int) -> list[CallRecord]:
-    """The four that an answered call has: started, ringing, answered with both legs, ended."""
+    """The six that an answered call has: started, dialled, ringing, callee answered, answered with both legs, ended."""
     parties = Parties(
         tenant_id=1,
         agent_id=2,
@@ -104,7 +105,28 @@ def milestones(number: int) -> list[CallRecord]:
     last.billed_seconds, last.charge_micro = 60, 60_000
     limits = tuple(Limit(scope, 1, 0, 0) for scope in ("trunk", "line", "tenant", "x_number"))
     running = RunningCall("+8613900000000", None, limits, 69, 60, _snapshot(number), _snapshot(number))
-    return [CallRecord(cdr, tariff, running if cdr is cdrs[2] else None) for cdr in cdrs]
+    hop = Hop("udp", "203.0.113.1", 5060)
+    caller = UnansweredInvite(
+        f"z9hG4bK776asdhds{number} 203.0.113.1:5060 INVITE", hop, 314159,
+        f"Via: SIP/2.0/UDP 203.0.113.1:5060;branch=z9hG4bK776asdhds{number};rport=5060;received=203.0.113.1\r\n"
+        "From: <sip:13800000000@203.0.113.1>;tag=1928301774\r\n"
+        f"Call-ID: a84b4c76e66710-{number}@203.0.113.1\r\nCSeq: 314159 INVITE\r\n",
+        "<sip:01065500001@203.0.113.9>;tag=9fxced76sl",
+    )  # fmt: skip
+    sent = SentInvite(
+        hop, "sip:13900000000@203.0.113.1:5060", f"z9hG4bK9fxced76sl{number}",
+        "<sip:01065500001@203.0.113.9>;tag=9fxced76sl2", "<sip:13900000000@203.0.113.1>", f"9fxced76sl-{number}", 1, "",
+    )  # fmt: skip
+    tags = ("9fxced76sl2",)
+    begun, ringing, talking, ended = cdrs
+    return [
+        CallRecord(begun, tariff, setup=SetUp(caller, ())),
+        CallRecord(begun, tariff, dialled=tags, setup=SetUp(caller, (sent,))),
+        CallRecord(ringing, tariff, dialled=tags, setup=SetUp(caller, (sent,))),
+        CallRecord(ringing, tariff, dialled=tags, setup=SetUp(caller, (), (_snapshot(number),))),
+        CallRecord(talking, tariff, running),
+        CallRecord(ended, tariff),
+    ]
 
 
 def journal_of(folder: Path, calls: int) -> float:
@@ -112,12 +134,12 @@ def journal_of(folder: Path, calls: int) -> float:
     journal = Journal(folder)
     records = [milestones(number) for number in range(calls)]
     started = time.process_time()
-    for number, four in enumerate(records):
-        for record in four:
+    for number, all_of_one in enumerate(records):
+        for record in all_of_one:
             journal.append(encode(CallMilestone(record)))
             journal.write()
         if number % 100 == 99 and number < calls - 1000:
-            journal.append(encode(CallStored([four[0].cdr.id for four in records[number - 99 : number + 1]])))
+            journal.append(encode(CallStored([each[0].cdr.id for each in records[number - 99 : number + 1]])))
     cpu_ms = (time.process_time() - started) * 1000 / calls
     journal.close()
     return cpu_ms

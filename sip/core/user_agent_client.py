@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sip.core.builder import header_lines
 from sip.core.dialog import Dialog
 from sip.core.events import (
     DialogResponse,
@@ -16,14 +17,17 @@ from sip.core.hop import Hop
 from sip.core.message import Response
 from sip.core.session import OutgoingRequest, Resend, Session, SessionRefresh, SessionState
 from sip.core.session_snapshot import CSEQ_LEAP
-from sip.core.transactions.client_invite import ClientInviteTransaction, Retry
-from sip.core.transactions.states import Input
+from sip.core.setup_snapshot import SentInvite
+from sip.core.transaction_layer import client_key
+from sip.core.transactions.client_invite import ClientInviteTransaction, InviteOrigin, Retry
+from sip.core.transactions.states import Input, State
 from sip.core.transactions.transaction import ACK, PASS, RESEND, STOP
 from sip.core.user_agent_requester import UserAgentRequester
 
 _RECEIVE_1XX = int(Input.RECEIVE_1XX)
 _RECEIVE_2XX = int(Input.RECEIVE_2XX)
 _RECEIVE_FINAL = int(Input.RECEIVE_FINAL)
+HeaderPairs = Iterable[tuple[str, str]]
 
 
 class UserAgentClient(UserAgentRequester):
@@ -229,6 +233,18 @@ class UserAgentClient(UserAgentRequester):
                 self.counters.retransmissions_sent += 1
         else:
             self._end_fork(transaction, response, source, now)
+
+    def cancel_earlier(self, sent: SentInvite, now: float, headers: HeaderPairs = ()) -> None:
+        """Gives up a call that an earlier process of ours was making. Who has answered meanwhile is hung up; whoever
+        never had the INVITE answers 481."""
+        origin = InviteOrigin(
+            sent.uri_text, sent.branch, sent.from_, sent.to, sent.call_id, sent.cseq_number, sent.routes
+        )
+        transaction = ClientInviteTransaction(self._layer, client_key(sent.branch, "INVITE"), sent.hop, origin, None)
+        transaction.state = State.PROCEEDING
+        self._layer.clients[transaction.key] = transaction
+        transaction.cancel_lines = header_lines(headers)
+        self._send_cancel(transaction, now)
 
     def abandon(self, local_tags: Iterable[str]) -> None:
         """Calls that an earlier process of ours was making: who answers one is acknowledged, and hung up."""

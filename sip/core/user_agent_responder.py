@@ -9,7 +9,9 @@ from sip.core.builder import header_lines, one_line, response_octets
 from sip.core.hop import Hop
 from sip.core.message import Request
 from sip.core.session import Session, SessionState
+from sip.core.setup_snapshot import UnansweredInvite
 from sip.core.status import reason_phrase as phrase_of
+from sip.core.transactions.server_invite import ServerInviteTransaction
 from sip.core.transactions.server_transaction import ServerTransaction
 from sip.core.user_agent_client import UserAgentClient
 from sip.errors import LocalFault
@@ -111,6 +113,17 @@ class UserAgentResponder(UserAgentClient):
         transaction.send(status, data, now)
         if session is not None and transaction is session.server:
             self._invite_responded(session, status)
+
+    def refuse_earlier(self, invite: UnansweredInvite, status: int, now: float, headers: HeaderPairs = ()) -> None:
+        """A 3xx-6xx to an INVITE that an earlier process of ours had and did not answer, repeated until its ACK; a copy
+        of the INVITE gets it as well. Who had an answer takes it for a copy (RFC 3261 §17.1.1.2)."""
+        if not 300 <= status < 700:
+            raise LocalFault("refuse_earlier wants 300..699")
+        transaction = ServerInviteTransaction(
+            self._layer, invite.key, invite.hop, invite.cseq_number, invite.head, invite.to
+        )
+        self._layer.servers[invite.key] = transaction
+        self.respond(transaction, status, now, headers=headers)
 
     # --- answering ------------------------------------------------------------------------------------------------
 

@@ -83,6 +83,7 @@ class CalmPair:
         rate: RateFacts = RATE,
         minutes: dict[int, int] | None = None,
         callers_vices: Iterable[Vice] = (),
+        callees_vices: Iterable[Vice] = (),
         callees_extensions: tuple[str, ...] = (),
         callees_sdp: bytes = b"",
     ) -> None:
@@ -96,6 +97,7 @@ class CalmPair:
         self.callee = CalleePhone(callee, self.timeline, random, ANSWERS)
         self.caller = CallerPhone(self._node("caller", 5070), self.timeline, random, self.callee.act_together, TALKS)
         self.caller.node.vices += callers_vices
+        self.callee.node.vices += callees_vices
         self.caller.sdp, self.callee.sdp = SDP, SDP + callees_sdp
         self.caller.refuses = self.callee.refuses = False
         self.caller.call(a_number(0), x_number(0), ENGINE)

@@ -351,6 +351,7 @@ class EngineHost:
             process.charged_micro += record.cdr.charge_micro
         chronicle.resumed += [Resumed(record.cdr.id, milliseconds(timeline.now)) for record in held]
         controller.abandon(recovered.ended)
+        controller.give_up(recovered.left_waiting, timeline.now)
         controller.hang_up_again(recovered.hung_up, timeline.now)
         controller.resume(held, timeline.now)
         chronicle.places_missing += self._places_missing()

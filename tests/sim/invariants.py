@@ -240,6 +240,9 @@ def _phones_are_told(history: History) -> Iterator[str]:
     for index, pair in enumerate(history.pairs):
         if pair.has_vices:
             continue
+        for phone in pair.phones:
+            if phone.left_waiting:
+                yield f"{phone.node.hop} waited, or rang, for ever"
         ends = [
             cdr.ended_at_ms / 1000
             for cdr in history.engine.records

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sip.core.hop import Hop
 from sip.core.message import Request
+from sip.core.session import SessionState
 from sip.core.user_agent import UserAgent
 from sip.core.user_agent_settings import UserAgentSettings
 
@@ -27,7 +28,12 @@ class PhoneAgent(UserAgent):
 
     def _receive_in_dialog(self, request: Request, source: Hop, key: str, now: float) -> None:
         session = self.sessions.get(request.to_tag)
-        if session is not None and session.remote_tag == request.from_tag and not self.stands_for_many:
+        if (
+            session is not None
+            and session.state < SessionState.ENDING  # two BYEs of ours may cross one of the phone's
+            and session.remote_tag == request.from_tag
+            and not self.stands_for_many
+        ):
             branch = self._last_branches.setdefault((request.to_tag, request.cseq_number), request.via.branch)
             if branch != request.via.branch:
                 self.repeated_cseqs += 1

@@ -98,6 +98,8 @@ class Phone:
         self.random = random
         self.left_on_the_line: list[float] = []
         """When it gave up calls that its peer had never ended."""
+        self.left_waiting = 0
+        """How often it gave up calls that had no final answer, or rang for nobody."""
         self.refuses = random.random() < 0.15
         """Whether it refuses every other request in mid-call, refreshes of the session too."""
         self.unacknowledged = 0
@@ -185,6 +187,8 @@ class Phone:
     def _give_up(self, session: Session) -> None:
         if session.state is SessionState.CONFIRMED:
             self.left_on_the_line.append(self.timeline.now)
+        elif session.state <= SessionState.EARLY:
+            self.left_waiting += 1
         self.node.user_agent.bye(session, self.timeline.now)
         self.node.flush()
 
@@ -307,7 +311,6 @@ class CalleePhone(Phone):
                 timeline.after(conduct.hang_up_after, hang_up)
             if conduct.transfers_after is not None:
                 timeline.after(conduct.transfers_after, lambda: self.act(session, "REFER"))
-            timeline.after(GIVES_UP_SECONDS, lambda: self._give_up(session))
             self.node.flush()
 
         def fail(status: int) -> None:
@@ -318,6 +321,7 @@ class CalleePhone(Phone):
             agent.bye(session, timeline.now)
             self.node.flush()
 
+        timeline.after(GIVES_UP_SECONDS, lambda: self._give_up(session))
         if conduct.ring_after is not None:
             for ringing in range(conduct.rings):
                 timeline.after(conduct.ring_after * (1 + ringing), ring)

@@ -154,12 +154,20 @@ def test_a_caller_who_never_acknowledges_is_not_charged_for_ever_by_the_next_eng
     assert violations(history) == []
 
 
+class NeverHearsCancel(Vice):
+    """As one that has answered already."""
+
+    def lets_in(self, data: bytes, source: Hop) -> bool:
+        return not data.startswith(b"CANCEL ")
+
+
 def test_who_rang_reliably_and_answers_the_next_engine_is_hung_up() -> None:
     """Its PRACK had the CSeq that the next engine's BYE had too: it refused that, and stayed on the line."""
-    pair = CalmPair(deaths=(Death(0.3, 0.1, DeathPoint.BETWEEN),), callees_extensions=("100rel",))
+    deaths = (Death(0.3, 0.1, DeathPoint.BETWEEN),)
+    pair = CalmPair(deaths=deaths, callees_extensions=("100rel",), callees_vices=[NeverHearsCancel()])
     pair.timeline.pass_seconds(5.0)
     heard = {data.split(b" ")[0] for _, to, data in pair.network.arrived if to == pair.callee.node.hop}
-    assert heard == {b"INVITE", b"PRACK", b"ACK", b"BYE"}
+    assert heard == {b"INVITE", b"PRACK", b"CANCEL", b"ACK", b"BYE"}
     assert not pair.callee.node.user_agent.sessions
     assert violations(pair.run_out()) == []
 

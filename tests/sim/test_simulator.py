@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from engine.b2bua import call_executor, masking
+from engine.b2bua.controller import Controller
 from engine.domain import events
 from engine.domain.call import Call
 from engine.domain.cause import Cause
@@ -131,6 +132,11 @@ def test_sees_media_that_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None
 def test_sees_a_request_after_a_restart_that_repeats_a_cseq(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_snapshot, "CSEQ_LEAP", 0)
     assert _sees(_seen(), "the CSeq of an earlier one")
+
+
+def test_sees_who_is_left_waiting_by_a_dead_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Controller, "give_up", lambda *_: None)
+    assert _sees(_seen(), "waited, or rang, for ever")
 
 
 def test_sees_a_leg_that_goes_on_without_its_session_timer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ class ClientInviteTransaction(Transaction):
     TABLE: ClassVar[Compiled] = compile_table(CLIENT_INVITE)
     method: ClassVar[str] = "INVITE"
 
-    def __init__(self, ground: Ground, key: str, hop: Hop, origin: InviteOrigin, user: Session) -> None:
+    def __init__(self, ground: Ground, key: str, hop: Hop, origin: InviteOrigin, user: Session | None) -> None:
         super().__init__(ground, key, hop, State.CALLING)
         self.origin = origin
         self.user: Session | None = user

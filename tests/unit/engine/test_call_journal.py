@@ -1,6 +1,7 @@
+import msgspec
 import pytest
 
-from engine.b2bua.running_call import CallRecord, JoinedCall, RunningCall
+from engine.b2bua.running_call import CallRecord, JoinedCall, RunningCall, SetUp
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr, CdrState
 from engine.domain.charging import Rate, Tariff
@@ -16,6 +17,8 @@ from engine.runtime.call_journal import (
     encode,
     recover,
 )
+from sip.core.hop import Hop
+from sip.core.setup_snapshot import SentInvite, UnansweredInvite
 
 START_MS = 1_800_000_000_000
 RATE = Rate(per_minute_micro=60_000, first_increment_seconds=1, next_increment_seconds=1)
@@ -103,6 +106,57 @@ def test_legs_of_a_call_that_ended_lately_are_remembered(later: list[JournalReco
     ended.state, ended.ended_at_ms, ended.cause = CdrState.ENDED, START_MS + 20_000, Cause.NORMAL
     last_words = [CallMilestone(CallRecord(answered("1"), running=TALKS)), CallMilestone(CallRecord(ended)), *later]
     assert recover(map(encode, last_words)).hung_up == told_again
+
+
+WAITS = SetUp(UnansweredInvite("z9hG4bKx 1:5060 INVITE", Hop("udp", "192.0.2.1", 5060), 1, "Via: x", "<sip:1>"), ())
+
+
+@pytest.mark.parametrize(
+    ("later", "left_waiting"),
+    [
+        ([], 1),
+        ([CallStored(["1"])], 1),  # its refusal has left, and may be lost
+        ([ProofOfLife(START_MS + 20_000 + 3_900)], 1),
+        ([ProofOfLife(START_MS + 20_000 + 4_100)], 0),
+        ([EveryoneTold()], 0),
+    ],
+)
+def test_who_waited_for_a_call_that_failed_lately_is_remembered(later: list[JournalRecord], left_waiting: int) -> None:
+    ended = cdr("1", state=CdrState.ENDED, ended_at_ms=START_MS + 20_000, cause=Cause.BUSY, sip_status=486)
+    last_words = [CallMilestone(CallRecord(cdr("1"), setup=WAITS)), CallMilestone(CallRecord(ended)), *later]
+    recovered = recover(map(encode, last_words))
+    assert [(each.cdr.sip_status, each.setup) for each in recovered.left_waiting] == [(486, WAITS)] * left_waiting
+
+
+def test_who_waits_when_the_engine_dies_is_remembered_until_the_record_is_stored() -> None:
+    words = [encode(CallMilestone(CallRecord(cdr("1"), setup=WAITS))), encode(ProofOfLife(START_MS + 50_000))]
+    (record,) = recover(words).left_waiting
+    assert (record.cdr.cause, record.cdr.sip_status, record.setup) == (Cause.ENGINE_RESTART, 500, WAITS)
+    adopted = [encode(CallMilestone(record)), encode(ProofOfLife(START_MS + 90_000))]
+    assert len(recover(adopted).left_waiting) == 1, "the second engine has died before it could tell"
+    assert recover([*adopted, encode(CallStored(["1"])), encode(ProofOfLife(START_MS + 95_000))]).left_waiting == []
+
+
+def test_nobody_waits_any_more_once_both_talk() -> None:
+    setup, talk = CallRecord(cdr("1"), setup=WAITS), CallRecord(answered("1"), running=TALKS)
+    recovered = recover([encode(CallMilestone(setup)), encode(CallMilestone(talk))])
+    assert recovered.left_waiting == []
+
+
+def test_records_of_engines_that_kept_less_are_read() -> None:
+    full = CallRecord(answered("1"), Tariff(RATE), TALKS, ("tag",), WAITS)
+    fields = msgspec.msgpack.decode(encode(CallMilestone(full)))
+    fields[1] = fields[1][:4]  # as it was without the setup
+    fields[1][2] = fields[1][2][:11]  # nor a transfer's subscription
+    recovered = recover([msgspec.msgpack.encode(fields)])
+    assert (recovered.unreadable, len(recovered.ended) + len(recovered.talking)) == (0, 1)
+
+
+def test_a_setup_shows_no_number() -> None:
+    sent = SentInvite(
+        Hop("udp", "192.0.2.1", 5060), "sip:13800000000@x", "z9hG4bKx", "<sip:1>", "<sip:138>", "1", 1, ""
+    )
+    assert "138" not in repr((sent, SetUp(WAITS.caller, (sent,)), WAITS.caller._replace(to="<sip:138>")))  # type: ignore[union-attr]  # it has one
 
 
 def test_a_party_who_was_leaving_a_call_that_went_with_its_first_is_told() -> None:

@@ -8,7 +8,9 @@ from engine.domain.cause import Cause
 from sip.core import events as sip_events
 from sip.core.hop import Hop
 from tests.sim.engine import ENGINE, DeathPoint
+from tests.sim.media_plane import MediaConduct
 from tests.sim.phones import SDP
+from tests.sim.test_findings import LosesItsAcks, NeverHearsCancel
 from tests.sim.vice import Vice
 from tests.unit.engine.pair import Phone, World
 
@@ -16,6 +18,12 @@ from tests.unit.engine.pair import Phone, World
 class DropsAcks(Vice):
     def lets_in(self, data: bytes, source: Hop) -> bool:
         return not data.startswith(b"ACK ")
+
+
+def heard_by(world: World, phone: Phone, since: int) -> list[bytes]:
+    """First lines of what the engine has sent it, copies left out."""
+    sent = [data for source, to, data in world.network.arrived[since:] if to == phone.node.hop]
+    return list(dict.fromkeys(data.split(b"\r\n")[0].removesuffix(b" SIP/2.0") for data in sent))
 
 
 def heard(phone: Phone, kind: type) -> int:
@@ -30,6 +38,7 @@ def answer(world: World) -> None:
 
 @pytest.mark.parametrize("rings", [False, True])
 def test_a_callee_who_answers_an_engine_that_has_died_is_hung_up(world: World, rings: bool) -> None:
+    world.b.node.vices.append(NeverHearsCancel())
     world.b.answers = False
     world.call()
     assert world.b.session is not None
@@ -42,10 +51,90 @@ def test_a_callee_who_answers_an_engine_that_has_died_is_hung_up(world: World, r
     answer(world)
     world.pass_seconds(5)
     told = {data.split(b" ")[0] for source, to, data in world.network.arrived[before:] if to == world.b.node.hop}
-    assert told == {b"ACK", b"BYE"}
+    assert told == {b"CANCEL", b"ACK", b"BYE"}
     assert heard(world.b, sip_events.SessionEnded) == 1
     (cdr,) = world.engine.records
     assert (cdr.cause, cdr.answered_at_ms, cdr.charge_micro) == (Cause.ENGINE_RESTART, None, 0)
+    world.pass_seconds(70)
+    assert world.engine.node.user_agent.transactions == (0, 0)
+
+
+@pytest.mark.parametrize("rings", [False, True])
+def test_whoever_waits_when_the_engine_dies_is_told_by_the_next(world: World, rings: bool) -> None:
+    world.b.answers = False
+    world.call()
+    assert world.b.session is not None
+    if rings:
+        world.b.node.user_agent.progress(world.b.session, 180, world.timeline.now)
+        world.b.node.flush()
+        world.pass_seconds(0.5)
+    before = len(world.network.arrived)
+    kill_engine(world)
+    assert heard_by(world, world.a, before) == [b"SIP/2.0 500 Server Internal Error"]
+    refusal = next(data for _, to, data in world.network.arrived[before:] if to == world.a.node.hop)
+    assert b"\r\nRetry-After: 5\r\n" in refusal
+    assert b"\r\nReason: Q.850;cause=41" in refusal
+    cancel, *more = heard_by(world, world.b, before)
+    assert cancel.startswith(b"CANCEL sip:")
+    assert [line.split(b" ")[0] for line in more] == [b"ACK"]
+    assert heard(world.a, sip_events.InviteFailed) == 1
+    assert heard(world.b, sip_events.InviteCancelled) == 1
+    (cdr,) = world.engine.records
+    assert (cdr.cause, cdr.sip_status) == (Cause.ENGINE_RESTART, 500)
+    world.pass_seconds(70)
+    assert world.engine.node.user_agent.transactions == (0, 0)
+    assert not world.engine.node.user_agent.sessions
+
+
+def test_who_waits_through_two_deaths_is_told_by_the_third_engine(world: World) -> None:
+    world.b.answers = False
+    world.call()
+    before = len(world.network.arrived)
+    world.engine._away = 0.3
+    world.engine.die()
+    world.timeline.after(0.3, lambda: world.engine.die())
+    world.pass_seconds(5)
+    assert len(world.engine.chronicle.died_at) == 2
+    assert b"SIP/2.0 500 Server Internal Error" in heard_by(world, world.a, before)
+    assert heard(world.b, sip_events.InviteCancelled) == 1
+
+
+def test_a_refusal_that_was_journalled_and_not_sent_is_sent_by_the_next_engine(world: World) -> None:
+    world.b.answers = False
+    world.call()
+    world.engine._away = 0.3
+    assert world.b.session is not None
+    before = len(world.network.arrived)
+    world.engine.process.dies_at_commit = DeathPoint.JOURNALLED
+    world.b.node.user_agent.reject(world.b.session, 486, world.timeline.now)
+    world.b.node.flush()
+    world.pass_seconds(2)
+    assert len(world.engine.chronicle.died_at) == 1
+    assert heard_by(world, world.a, before) == [b"SIP/2.0 486 Busy Here"]
+    assert world.ended().cause is Cause.BUSY
+
+
+def test_who_has_answered_and_is_not_joined_when_the_engine_dies_is_hung_up(world: World) -> None:
+    """He has our ACK, and so sends his 200 no more."""
+    world.b.answers = False
+    world.call()
+    world.engine.media._conduct = MediaConduct(delay_max=2.0)
+    answer(world)
+    while not heard(world.b, sip_events.InviteAcknowledged):
+        world.pass_seconds(0.01)
+    kill_engine(world)
+    world.pass_seconds(1)
+    assert heard(world.b, sip_events.SessionEnded) == 1
+    assert heard(world.a, sip_events.InviteFailed) == 1
+
+
+def test_who_has_our_offer_and_no_answer_of_his_own_in_when_the_engine_dies_is_hung_up(world: World) -> None:
+    world.a.node.vices.append(LosesItsAcks(1))
+    world.call(b"", seconds=0.5)
+    kill_engine(world)
+    world.pass_seconds(2)
+    assert heard(world.a, sip_events.SessionEnded) == 1
+    assert heard(world.b, sip_events.SessionEnded) == 1
     world.pass_seconds(70)
     assert world.engine.node.user_agent.transactions == (0, 0)
 
@@ -80,10 +169,12 @@ def test_a_caller_whose_answer_was_journalled_and_not_sent_hears_it_from_the_nex
     world.b.answers = False
     world.call()
     world.engine._away = 0.3
-    assert world.b.session is not None
-    world.timeline.after(0.0, lambda: setattr(world.engine.process, "dies_at_commit", DeathPoint.JOURNALLED))
+    world.engine.media._conduct = MediaConduct(delay_max=2.0)
     answer(world)
-    world.pass_seconds(2)
+    while not heard(world.b, sip_events.InviteAcknowledged):
+        world.pass_seconds(0.01)
+    world.engine.process.dies_at_commit = DeathPoint.JOURNALLED
+    world.pass_seconds(5)
     assert len(world.engine.chronicle.died_at) == 1
     assert heard(world.a, sip_events.InviteAnswered) == 1
     world.pass_seconds(60)

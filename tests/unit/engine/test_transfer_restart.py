@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from engine.domain.cause import Cause
+from sip.core import events as sip_events
 from sip.core.hop import Hop
 from tests.sim.invariants import RECORDING_TOLERANCE_SECONDS
 from tests.sim.vice import Vice
 from tests.unit.engine.office import SECOND_X, Office, has_ended, is_acknowledged, outcomes
+from tests.unit.engine.test_controller import Phone
 
 
 class Deaf(Vice):
@@ -121,3 +123,42 @@ def test_a_customer_whose_agent_has_left_to_a_transfer_that_died_is_let_go(offic
     assert has_ended(office.customer)
     first, second = office.records()
     assert (first.cause, second.cause, second.answered_at_ms) == (Cause.NORMAL, Cause.ENGINE_RESTART, None)
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_the_transferor_hears_the_end_of_a_transfer_that_died(office: Office, deaths: int) -> None:
+    office.second.answers = False
+    office.refer("agent2")
+    assert outcomes(office.first) == ["100"]
+    for _ in range(deaths):
+        office.kill_engine()
+    assert outcomes(office.first) == ["100", "500"], "once, by whichever engine"
+    last = office.first.requests("NOTIFY")[-1].request.headers
+    assert last.get("subscription-state").startswith("terminated")
+    assert last.get("event") == office.first.requests("NOTIFY")[0].request.headers.get("event") != ""
+    assert not has_ended(office.first), "his call goes on"
+    assert heard_cancel(office.second)
+    assert office.refer("agent2") == 202, "and he may try again"
+
+
+def test_an_attended_transfer_that_died_is_told_as_well(office: Office) -> None:
+    session = office.call_second_customer()
+    office.customer.is_slow = True
+    first = office.first.session
+    assert first is not None
+    office.merge(first, session)
+    assert outcomes(office.first) == ["100"]
+    office.kill_engine()
+    assert outcomes(office.first) == ["100", "500"]
+
+
+def test_nobody_is_told_of_a_transfer_that_had_failed_before_its_engine_died(office: Office) -> None:
+    office.second.refuses = 486
+    office.refer("agent2")
+    assert outcomes(office.first) == ["100", "486"]
+    office.kill_engine()
+    assert outcomes(office.first) == ["100", "486"]
+
+
+def heard_cancel(phone: Phone) -> bool:
+    return any(isinstance(event, sip_events.InviteCancelled) for event in phone.heard)
