@@ -1,13 +1,17 @@
-"""``python -m admin_api``."""
+"""``python -m admin_api``; with ``--spare`` it waits until it is needed (ADR 16)."""
 
 import sys
 
-from admin_api.main import main
+from admin_api.main import main, main_when_needed
 from engine.push.broker import BrokerUnusable
+from engine.runtime.spare import SPARE_OPTION
 from engine.settings import SettingsError
 from engine.store.secret_file import SecretUnusable
 
 try:
-    main()
+    if SPARE_OPTION in sys.argv[1:]:
+        main_when_needed()
+    else:
+        main()
 except (SettingsError, SecretUnusable, BrokerUnusable) as error:
     sys.exit(f"axbridge: {error}")

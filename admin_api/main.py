@@ -6,7 +6,8 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
@@ -43,8 +44,9 @@ from engine.push.broker import read_broker
 from engine.push.notice_publisher import NoticePublisher
 from engine.runtime.control.client import EngineControl
 from engine.runtime.logs import LEVELS, set_up_logs
+from engine.runtime.spare import stand_by
 from engine.services.access import second_factor
-from engine.settings import PushSettings, Settings, read_settings
+from engine.settings import PushSettings, Settings, SettingsError, read_settings
 from engine.store.database import open_database
 from engine.store.keyring import Keyring
 from engine.store.secret_file import derived_key, read_secret
@@ -205,8 +207,25 @@ def create_app(state: State) -> Litestar:
 
 
 def main(settings: Settings | None = None) -> None:
-    """Serves the API until it is told to stop. Raises SettingsError, SecretUnusable."""
-    settings = settings or read_settings()
+    """Serves the API until it is told to stop. Raises SettingsError, SecretUnusable, BrokerUnusable."""
+    _serve(create_app(State()), settings or read_settings())
+
+
+def main_when_needed() -> None:
+    """The same, but waits with everything imported and every route made until another API has died. Raises as ``main``.
+
+    What it is configured with is read when its turn comes; what is wrong with it now, the one that serves has said.
+    """
+    app = create_app(State())
+    for each in ("lifespan.on", "loops.auto", "protocols.http.auto", "protocols.websockets.auto"):
+        import_module(f"uvicorn.{each}")  # which it imports as it begins to serve
+    with suppress(SettingsError):  # it may be right again by then, and who ends at once is started anew for ever
+        open_database(read_settings().database_url)  # the driver is imported here, and nothing connected to
+    if stand_by("api"):
+        _serve(app, read_settings())
+
+
+def _serve(app: Litestar, settings: Settings) -> None:
     set_up_logs("api", settings.log_level)
     state = make_state(
         settings,
@@ -215,7 +234,7 @@ def main(settings: Settings | None = None) -> None:
         secret=read_secret(settings.secret_file),
         now_ms=lambda: time.time_ns() // 1_000_000,
     )
-    app = create_app(state)
+    app.state.update(state)
     uvicorn.run(
         app,
         host=settings.api.host,

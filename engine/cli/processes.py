@@ -23,7 +23,7 @@ from engine.runtime.control.client import EngineControl, EngineUnavailable
 from engine.runtime.control.protocol import Health, HealthReport
 from engine.runtime.logs import set_up_logs
 from engine.runtime.readiness import NotReady, hand_over, has_tenants
-from engine.runtime.spare import SPARE_OPTION, is_outdated, modification_times, start_anew, wait_for_turn
+from engine.runtime.spare import SPARE_OPTION, stand_by
 from engine.runtime.supervisor import ProcessPlan, Supervisor
 from engine.settings import Settings
 from media.embedded.settings import WorkerSettings
@@ -79,7 +79,7 @@ def process_plans(settings: Settings) -> list[ProcessPlan]:
         *media,
         ProcessPlan("engine", (*own, "engine"), spare_command=(*own, "engine", SPARE_OPTION)),
         ProcessPlan("archive", (*own, "archive")),
-        ProcessPlan("api", _API_COMMAND),
+        ProcessPlan("api", _API_COMMAND, spare_command=(*_API_COMMAND, SPARE_OPTION)),
     ]
 
 
@@ -96,11 +96,8 @@ def engine(
         from engine.store.database import open_database
 
         open_database(settings_of(config).database_url)  # the driver is imported here, and nothing connected to
-        times = modification_times(sys.modules)
-        if not wait_for_turn(sys.stdin.buffer, "engine"):
+        if not stand_by("engine"):
             return
-        if is_outdated(times):
-            start_anew()
     settings = settings_of(config)
     set_up_logs("engine", settings.log_level)
     from engine.main import run_engine

@@ -22,6 +22,19 @@ _NAME_FILE = Path("/proc/self/comm")
 _NAME_OCTETS_MAX = 15
 
 
+def stand_by(name: str) -> bool:
+    """Blocks until it is the turn of this process, which has imported all that it needs; False if that never comes.
+
+    After an upgrade it does not return: the process becomes a new one.
+    """
+    times = modification_times(sys.modules)
+    if not wait_for_turn(sys.stdin.buffer, name):
+        return False
+    if is_outdated(times):
+        start_anew()
+    return True
+
+
 def wait_for_turn(orders: BinaryIO, name: str) -> bool:
     """Blocks until it is this process's turn; False if its supervisor is gone. ``name`` is what ``ps`` shows then."""
     _show_as(f"spare {name}")

@@ -231,7 +231,8 @@ def _name(words: list[str], comm: str) -> str | None:
     """What a command line is of: ``python -m engine engine``, ``python -m media.embedded.worker {"index":0,…}``. A
     spare calls itself by the name of what it serves as once it does."""
     if words[-1] == SPARE_OPTION:
-        return comm if comm == words[-2] else None
+        name = _name(words[:-1], comm)
+        return name if name == comm else None
     if len(words) >= 4 and words[2] == "media.embedded.worker":
         index = words[3].partition('"index":')[2][:1]
         return f"media-{index}"

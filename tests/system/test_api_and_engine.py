@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +104,48 @@ async def test_a_binding_made_by_the_api_carries_a_call_that_the_api_shows_and_e
         await customer.close()
         await boss.aclose()
         await agent_client.aclose()
+
+
+def children_of(process_id: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()]
+
+
+def name_of(process_id: int) -> str:
+    """What ``ps`` shows; "" for a process that has gone."""
+    try:
+        return Path(f"/proc/{process_id}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def is_started_api(process_id: int) -> bool:
+    """Whether it is one that began as the API, and not as a spare."""
+    return Path(f"/proc/{process_id}/cmdline").read_bytes().endswith(b"\0-m\0admin_api\0")
+
+
+async def test_an_api_that_is_killed_is_replaced_by_its_spare(
+    demo: Path, environment: dict[str, str], tmp_path: Path, starts: list[Started]
+) -> None:
+    starts.append(Started(demo, environment, tmp_path))
+    await asyncio.to_thread(starts[0].wait_for, "axbridge is up", 60.0)
+    supervisor = starts[0].process.pid
+    base = f"http://127.0.0.1:{environment['AXBRIDGE_API__PORT']}"
+
+    async def spare() -> int | None:
+        return next((child for child in children_of(supervisor) if name_of(child) == "spare api"), None)
+
+    async def answers() -> bool:
+        try:
+            return (await client.get("/health")).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async with httpx.AsyncClient(base_url=base, timeout=2) as client:
+        waiting = await until(spare, 30.0)
+        (serving,) = filter(is_started_api, children_of(supervisor))
+        os.kill(serving, signal.SIGKILL)
+        await until(answers, 30.0)
+    assert waiting in children_of(supervisor)
+    assert name_of(waiting) == "api"
+    boss = await login(base, "boss", "demo-tenant-password")
+    await boss.aclose()

@@ -49,14 +49,29 @@ def test_an_upgrade_makes_it_outdated(tmp_path: Path, harm: str) -> None:
     assert is_outdated(times)
 
 
-def test_an_engine_that_waits_ends_with_its_supervisor_and_has_touched_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("engine", "engine"), ("admin_api",)])
+def test_who_waits_ends_with_its_supervisor_and_has_touched_nothing(tmp_path: Path, command: tuple[str, ...]) -> None:
     config = tmp_path / "axbridge.toml"
     config.write_text(f'data_folder = "{tmp_path}/data"\n')
     done = subprocess.run(
-        [sys.executable, "-m", "engine", "engine", "--spare"],
+        [sys.executable, "-m", *command, "--spare"],
         env={**os.environ, "AXBRIDGE_CONFIG": str(config)},
         stdin=subprocess.DEVNULL,
         timeout=60,
     )
     assert done.returncode == 0
-    assert list((tmp_path / "data").iterdir()) == []
+    assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
+
+
+def test_an_api_that_waits_is_not_put_off_by_a_configuration_that_is_wrong_just_now(tmp_path: Path) -> None:
+    config = tmp_path / "axbridge.toml"
+    config.write_text("[api]\nport = 'none'\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "admin_api", "--spare"],
+        env={**os.environ, "AXBRIDGE_CONFIG": str(config)},
+        input=TURN,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert b"port" in done.stderr, "said when its turn came"
