@@ -27,6 +27,7 @@ from engine.b2bua.signalling import Signalling
 from engine.b2bua.source_guard import SourceGuard
 from engine.b2bua.trunk_watch import TrunkWatch
 from engine.domain import events as call_events
+from engine.domain.call import CallState
 from engine.domain.cause import Cause
 from engine.domain.cdr import Unrecorded
 from engine.domain.directory import Directory
@@ -64,6 +65,7 @@ class Controller:
         self.leg_made: Callable[[str, str], None] = lambda call_id, sip_call_id: None
         """Told each SIP dialog that becomes part of a call, the caller's first."""
         self._timers = CallTimers()
+        user_agent.on_invited_again = self._invited_again
         dialler = Dialler(user_agent, registration, settings.own_hosts, settings.realm, locator, random)
         self._callee_leg = CalleeLeg(
             user_agent,
@@ -230,6 +232,12 @@ class Controller:
     def _dialled(self, active: ActiveCall, session: Session) -> None:
         self.leg_made(active.call_id, session.call_id)
         self._executor.note(active)  # who answers an engine that has died meanwhile is known by this
+
+    def _invited_again(self, session: Session) -> None:
+        """With credentials, or another session interval: a CANCEL is for this INVITE from here on."""
+        active = session.owner
+        if isinstance(active, ActiveCall) and active.call.state is not CallState.ENDED:
+            self._executor.note(active)
 
     def release(self, record: CallRecord, now: float) -> None:
         """Hangs up both legs of a call of an engine that is gone; its record is complete."""

@@ -39,6 +39,9 @@ class UserAgentBase:
         }
         # Called with a TLS peer and its own port where its Via asks for connection reuse (RFC 5923).
         self.on_alias: Callable[[Hop, int], None] | None = None
+        # Called with a session whose INVITE is about to go out anew, with credentials or another interval: whoever
+        # keeps what a CANCEL repeats has to keep it again.
+        self.on_invited_again: Callable[[Session], None] = lambda session: None
         self._has_reliability = "100rel" in settings.extensions
         self._has_timers = "timer" in settings.extensions
         self._session_timers = SessionTimerQueue()

@@ -193,6 +193,7 @@ class UserAgentClient(UserAgentRequester):
         )
         again.retry = retry
         again.had_offer = bool(retry.body)
+        self.on_invited_again(session)
 
     def _invite_succeeded(
         self, transaction: ClientInviteTransaction, session: Session, response: Response, source: Hop, now: float

@@ -246,7 +246,8 @@ def _phones_are_told(history: History) -> Iterator[str]:
         ends = [
             cdr.ended_at_ms / 1000
             for cdr in history.engine.records
-            if cdr.binding_id == f"b{index}" and cdr.ended_at_ms is not None
+            # Its phones may be colleagues, to whom others have transferred.
+            if (cdr.binding_id == f"b{index}" or cdr.transferred_from is not None) and cdr.ended_at_ms is not None
         ]
         if not ends:
             continue
@@ -258,6 +259,8 @@ def _phones_are_told(history: History) -> Iterator[str]:
 def _good_calls_are_not_cut(history: History) -> Iterator[str]:
     """Between phones without vices, on a network that loses nothing, no call ends for want of an answer; nor for want
     of credit where there is plenty and the books are always there."""
+    transferred = {cdr.transferred_from for cdr in history.engine.records}
+    has_any_vices = any(pair.has_vices for pair in history.pairs)
     for index, pair in enumerate(history.pairs):
         if not (pair.has_vices or history.weather.loss or history.engine.may_miss_words):
             for phone in pair.phones:
@@ -267,7 +270,9 @@ def _good_calls_are_not_cut(history: History) -> Iterator[str]:
             if cdr.binding_id != f"b{index}":
                 continue
             is_cut = cdr.cause in (Cause.ACK_MISSING, Cause.SESSION_EXPIRED) and not history.engine.may_miss_words
-            if is_cut and not pair.has_vices and not history.weather.loss:
+            is_transferred = cdr.id in transferred or cdr.transferred_from is not None  # to another pair's phone
+            has_vices = has_any_vices if is_transferred else pair.has_vices
+            if is_cut and not has_vices and not history.weather.loss:
                 yield f"call {cdr.id} was cut: {cdr.cause}"
             is_poor = cdr.cause in (Cause.NO_CREDIT, Cause.CREDIT_EXHAUSTED)
             if is_poor and history.engine.books.paid_in_micro >= RICH_MICRO and history.engine.books.is_faithful:

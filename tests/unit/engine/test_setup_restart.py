@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from engine.domain.cause import Cause
@@ -84,6 +86,18 @@ def test_whoever_waits_when_the_engine_dies_is_told_by_the_next(world: World, ri
     world.pass_seconds(70)
     assert world.engine.node.user_agent.transactions == (0, 0)
     assert not world.engine.node.user_agent.sessions
+
+
+def test_a_callee_who_was_called_again_with_another_interval_is_cancelled_by_that_call(world: World) -> None:
+    """As one that had asked for credentials: its first INVITE is over."""
+    world.b.answers = False
+    settings = world.b.node.user_agent.settings
+    world.b.node.user_agent.settings = replace(settings, session_expires_seconds_min=3600)
+    world.b.node.user_agent._has_timers = True
+    world.call()
+    assert world.b.session is not None
+    kill_engine(world)
+    assert heard(world.b, sip_events.InviteCancelled) == 1
 
 
 def test_who_waits_through_two_deaths_is_told_by_the_third_engine(world: World) -> None:
