@@ -8,12 +8,14 @@ import time
 import numpy as np
 import pytest
 
+from media.rtp.dtmf import DigitCollector, KeyPress, read_event, write_event
 from media.rtp.packet import Packet, build
 from tests.interop.lane import CALLEE_SSRC, CALLER_SSRC, Lane
 from tests.interop.rtp_phone import samples_of
 
 pytestmark = pytest.mark.sipp
 
+EVENTS = 101
 INTRUDER_HOST = "127.0.0.4"
 INTRUDER_OCTET = 0x2A
 """The loudest sample of PCMA: not to be overlooked in a recording."""
@@ -81,3 +83,48 @@ def test_lost_packets_are_gaps_in_place(lane: Lane) -> None:
     first_ms = said[0] / 8
     inner = [gap for gap in recording.row_gaps() if gap[0] == "caller" and abs(gap[1] - (first_ms + 600)) <= 21]
     assert [round(end - start, -1) for _, start, end in inner] == [500]
+
+
+def test_a_key_by_info_reaches_a_phone_that_takes_events_as_one(lane: Lane) -> None:
+    callee = lane.callee("callee_answers")
+    caller = lane.caller("caller_presses_by_info", duration_ms=800)
+    lane.talk(caller, callee, 1.2)
+    lane.hear_out()
+    caller.wait()
+    callee.wait()
+    events = [packet for packet in lane.callee_voice.heard if packet.payload_type == EVENTS]
+    collector = DigitCollector()
+    keys = [key for each in events for key in collector.receive(each.timestamp, read_event(each.payload), 0.0)]
+    assert keys == [KeyPress("5", 960)]
+    assert callee.received("INFO") == []
+    lane.assert_talked(lane.cdr(), 1.6)
+
+
+def test_a_key_by_events_reaches_a_phone_that_takes_none_by_info(lane: Lane) -> None:
+    """The caller's phone sends them whatever has been agreed on."""
+    callee = lane.callee("callee_takes_info")
+    caller = lane.caller("caller_hangs_up", duration_ms=1500)
+    lane.talk(caller, callee, 1.2)
+    time.sleep(0.3)
+    target = caller.received("SIP/2.0 200")[0].media
+    for number, (duration, end) in enumerate([(160, False), (320, False), (480, True), (480, True), (480, True)]):
+        event = Packet(EVENTS, number == 0, 5000 + number, 900_000, CALLER_SSRC, write_event("7", duration, end=end))
+        lane.caller_voice.socket.sendto(build(event), target)
+        time.sleep(0.02)
+    lane.hear_out()
+    caller.wait()
+    callee.wait()
+    (info,) = callee.received("INFO")
+    assert info.body == "Signal=7\r\nDuration=60\r\n"
+    assert not [packet for packet in lane.callee_voice.heard if packet.payload_type == EVENTS]
+
+
+def test_a_key_by_info_reaches_a_phone_that_takes_no_events_by_info(lane: Lane) -> None:
+    callee = lane.callee("callee_takes_info")
+    caller = lane.caller("caller_presses_by_info", duration_ms=800)
+    lane.talk(caller, callee, 1.2)
+    lane.hear_out()
+    caller.wait()
+    callee.wait()
+    (info,) = callee.received("INFO")
+    assert info.body.startswith("Signal=5")

@@ -195,3 +195,19 @@ def test_callee_who_answers_an_engine_that_never_called_him_makes_no_call(own_si
     lane.assert_never_talked(cdr)
     caller.end()
     callee.end()
+
+
+def test_both_phones_of_a_call_that_rang_are_told_by_the_next_engine(own_site: Site, lane: Lane) -> None:
+    callee = lane.callee("callee_rings")
+    caller = lane.caller("caller_refused")
+    caller.wait_received("SIP/2.0 180")
+    own_site.kill_engine()
+    own_site.start_engine()
+    caller.wait()  # it has its final answer
+    callee.wait()  # it was cancelled
+    cdr = lane.cdr()
+    assert (cdr["cause"], cdr["release_side"], cdr["sip_status"]) == ("engine_restart", "platform", 500)
+    (refusal,) = caller.received("SIP/2.0 500")
+    assert refusal.header("Retry-After").isdigit()
+    assert lane.live_calls() == 0
+    lane.assert_never_talked(cdr)
