@@ -71,7 +71,7 @@ def test_whoever_waits_when_the_engine_dies_is_told_by_the_next(world: World, ri
         world.b.node.flush()
         world.pass_seconds(0.5)
     before = len(world.network.arrived)
-    kill_engine(world)
+    world.kill_engine(0.3, 0.2)
     assert heard_by(world, world.a, before) == [b"SIP/2.0 500 Server Internal Error"]
     refusal = next(data for _, to, data in world.network.arrived[before:] if to == world.a.node.hop)
     assert b"\r\nRetry-After: 5\r\n" in refusal
@@ -96,7 +96,7 @@ def test_a_callee_who_was_called_again_with_another_interval_is_cancelled_by_tha
     world.b.node.user_agent._has_timers = True
     world.call()
     assert world.b.session is not None
-    kill_engine(world)
+    world.kill_engine(0.3, 0.2)
     assert heard(world.b, sip_events.InviteCancelled) == 1
 
 
@@ -136,7 +136,7 @@ def test_who_has_answered_and_is_not_joined_when_the_engine_dies_is_hung_up(worl
     answer(world)
     while not heard(world.b, sip_events.InviteAcknowledged):
         world.pass_seconds(0.01)
-    kill_engine(world)
+    world.kill_engine(0.3, 0.2)
     world.pass_seconds(1)
     assert heard(world.b, sip_events.SessionEnded) == 1
     assert heard(world.a, sip_events.InviteFailed) == 1
@@ -145,7 +145,7 @@ def test_who_has_answered_and_is_not_joined_when_the_engine_dies_is_hung_up(worl
 def test_who_has_our_offer_and_no_answer_of_his_own_in_when_the_engine_dies_is_hung_up(world: World) -> None:
     world.a.node.vices.append(LosesItsAcks(1))
     world.call(b"", seconds=0.5)
-    kill_engine(world)
+    world.kill_engine(0.3, 0.2)
     world.pass_seconds(2)
     assert heard(world.a, sip_events.SessionEnded) == 1
     assert heard(world.b, sip_events.SessionEnded) == 1
