@@ -78,6 +78,8 @@ class CallExecutor:
         tariff = active.route.tariff
         if tariff.held:
             tariff.held = dict(self.minutes.hold_again(tariff.held.items()))
+        if missing_seconds := tariff.minutes_wanted(active.call.talked_seconds(now)):
+            tariff.hold(self.minutes.hold_leased(tariff.buckets, missing_seconds))
         held = self.credit.credit_of(active.route.tenant_id).hold(active.call.held_before_micro(now), 0)
         self.spending.hold(active.route.tenant_id, active.route.parties.agent_id, held or 0)
         self._perform(active, active.call.resume(held or 0), now)

@@ -112,6 +112,18 @@ class MinutesBook(Generic[Waiter]):
             parts.append((bucket_id, seconds))
         return tuple(parts)
 
+    def hold_leased(self, buckets: tuple[int, ...], wanted_seconds: int) -> Parts:
+        """Holds at once what the leases have, as far as no bucket that comes first may have more."""
+        known: list[int] = []
+        left = wanted_seconds
+        for bucket_id in buckets:
+            leased = self._of(bucket_id)
+            known.append(bucket_id)
+            left -= leased.free_seconds
+            if left <= 0 or not leased.dry:
+                break
+        return self._take(tuple(known), wanted_seconds)
+
     def post(self, held: Iterable[tuple[int, int]], used: Iterable[tuple[int, int]]) -> None:
         """Ends a call's holds: takes out what it used and voids the rest."""
         used_of = dict(used)

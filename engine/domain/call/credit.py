@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.domain.call.base import CallBase
+from engine.domain.call.base import CallBase, milliseconds
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.events import (
     CallOutput,
@@ -32,6 +32,10 @@ class CallCredit(CallBase):
     """Package minutes first, then money."""
 
     __slots__ = ()
+
+    def talked_seconds(self, now: float) -> int:
+        """Begun ones count; 0 before the answer."""
+        return 0 if self.answered_at is None else -(-milliseconds(now - self.answered_at) // 1000)
 
     def _hold_for(self, seconds: int) -> HoldMinutes | HoldCredit:
         """Asks for what is missing to talk ``seconds`` in all: package minutes first, then money for the rest."""
@@ -100,8 +104,9 @@ class CallCredit(CallBase):
 
     def _timer_fired_talking(self, event: TimerFired, now: float) -> list[CallOutput]:
         match event.kind:
-            case TimerKind.CREDIT:
-                return [self._hold_for(self.granted_seconds + self._policy.slice_seconds)]
+            case TimerKind.CREDIT:  # late, where no engine was there for a while
+                talked_seconds = max(self.granted_seconds, self.talked_seconds(now))
+                return [self._hold_for(talked_seconds + self._policy.slice_seconds)]
             case TimerKind.WARNING:
                 return [PlayWarning(self.warning_leg)] if self.final_unit else []
             case TimerKind.CUT if self._renewing and not self._overdue:

@@ -74,10 +74,15 @@ class Call(CallSetup):
         return call
 
     def held_before_micro(self, now: float) -> int:
-        """What a resumed call must have held by now; slices after the first are in no record."""
-        assert self.answered_at is not None
-        talked_ms = milliseconds(now - self.answered_at)
-        seconds = min(max(self.granted_seconds, -(-talked_ms // 1000)), self._policy.duration_seconds_max)
+        """What a resumed call must have held by now; slices of money after the first are in no record.
+
+        Who lived on package minutes had held no more than his record says: of the time since, these are asked for
+        first.
+        """
+        granted_seconds = self.granted_seconds
+        seconds = min(max(granted_seconds, self.talked_seconds(now)), self._policy.duration_seconds_max)
+        if self._tariff.minutes_wanted(seconds) and not self._tariff.minutes_wanted(granted_seconds):
+            seconds = granted_seconds
         return self._tariff.charge_micro(seconds * 1000)
 
     def resume(self, held_micro: int) -> list[CallOutput]:

@@ -29,6 +29,22 @@ def test_a_bucket_that_runs_out_after_the_death_is_used_up_and_money_pays_the_re
     assert violations(history) == []
 
 
+@pytest.mark.parametrize("away_seconds", [70.0, 100.0, 150.0])
+@pytest.mark.parametrize("goes_on_for", [1.0, 60.0, 100.0])
+def test_time_without_an_engine_is_paid_from_the_bucket_as_well(away_seconds: float, goes_on_for: float) -> None:
+    """What the call had not held yet was paid in money: seeds 2390, 3191 and 3234."""
+    pair = CalmPair(rate=BY_SECOND, minutes={1: 3600}, deaths=(Death(20.0, away_seconds, DeathPoint.BETWEEN),))
+    pair.timeline.pass_seconds(20.0 + away_seconds + goes_on_for)
+    pair.caller.act(pair.caller_session, "BYE")
+    history = pair.run_out()
+    (cdr,) = history.engine.records
+    assert cdr.cause is Cause.NORMAL
+    assert cdr.billed_seconds > away_seconds
+    assert cdr.minutes_used == ((1, cdr.billed_seconds),)
+    assert cdr.charge_micro == 0
+    assert violations(history) == []
+
+
 def test_minutes_of_a_call_that_died_with_engine_and_media_are_used_as_far_as_it_lived() -> None:
     pair = CalmPair(
         rate=BY_SECOND,

@@ -148,3 +148,13 @@ def test_a_returned_bucket_stays_with_an_idle_engine() -> None:
     book.post(((1, 60),), ((1, 20),))
     assert book.lease_returns == [(1, 540), (1, 40)]
     assert (book.minutes_of(1).leased_seconds, book.minutes_of(1).held_seconds) == (0, 0)
+
+
+def test_what_is_leased_is_held_at_once_as_far_as_no_earlier_bucket_may_have_more() -> None:
+    book: MinutesBook[str] = MinutesBook(lease_seconds=60)
+    book.minutes_of(1).leased_seconds, book.minutes_of(2).leased_seconds = 30, 40
+    assert book.hold_leased((1, 2), 50) == ((1, 30),)
+    book.minutes_of(1).dry = True
+    assert book.hold_leased((1, 2), 50) == ((2, 40),)
+    assert book.hold_leased((1, 2), 50) == ()
+    assert book.lease_requests == []
