@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ from engine.runtime.logs import set_up_logs
 from engine.runtime.readiness import NotReady, hand_over, has_tenants
 from engine.runtime.spare import SPARE_OPTION, stand_by
 from engine.runtime.supervisor import ProcessPlan, Supervisor
-from engine.settings import Settings
+from engine.settings import Settings, SettingsError, read_settings
 from media.embedded.settings import WorkerSettings
 
 commands = typer.Typer()
@@ -95,7 +96,8 @@ def engine(
         import engine.main  # noqa: F401 - what an engine's start would have to wait for
         from engine.store.database import open_database
 
-        open_database(settings_of(config).database_url)  # the driver is imported here, and nothing connected to
+        with suppress(SettingsError):  # it may be right again by then, and who ends at once is started anew for ever
+            open_database(read_settings(config).database_url)  # the driver is imported here, and nothing connected to
         if not stand_by("engine"):
             return
     settings = settings_of(config)

@@ -63,15 +63,16 @@ def test_who_waits_ends_with_its_supervisor_and_has_touched_nothing(tmp_path: Pa
     assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
 
 
-def test_an_api_that_waits_is_not_put_off_by_a_configuration_that_is_wrong_just_now(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("engine", "engine"), ("admin_api",)])
+def test_who_waits_is_not_put_off_by_a_configuration_that_is_wrong_just_now(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
     config = tmp_path / "axbridge.toml"
     config.write_text("[api]\nport = 'none'\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "admin_api", "--spare"],
-        env={**os.environ, "AXBRIDGE_CONFIG": str(config)},
-        input=TURN,
-        capture_output=True,
-        timeout=60,
-    )
-    assert done.returncode != 0
-    assert b"port" in done.stderr, "said when its turn came"
+    waits = [sys.executable, "-m", *command, "--spare"]
+    environment = {**os.environ, "AXBRIDGE_CONFIG": str(config)}
+    unneeded = subprocess.run(waits, env=environment, input=b"", capture_output=True, timeout=60)
+    assert unneeded.returncode == 0, unneeded.stderr
+    needed = subprocess.run(waits, env=environment, input=TURN, capture_output=True, timeout=60)
+    assert needed.returncode != 0
+    assert b"port" in needed.stderr, "said when its turn came"
