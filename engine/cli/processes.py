@@ -57,15 +57,18 @@ async def _serve(settings: Settings, demo: Path | None, *, is_first_start: bool)
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     supervisor = Supervisor(process_plans(settings), settings.data / "log")
     await supervisor.start()
+    fault: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as group:
             greeting = group.create_task(welcome(settings, demo, is_first_start=is_first_start))
             await told.wait()
             greeting.cancel()
     except* (NotReady, DemoFault) as group_of_errors:
-        raise failure(str(group_of_errors.exceptions[0])) from group_of_errors
+        fault = group_of_errors.exceptions[0]
     finally:
         await supervisor.stop()
+    if fault is not None:  # raised above, it would come in a group before Python 3.11.4
+        raise failure(str(fault)) from fault
 
 
 def process_plans(settings: Settings) -> list[ProcessPlan]:
