@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.runtime import supervisor as module
-from engine.runtime.supervisor import ProcessPlan, Supervisor
+from engine.runtime.supervisor import ProcessPlan, RestartPause, Supervisor
 
 SERVES = "import time; print('began fresh', flush=True); time.sleep(60)"
 WAITS = (
@@ -86,6 +86,18 @@ async def test_a_spare_that_cannot_start_keeps_nobody_from_being_replaced(
             os.kill(made.process_ids["thing"], signal.SIGKILL)
             await until(lambda count=deaths: len(log_of(tmp_path)) == count + 1)
         assert set(log_of(tmp_path)) == {"began fresh"}
+
+
+def test_who_has_come_up_waits_for_nothing_however_often_he_dies() -> None:
+    """Chaos killed an engine every ten seconds or so, and its calls were without one for up to eleven."""
+    pause = RestartPause()
+    assert [pause.after(lived) for lived in (60.0, 7.0, 9.9, 4.0, 8.0, 3.0)] == [0.0] * 6
+
+
+def test_who_cannot_come_up_is_started_less_and_less_often() -> None:
+    pause = RestartPause()
+    assert [pause.after(0.5) for _ in range(9)] == [0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    assert pause.after(5.0) == 0.0
 
 
 async def test_the_spare_ends_with_its_supervisor(tmp_path: Path) -> None:
