@@ -85,6 +85,7 @@ class Voices:
         self._folder = folder
         self._offsets: dict[Path, int] = {}
         self._by_call: dict[str, Voice] = {}
+        self._by_port: dict[tuple[str, int], Voice] = {}
         self._due: list[tuple[float, int, Voice]] = []
         self._count = 0
         self._late: tuple[float, float] | None = None
@@ -134,10 +135,15 @@ class Voices:
         match words:
             case ["talk", call_id, side, own_port, their_port]:
                 self._hush(call_id)
+                # A long run gives ports again, also those of calls that nobody has hushed: they are over.
+                at = side, int(own_port)
+                if (earlier := self._by_port.get(at)) is not None and not earlier.ended:
+                    earlier.hush()
                 try:
-                    voice = Voice(side, int(own_port), int(their_port))
-                except OSError:
-                    return  # the port still belongs to a call that nobody has hushed
+                    voice = self._by_port[at] = Voice(side, int(own_port), int(their_port))
+                except OSError as error:  # somebody else's port
+                    print(f"{call_id} has no voice: {error.strerror}", file=sys.stderr)
+                    return
                 self._by_call[call_id] = voice
                 self._count += 1
                 heapq.heappush(self._due, (now, self._count, voice))
