@@ -173,7 +173,7 @@ class RecordKeeper:
         """True if all that waited is stored or set aside; on a failure it is kept, and the next try begins with it.
 
         What comes meanwhile waits for the next time: stored at once, it would be a batch of the few calls that changed
-        while the batch before it was written, and so on, and at 100 calls/s half of a call's cost.
+        while the batch before it was written, and so on, and at 100 calls/s a fifth of a call's cost.
 
         A record that the database is there for and does not take is found by halving the batch, and set aside: it must
         not hold up the others. The journal keeps it, and the next start tries again.

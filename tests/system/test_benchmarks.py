@@ -28,12 +28,17 @@ def told(*arguments: str) -> dict[str, Any]:
     [
         (("parse", "--messages", "300", "--runs", "1"), ("messages_per_second",)),
         (("registrations", "--phones", "500"), ("register_us", "refresh_us")),
-        (("numbers", "--histories", "2", "--days", "20"), ()),
     ],
 )
 def test_benchmark_without_processes(arguments: tuple[str, ...], figures: tuple[str, ...]) -> None:
     result = told(f"scripts.benchmarks.{arguments[0]}", *arguments[1:], "--json")
     assert [name for name in figures if not result[name] > 0] == []
+
+
+def test_benchmark_of_the_replacement_of_numbers() -> None:
+    result = told("scripts.benchmarks.numbers", "--histories", "2", "--days", "20", "--json")
+    assert result["our rule"]["calls"] == result["chance"]["calls"] > 0
+    assert 0 < result["our rule"]["answer_rate"] < 1
 
 
 @pytest.mark.slow

@@ -105,8 +105,8 @@ class CallCredit(CallBase):
     def _timer_fired_talking(self, event: TimerFired, now: float) -> list[CallOutput]:
         match event.kind:
             case TimerKind.CREDIT:  # late, where no engine was there for a while
-                talked_seconds = max(self.granted_seconds, self.talked_seconds(now))
-                return [self._hold_for(talked_seconds + self._policy.slice_seconds)]
+                reached_seconds = max(self.granted_seconds, self.talked_seconds(now))
+                return [self._hold_for(reached_seconds + self._policy.slice_seconds)]
             case TimerKind.WARNING:
                 return [PlayWarning(self.warning_leg)] if self.final_unit else []
             case TimerKind.CUT if self._renewing and not self._overdue:
