@@ -8,9 +8,9 @@ from pathlib import Path
 import structlog
 
 from engine.b2bua.controller import Controller
-from engine.runtime.call_journal import end_interrupted, recover
 from engine.runtime.clock import SteadyClock, read_boot_id
 from engine.runtime.record_keeper import RecordKeeper
+from engine.runtime.recovery import end_interrupted, recover
 from engine.runtime.switchboard import Switchboard
 from engine.store.journal import read_journal
 from media.embedded.client import EmbeddedPlane

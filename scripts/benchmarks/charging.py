@@ -28,7 +28,8 @@ from engine.domain.cdr import Cdr, CdrState
 from engine.domain.charging import Rate, Tariff
 from engine.domain.credit_book import CreditBook
 from engine.domain.routing import Direction, Parties
-from engine.runtime.call_journal import CallMilestone, CallStored, encode, recover
+from engine.runtime.call_journal import CallMilestone, CallStored, encode
+from engine.runtime.recovery import recover
 from engine.store.journal import Journal, read_journal
 from scripts.benchmarks.call_load import HERE, SOCKET_BUFFER_OCTETS
 from scripts.benchmarks.call_world import CALLEE_HOST, CALLER_HOST, ENGINE_HOST, pairs, world
@@ -46,6 +47,8 @@ TALK_SECONDS = 15
 """What the credit suffices for, over all calls in the mean: all are up before the first is cut, and none is silent for
 so long that its media times out."""
 STARTED_MS = 1_800_000_000_000
+JOURNAL_RATE = 400
+"""Calls a second in the journal that is read back."""
 SDP = (
     b"v=0\r\no=- 20518 0 IN IP4 203.0.113.1\r\ns=-\r\nc=IN IP4 203.0.113.1\r\nt=0 0\r\n"
     b"m=audio 54400 RTP/AVP 8 0 101\r\n"
@@ -93,14 +96,15 @@ def milestones(number: int) -> list[CallRecord]:
         b_number="+8613900000000",
     )
     tariff = Tariff(Rate(60_000))
-    cdrs = [Cdr.started(f"{number:026d}", parties, STARTED_MS) for _ in range(4)]
+    started_ms = STARTED_MS + number * 1000 // JOURNAL_RATE
+    cdrs = [Cdr.started(f"{number:026d}", parties, started_ms) for _ in range(4)]
     for cdr in cdrs[1:]:
-        cdr.state, cdr.ringing_at_ms = CdrState.RINGING, STARTED_MS + 1000
+        cdr.state, cdr.ringing_at_ms = CdrState.RINGING, started_ms + 1000
     for cdr in cdrs[2:]:
-        cdr.state, cdr.answered_at_ms = CdrState.ANSWERED, STARTED_MS + 3000
+        cdr.state, cdr.answered_at_ms = CdrState.ANSWERED, started_ms + 3000
         cdr.recording_path = f"2027/01/15/{number}.wav"
     last = cdrs[3]
-    last.state, last.ended_at_ms = CdrState.ENDED, STARTED_MS + 63_000
+    last.state, last.ended_at_ms = CdrState.ENDED, started_ms + 63_000
     last.cause, last.release_side = Cause.NORMAL, ReleaseSide.CALLER
     last.billed_seconds, last.charge_micro = 60, 60_000
     limits = tuple(Limit(scope, 1, 0, 0) for scope in ("trunk", "line", "tenant", "x_number"))

@@ -23,7 +23,7 @@ from engine.domain.cdr import Cdr
 from engine.domain.directory import Directory
 from engine.domain.facts import AccountFacts, Facts
 from engine.domain.ids import call_id
-from engine.runtime.call_journal import end_interrupted, recover
+from engine.runtime.recovery import end_interrupted, recover
 from media import plane
 from sip.core.digest import DigestAuthenticator
 from sip.core.events import Event

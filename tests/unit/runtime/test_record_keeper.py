@@ -18,8 +18,8 @@ from engine.domain.cdr import Cdr, CdrState
 from engine.domain.charging import Rate, Tariff
 from engine.domain.routing import Parties
 from engine.runtime import record_keeper
-from engine.runtime.call_journal import recover
 from engine.runtime.record_keeper import RecordKeeper
+from engine.runtime.recovery import recover
 from engine.store import tables
 from engine.store.cdr_store import write_cdrs
 from engine.store.database import open_database, reading, writing_session

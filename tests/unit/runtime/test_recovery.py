@@ -13,10 +13,9 @@ from engine.runtime.call_journal import (
     EveryoneTold,
     JournalRecord,
     ProofOfLife,
-    Recovered,
     encode,
-    recover,
 )
+from engine.runtime.recovery import Recovered, recover
 from sip.core.hop import Hop
 from sip.core.setup_snapshot import SentInvite, UnansweredInvite
 
