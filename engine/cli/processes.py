@@ -31,6 +31,9 @@ from media.embedded.settings import WorkerSettings
 
 commands = typer.Typer()
 
+ENGINE_SPARES = 2
+"""An engine that is killed as it takes over is followed as fast as the one before it: the second time, calls were
+without an engine for up to 2.4 s."""
 _API_COMMAND = (sys.executable, "-m", "admin_api")
 
 
@@ -81,7 +84,7 @@ def process_plans(settings: Settings) -> list[ProcessPlan]:
     media = [ProcessPlan(f"media-{index}", _worker_command(settings, index)) for index in range(settings.media.workers)]
     return [
         *media,
-        ProcessPlan("engine", (*own, "engine"), spare_command=(*own, "engine", SPARE_OPTION)),
+        ProcessPlan("engine", (*own, "engine"), (*own, "engine", SPARE_OPTION), ENGINE_SPARES),
         ProcessPlan("archive", (*own, "archive")),
         ProcessPlan("api", _API_COMMAND, spare_command=(*_API_COMMAND, SPARE_OPTION)),
     ]

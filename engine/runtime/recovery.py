@@ -99,9 +99,9 @@ class _Found:
             case CallMilestone(record=call):
                 self._milestone(call)
             case AnswerHeard(call_id=call_id, local_tag=local_tag):
-                if (call := self.calls.get(call_id)) is not None:
-                    call.heard(local_tag)
-                    self._note_running(call)
+                if (answered := self.calls.get(call_id)) is not None:
+                    answered.heard(local_tag)
+                    self._note_running(answered)
             case CallStored(call_ids=call_ids):
                 for call_id in call_ids:
                     self.calls.pop(call_id, None)

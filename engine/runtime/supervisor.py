@@ -8,11 +8,12 @@ import signal
 from asyncio.subprocess import Process
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from engine.runtime.spare import TURN
+from engine.runtime.reserve import Reserve
 
 RESTART_SECONDS_MAX = 10.0
 """Longest wait before a process that keeps dying is started again."""
@@ -21,8 +22,9 @@ STEADY_SECONDS = 3.0
 an engine that died every nine seconds was kept from its calls for 1, 2, 4, 8 and 10 of them."""
 STOP_SECONDS_MAX = 10.0
 """After that a process that was asked to end is killed."""
-SPARE_SECONDS = 2.0
-"""How long after a process's start its spare is started, or after that spare's early end the next."""
+YOUNG_SPARES_MAX = 2
+"""After so many spares in a row that died before they were steady the next process is started from the beginning: what
+kills them is perhaps in what they have imported."""
 LOG_OCTETS_MAX = 20 * 1024 * 1024
 """A log that is larger at a process's start is set aside as .old, in place of the one before it."""
 
@@ -33,12 +35,13 @@ log = structlog.get_logger()
 class ProcessPlan:
     """A process to keep alive. ``command`` is its argument vector; its output goes to ``<name>.log``.
 
-    With a ``spare_command`` there is a second process, which waits to take the place of one that dies.
+    With a ``spare_command`` there are ``spares`` more of it, which wait to take the place of one that dies.
     """
 
     name: str
     command: tuple[str, ...]
     spare_command: tuple[str, ...] | None = None
+    spares: int = 1
 
 
 class RestartPause:
@@ -62,8 +65,7 @@ class Supervisor:
         self._plans = plans
         self._log_folder = log_folder
         self._running: dict[str, Process] = {}
-        self._spares: dict[str, Process] = {}
-        self._spares_wanted: dict[str, asyncio.Event] = {}
+        self._reserves: dict[str, Reserve] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
@@ -78,29 +80,28 @@ class Supervisor:
             await self._spawn(plan)
             self._tasks.append(asyncio.create_task(self._keep_alive(plan)))
             if plan.spare_command is not None:
-                self._spares_wanted[plan.name] = asyncio.Event()
-                self._tasks.append(asyncio.create_task(self._keep_spare(plan.name, plan.spare_command)))
+                execute = partial(self._execute, plan.name, plan.spare_command, asyncio.subprocess.PIPE)
+                reserve = self._reserves[plan.name] = Reserve(plan.name, execute, plan.spares)
+                self._tasks.append(asyncio.create_task(reserve.keep()))
 
     async def stop(self) -> None:
         self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for name, spare in self._spares.items():
-            await self._end(f"spare {name}", spare)
+        for name, reserve in self._reserves.items():
+            await asyncio.gather(*(self._end(f"spare {name}", spare) for spare in reserve.dismiss()))
         for plan in reversed(self._plans):
             process = self._running.get(plan.name)
             if process is not None:
                 await self._end(plan.name, process)
 
-    async def _spawn(self, plan: ProcessPlan, *, may_be_spare: bool = True) -> None:
-        spare = self._spares.pop(plan.name, None) if may_be_spare else None
-        if spare is not None and await _has_taken_over(spare):
-            self._running[plan.name] = spare
-        else:
-            self._running[plan.name] = await self._execute(plan.name, plan.command, asyncio.subprocess.DEVNULL)
-        if plan.name in self._spares_wanted and plan.name not in self._spares:
-            self._spares_wanted[plan.name].set()
+    async def _spawn(self, plan: ProcessPlan, *, may_be_spare: bool = True) -> bool:
+        """True if it is a spare that serves now."""
+        reserve = self._reserves.get(plan.name) if may_be_spare else None
+        spare = await reserve.take() if reserve is not None else None
+        self._running[plan.name] = spare or await self._execute(plan.name, plan.command, asyncio.subprocess.DEVNULL)
+        return spare is not None
 
     async def _execute(self, name: str, command: tuple[str, ...], orders: int) -> Process:
         path = self._log_folder / f"{name}.log"
@@ -119,31 +120,10 @@ class Supervisor:
         finally:
             os.close(output)
 
-    async def _keep_spare(self, name: str, command: tuple[str, ...]) -> None:
-        """One at a time, and not while the process that it is for comes up: that has the processor's time first."""
-        wanted = self._spares_wanted[name]
-        while not self._stopping:
-            await asyncio.sleep(SPARE_SECONDS)
-            wanted.clear()
-            try:
-                spare = self._spares[name] = await self._execute(name, command, asyncio.subprocess.PIPE)
-            except OSError as error:
-                log.error("no spare process can be started", process=name, reason=error.strerror)
-                continue
-            ended = asyncio.create_task(spare.wait())
-            taken = asyncio.create_task(wanted.wait())
-            try:
-                await asyncio.wait((ended, taken), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                ended.cancel()
-                taken.cancel()
-            if self._spares.get(name) is spare:
-                log.error("a spare process ended before it was needed", process=name, exit_code=spare.returncode)
-                del self._spares[name]
-
     async def _keep_alive(self, plan: ProcessPlan) -> None:
         loop = asyncio.get_running_loop()
         pause = RestartPause()
+        young_spares, is_spare = 0, False
         while not self._stopping:
             started_at = loop.time()
             code = await self._running[plan.name].wait()
@@ -153,8 +133,8 @@ class Supervisor:
             lived_seconds = loop.time() - started_at
             await asyncio.sleep(pause.after(lived_seconds))
             if not self._stopping:
-                # Nor may spares that cannot serve follow one another.
-                await self._spawn(plan, may_be_spare=lived_seconds >= SPARE_SECONDS)
+                young_spares = young_spares + 1 if is_spare and lived_seconds < STEADY_SECONDS else 0
+                is_spare = await self._spawn(plan, may_be_spare=young_spares < YOUNG_SPARES_MAX)
 
     async def _end(self, name: str, process: Process) -> None:
         if process.returncode is not None:
@@ -169,17 +149,3 @@ class Supervisor:
             await process.wait()
         except ProcessLookupError:
             pass  # it ended by itself in between
-
-
-async def _has_taken_over(spare: Process) -> bool:
-    """Tells a spare that it is its turn. False if it has ended."""
-    assert spare.stdin is not None
-    if spare.returncode is not None:
-        return False
-    try:
-        spare.stdin.write(TURN)
-        await spare.stdin.drain()
-    except (BrokenPipeError, ConnectionResetError):
-        return False
-    spare.stdin.close()
-    return True

@@ -217,7 +217,8 @@ def _hold_kept(
     if not killed_at:
         return
     cause = cdr["cause"] if cdr is not None else None
-    ended_at = min(at for at in (attempt.hung_up_at, attempt.was_hung_up_at, float("inf")) if at is not None)
+    # Not at the caller's BYE: a dead engine has not heard it, and by the next one's time there may be no worker.
+    ended_at = attempt.over_at if attempt.over_at is not None else float("inf")
     if cause in MEDIA_CAUSES and any((attempt.invited_at or 0) < at < ended_at for at in befallen.media_killed_at):
         return  # not through the engine's death
     found.talking_at_kills += 1

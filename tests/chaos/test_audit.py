@@ -180,6 +180,17 @@ def test_call_cut_off_with_its_media_worker_is_not_held_against_the_engine(case:
     assert case.audit().unreadable
 
 
+def test_call_whose_media_worker_dies_after_a_bye_to_a_dead_engine_is_not_held_against_the_engine(case: Case) -> None:
+    case.attempt.hung_up_at, case.attempt.hung_up_status, case.attempt.over_at = ENDED - 2, 481, ENDED - 1
+    case.befallen.engine_killed_at.append(ENDED - 2.1)
+    case.cdr["cause"] = "engine_restart"
+    assert case.audit().lost
+    case.befallen.media_killed_at.append(ENDED - 0.5)
+    assert case.audit().lost, "it had been told of its end by then"
+    case.befallen.media_killed_at.append(ENDED - 1.9)
+    assert case.audit().lost == []
+
+
 def test_what_the_phones_have_not_said_is_missed_in_no_recording(case: Case) -> None:
     _silent_recording(case)
     case.befallen.voices_late.append((BEGAN + 2, BEGAN + 4))

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.runtime import supervisor as module
+from engine.runtime import reserve as module
 from engine.runtime.supervisor import ProcessPlan, RestartPause, Supervisor
 
 SERVES = "import time; print('began fresh', flush=True); time.sleep(60)"
 WAITS = (
     "import sys, time; line = sys.stdin.readline(); print('was told', repr(line), flush=True); line and time.sleep(60)"
 )
+WAITS_IN_VAIN = "import sys; sys.stdin.readline() and print('fails', flush=True)"
 DIES_EARLY = "raise SystemExit(3)"
 PATIENCE_SECONDS = 10.0
 
@@ -29,8 +30,8 @@ def spares_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def supervised(folder: Path, spare: str) -> AsyncIterator[Supervisor]:
-    plan = ProcessPlan("thing", (sys.executable, "-c", SERVES), (sys.executable, "-c", spare))
+async def supervised(folder: Path, spare: str, spares: int = 1) -> AsyncIterator[Supervisor]:
+    plan = ProcessPlan("thing", (sys.executable, "-c", SERVES), (sys.executable, "-c", spare), spares)
     made = Supervisor([plan], folder)
     await made.start()
     try:
@@ -45,6 +46,10 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+def spares_of(made: Supervisor) -> list[int]:
+    return made._reserves["thing"].process_ids
+
+
 def log_of(folder: Path) -> list[str]:
     path = folder / "thing.log"
     return path.read_text().splitlines() if path.exists() else []
@@ -52,23 +57,23 @@ def log_of(folder: Path) -> list[str]:
 
 async def test_who_dies_is_replaced_by_the_spare_and_another_spare_comes(tmp_path: Path) -> None:
     async with supervised(tmp_path, WAITS) as made:
-        await until(lambda: made._spares and log_of(tmp_path))
-        spare = made._spares["thing"].pid
+        await until(lambda: spares_of(made) and log_of(tmp_path))
+        (spare,) = spares_of(made)
         os.kill(made.process_ids["thing"], signal.SIGKILL)
         await until(lambda: made.process_ids["thing"] == spare)
         await until(lambda: len(log_of(tmp_path)) == 2)
         assert log_of(tmp_path) == ["began fresh", r"was told 'serve\n'"]
-        await until(lambda: made._spares)
-        second = made._spares["thing"].pid
+        await until(lambda: spares_of(made))
+        (second,) = spares_of(made)
         os.kill(spare, signal.SIGKILL)
         await until(lambda: made.process_ids["thing"] == second)
 
 
 async def test_a_spare_that_has_died_is_not_waited_for(tmp_path: Path) -> None:
     async with supervised(tmp_path, WAITS) as made:
-        await until(lambda: made._spares and log_of(tmp_path))
+        await until(lambda: spares_of(made) and log_of(tmp_path))
         first = made.process_ids["thing"]
-        os.kill(made._spares["thing"].pid, signal.SIGKILL)
+        os.kill(spares_of(made)[0], signal.SIGKILL)
         os.kill(first, signal.SIGKILL)
         await until(lambda: made.process_ids["thing"] != first)
         await until(lambda: len(log_of(tmp_path)) == 2)
@@ -82,7 +87,7 @@ async def test_a_spare_that_cannot_start_keeps_nobody_from_being_replaced(
     monkeypatch.setattr(module, "SPARE_SECONDS", 0.5)  # longer than such a spare lives
     async with supervised(tmp_path, DIES_EARLY) as made:
         for deaths in range(1, 3):
-            await until(lambda count=deaths: len(log_of(tmp_path)) == count and made._spares)
+            await until(lambda count=deaths: len(log_of(tmp_path)) == count and spares_of(made))
             os.kill(made.process_ids["thing"], signal.SIGKILL)
             await until(lambda count=deaths: len(log_of(tmp_path)) == count + 1)
         assert set(log_of(tmp_path)) == {"began fresh"}
@@ -100,8 +105,29 @@ def test_who_cannot_come_up_is_started_less_and_less_often() -> None:
     assert pause.after(5.0) == 0.0
 
 
-async def test_the_spare_ends_with_its_supervisor(tmp_path: Path) -> None:
-    async with supervised(tmp_path, WAITS) as made:
-        await until(lambda: made._spares)
-        spare = made._spares["thing"]
-    assert spare.returncode is not None
+async def test_spares_end_with_their_supervisor(tmp_path: Path) -> None:
+    async with supervised(tmp_path, WAITS, spares=2) as made:
+        await until(lambda: len(spares_of(made)) == 2)
+        spares = spares_of(made)
+    for spare in spares:
+        with pytest.raises(ProcessLookupError):
+            os.kill(spare, 0)
+
+
+async def test_who_dies_while_it_takes_over_is_replaced_as_fast(tmp_path: Path) -> None:
+    """Killed twice within a second, an engine left its calls alone for as long as Python's imports take."""
+    async with supervised(tmp_path, WAITS, spares=2) as made:
+        await until(lambda: len(spares_of(made)) == 2 and log_of(tmp_path))
+        for spare in spares_of(made):
+            os.kill(made.process_ids["thing"], signal.SIGKILL)
+            await until(lambda pid=spare: made.process_ids["thing"] == pid)
+        await until(lambda: len(log_of(tmp_path)) == 3)
+        assert log_of(tmp_path) == ["began fresh", *[r"was told 'serve\n'"] * 2]
+
+
+async def test_what_kills_one_spare_after_the_other_is_tried_without(tmp_path: Path) -> None:
+    async with supervised(tmp_path, WAITS_IN_VAIN, spares=3) as made:
+        await until(lambda: len(spares_of(made)) == 3 and log_of(tmp_path))
+        os.kill(made.process_ids["thing"], signal.SIGKILL)
+        await until(lambda: log_of(tmp_path).count("began fresh") == 2)
+        assert log_of(tmp_path) == ["began fresh", "fails", "fails", "began fresh"]
