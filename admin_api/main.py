@@ -59,7 +59,7 @@ GRACE_SECONDS = 5
 
 DESCRIPTION = """Every list has `sort`, `cursor` and `limit`. Filters of one name mean the same on all lists: `from_ms`
 and `to_ms` are of the time that the list is about, at or after the one and before the other. A query parameter that an
-operation does not name is refused: 400, `query.unknown`."""
+operation does not name is refused (400, `query.unknown`), and so is one that comes twice (`query.repeated`)."""
 
 
 @get("/health", opt={PUBLIC: True}, summary="Whether the API answers", tags=["health"], sync_to_thread=False)

@@ -1,4 +1,6 @@
-"""Query parameters that an operation does not name are refused: who mistypes a filter is not to be given everything."""
+"""Query parameters that an operation does not name are refused, and those that come twice: who mistypes a filter is not
+to be given everything, nor is it guessed which of two he meant.
+"""
 
 from __future__ import annotations
 
@@ -38,3 +40,5 @@ def known_parameters_only(connection: ASGIConnection[Any, Any, Any, Any], handle
                 code="query.unknown",
                 allowed=sorted(known),
             )
+        if len(connection.query_params.getall(name)) > 1:
+            raise Refused(name, "is given more than once, and takes one value", 400, code="query.repeated")

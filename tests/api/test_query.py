@@ -63,6 +63,17 @@ async def test_a_known_parameter_hides_the_mistyped_one(world: World) -> None:
     assert (chinese.json()["errors"][0]["field"], chinese.json()["detail"]) == ("from", "该操作不支持此查询参数。")
 
 
+async def test_one_of_two_values_counts(world: World) -> None:
+    for query in ("state=ended&state=ringing", "limit=5&limit=5", "state=&state="):
+        answer = await world.ask("tenant1", "GET", f"/api/tenant/cdrs?{query}")
+        assert (answer.status_code, answer.json()["code"]) == (400, "query.repeated"), query
+        assert answer.json()["errors"][0]["field"] == query.partition("=")[0]
+    chinese = await world.ask(
+        "tenant1", "GET", "/api/tenant/cdrs?limit=5&limit=6", headers={"Accept-Language": "zh-CN"}
+    )
+    assert chinese.json()["detail"] == "查询参数重复。"
+
+
 async def test_a_change_is_made_under_a_mistyped_parameter(world: World) -> None:
     path = "/api/platform/tenants/1"
     assert (await world.ask("platform", "PATCH", f"{path}?dry_run=1", json={"name": "New"})).status_code == 400
