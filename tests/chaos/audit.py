@@ -224,7 +224,9 @@ def _hold_kept(
     found.talking_at_kills += 1
     poor = cdr is not None and tenants.get(cdr["tenant_id"]) == POOR_TENANT
     ended_rightly = (cause == "credit_exhausted" and poor) or (cause == "normal" and phone is Phone.HANGS_UP)
-    if attempt.hung_up_status == 200 or (attempt.was_hung_up_at is not None and ended_rightly):
+    # A BYE that comes in answer to his own: the engine that had taken it died before it had said so.
+    told_of_his_own = cause == "normal" and attempt.hung_up_at is not None
+    if attempt.hung_up_status == 200 or (attempt.was_hung_up_at is not None and (ended_rightly or told_of_his_own)):
         found.kept += 1
     else:
         found.lost.append(

@@ -191,6 +191,14 @@ def test_call_whose_media_worker_dies_after_a_bye_to_a_dead_engine_is_not_held_a
     assert case.audit().lost == []
 
 
+def test_call_that_a_second_engine_took_the_bye_of_and_a_third_ended_is_kept(case: Case) -> None:
+    case.befallen.engine_killed_at += [ENDED - 2, ENDED - 0.2]
+    case.attempt.hung_up_status, case.attempt.was_hung_up_at = None, ENDED + 1
+    assert case.audit().lost == []
+    case.cdr["cause"] = "engine_restart"
+    assert case.audit().lost, "the engines had not heard his BYE"
+
+
 def test_what_the_phones_have_not_said_is_missed_in_no_recording(case: Case) -> None:
     _silent_recording(case)
     case.befallen.voices_late.append((BEGAN + 2, BEGAN + 4))
