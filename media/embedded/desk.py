@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from media import sdp
@@ -201,7 +200,7 @@ class Desk:
             raise WrongState("the call is being recorded")
         try:
             at = command.at if abs(now - command.at) <= COMMAND_DELAY_SECONDS_MAX else now
-            call.recorder = Recorder(command.call_id, Path(command.path), at, self._writer)
+            call.recorder = Recorder(command.call_id, command.path, at, self._writer)
         except OSError as error:
             log.error("recording: cannot be opened: %s", error.strerror)
             return Refused(command.cookie, Refusal.STORAGE, f"the file cannot be opened: {error.strerror}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -32,6 +31,7 @@ STANDSTILL_FRAMES: Final = 3 * SAMPLE_RATE
 """After so long it was stopped, sockets may have been full, and silence is no sender's intent."""
 
 CHANNEL: Final[Mapping[Side, int]] = {Side.CALLER: 0, Side.CALLEE: 1}
+NOTHING: Final[Pcm] = np.zeros((0, 2), np.int16)
 
 
 class Recorder:
@@ -39,7 +39,7 @@ class Recorder:
 
     __slots__ = ("_file", "_present", "_start", "_tail", "_tracks", "_writer", "_written")
 
-    def __init__(self, call_id: str, path: Path, at: float, writer: RecordingWriter) -> None:
+    def __init__(self, call_id: str, path: str, at: float, writer: RecordingWriter) -> None:
         """Record from ``at`` (monotonic seconds) on. Raises OSError if the file cannot be made."""
         self._file = RecordingFile(call_id, path)
         self._writer = writer
@@ -47,7 +47,7 @@ class Recorder:
         self._written = 0
         self._present = 0
         """Of the last flush."""
-        self._tail: Pcm = np.zeros((0, 2), np.int16)
+        self._tail = NOTHING
         self._tracks = {side: VoiceTrack() for side in Side}
 
     def flush(
@@ -67,22 +67,35 @@ class Recorder:
         final = present - KEPT_BACK_FRAMES if end is None else round(end * SAMPLE_RATE) - self._start
         horizon = max(present + AHEAD_FRAMES_MAX, final)
         base = max(self._written, horizon - SPAN_FRAMES_MAX)
-        frames = np.zeros((max(0, horizon - base), 2), np.int16)
-        kept = self._tail[base - self._written :][: len(frames)]
-        frames[: len(kept)] = kept
-        extent = len(kept)
-        for side, block in blocks.items():
-            track = self._tracks[side]
-            channel = frames[:, CHANNEL[side]]
-            extent = max(extent, track.place(block, laws, DECODED, channel, self._start + base, late))
+        frames, extent = self._put_together(blocks, laws, base, max(0, horizon - base), late)
         ready = max(0, final - base)
         if ready:
-            if not self._writer.write(self._file, base, frames[:ready]):
+            if extent:
+                is_taken = self._writer.write(self._file, base, frames[:ready])
+            else:
+                is_taken = self._writer.write_silence(self._file, base, base + ready)
+            if not is_taken:
                 self._file.miss(base, base + ready)
             for track in self._tracks.values():
                 track.decide(self._start + base + ready, self._start)
         self._written = base + ready
         self._tail = frames[ready : max(ready, extent)].copy()
+
+    def _put_together(
+        self, blocks: Mapping[Side, Block], laws: Mapping[int, str], base: int, count: int, late: int
+    ) -> tuple[Pcm, int]:
+        """``count`` frames from ``base`` on, and how far there is anything in them; none where there is nothing."""
+        if not blocks and not len(self._tail):
+            return NOTHING, 0
+        frames = np.zeros((count, 2), np.int16)
+        kept = self._tail[base - self._written :][:count]
+        frames[: len(kept)] = kept
+        extent = len(kept)
+        for side, block in blocks.items():
+            channel = frames[:, CHANNEL[side]]
+            placed = self._tracks[side].place(block, laws, DECODED, channel, self._start + base, late)
+            extent = max(extent, placed)
+        return frames, extent
 
     def abandon(self) -> None:
         """End with what is written, after a fault in ``flush``."""

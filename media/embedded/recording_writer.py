@@ -3,7 +3,7 @@
 A write into the page cache costs the loop some 10 µs; handing it to a thread costs 90 µs in all, since loop and thread
 then fight for the interpreter at each system call (measured: 0.9 µs more per relayed packet at 200 calls). So the loop
 writes itself as long as the disk takes data at once. A write that is slow turns it over to the thread for a while,
-which also hashes each file at its end.
+which also hashes the files that ended, those of PAUSE_SECONDS at one go.
 
 A write that fails (a full disk) leaves silence in its place and is reported as a gap of both sides; it ends nothing.
 """
@@ -16,6 +16,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
@@ -29,6 +30,9 @@ log = logging.getLogger("media.recording")
 QUEUE_OCTETS_MAX: Final = 64 * 1024 * 1024
 """Samples on their way to disk, 2,000 seconds of calls: what comes while the disk takes no more is lost."""
 
+JOB_OCTETS: Final = 500
+"""What counts for each of them beside its samples."""
+
 GAPS_MAX: Final = 500
 """Gaps reported of one recording; further ones are counted into the log only."""
 
@@ -37,6 +41,13 @@ DEFERRED_SECONDS: Final = 10.0
 """A write that takes longer than the first has the thread write for so long as the second. The first is above what
 a busy machine takes the processor away for."""
 
+PAUSE_SECONDS: Final = 0.05
+"""Which the thread rests when its queue is empty, so that files that end meanwhile are finished together: to wake it
+for each of them costs as much as finishing it."""
+
+JOBS_AT_ONCE_MAX: Final = 64
+"""After which the loop is told what is finished, though there be more."""
+
 HASH_OCTETS: Final = 256 * 1024
 OPENED_TO_RECORD: Final = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
@@ -44,23 +55,25 @@ Gap = tuple[Side, int, int]
 
 
 class RecordingFile:
-    """One open file. ``missing`` are (start, end) in frames that could not be written; the thread's own."""
+    """One open file. ``missing`` are (start, end) in frames that could not be written."""
 
-    __slots__ = ("call_id", "descriptor", "frames", "missing", "path")
+    __slots__ = ("_told", "call_id", "descriptor", "frames", "missing", "path")
 
-    def __init__(self, call_id: str, path: Path) -> None:
+    def __init__(self, call_id: str, path: str) -> None:
         """Make the file and its folder. Raises OSError where there can be no such file; a full disk is a gap."""
         self.call_id = call_id
         self.path = path
         self.frames = 0
+        self._told: int | None = None
+        """What the header says of them; None where it could not be written."""
         self.missing: list[tuple[int, int]] = []
         try:
             self.descriptor = os.open(path, OPENED_TO_RECORD, 0o640)
         except FileNotFoundError:  # the day's first recording
-            path.parent.mkdir(parents=True, exist_ok=True)
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             self.descriptor = os.open(path, OPENED_TO_RECORD, 0o640)
         try:
-            os.pwrite(self.descriptor, wav.header(0), 0)
+            self._tell(0)
         except OSError as error:  # a full disk: the first samples that it takes bring the header along
             log.error("recording: a write failed: %s", error.strerror)
 
@@ -74,7 +87,15 @@ class RecordingFile:
             if done < end:
                 self.miss(done, end)
             self.frames = max(self.frames, done)
-            os.pwrite(self.descriptor, wav.header(self.frames * wav.FRAME_OCTETS), 0)
+            self._tell(self.frames)
+        except OSError as error:
+            log.error("recording: a write failed: %s", error.strerror)
+            self.miss(start, end)
+
+    def write_silence(self, start: int, end: int) -> None:
+        """As ``write``, of frames that are all zero."""
+        try:
+            self._bring_to(end)
         except OSError as error:
             log.error("recording: a write failed: %s", error.strerror)
             self.miss(start, end)
@@ -90,10 +111,8 @@ class RecordingFile:
         """Bring the file to its length, close and hash it. Never raises: what is there is reported."""
         sha256, size = "", 0
         try:
-            # Longer than what could be written: the rest is a hole, which reads as silence and needs no space.
-            os.ftruncate(self.descriptor, wav.HEADER_OCTETS + frames * wav.FRAME_OCTETS)
-            os.pwrite(self.descriptor, wav.header(frames * wav.FRAME_OCTETS), 0)
-            self.frames = frames
+            if self._told != frames:
+                self._bring_to(frames)
         except OSError as error:
             log.error("recording: cannot be brought to its length: %s", error.strerror)
         try:
@@ -108,18 +127,32 @@ class RecordingFile:
                 gaps.append((side, start * 1000 // wav.SAMPLE_RATE, min(end, frames) * 1000 // wav.SAMPLE_RATE))
         gaps.sort(key=lambda gap: (gap[1], gap[0]))
         duration_ms = round(self.frames * 1000 / wav.SAMPLE_RATE)
-        return RecordingFinished(self.call_id, str(self.path), duration_ms, size, sha256, gaps[:GAPS_MAX])
+        return RecordingFinished(self.call_id, self.path, duration_ms, size, sha256, gaps[:GAPS_MAX])
+
+    def _bring_to(self, frames: int) -> None:
+        """Raises OSError. What is longer than was written is a hole, which reads as silence and needs no space."""
+        os.ftruncate(self.descriptor, wav.HEADER_OCTETS + frames * wav.FRAME_OCTETS)
+        self._tell(frames)
+        self.frames = frames
+
+    def _tell(self, frames: int) -> None:
+        self._told = None
+        os.pwrite(self.descriptor, wav.header(frames * wav.FRAME_OCTETS), 0)
+        self._told = frames
 
 
 def _hashed(descriptor: int) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    while octets := os.pread(descriptor, HASH_OCTETS, size):
+    while True:
+        octets = os.pread(descriptor, HASH_OCTETS, size)
         digest.update(octets)
         size += len(octets)
-    return digest.hexdigest(), size
+        if len(octets) < HASH_OCTETS:
+            return digest.hexdigest(), size
 
 
-_Job = tuple[RecordingFile, int, Pcm] | tuple[RecordingFile, int, list[Gap]] | None
+_Job = tuple[Callable[[], RecordingFinished | None], int]
+"""What is to be done, and the octets that it counts for in the queue."""
 
 
 class RecordingWriter:
@@ -129,33 +162,25 @@ class RecordingWriter:
         self._wake = wake
         self._clock = clock
         self._deferred_until = 0.0
-        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._finished: deque[RecordingFinished] = deque()
         self._queued = 0
         self._taken = 0
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="recording-writer", daemon=True)
         self._thread.start()
 
     def write(self, file: RecordingFile, start: int, samples: Pcm) -> bool:
         """Write frames now, or queue them while the disk is slow; False if the queue is full and they are lost."""
-        # Two counters, each with one writer, need no lock. What is queued must come first.
-        if self._queued == self._taken:
-            began = self._clock()
-            if began >= self._deferred_until:
-                file.write(start, samples)
-                if self._clock() - began > SLOW_SECONDS:
-                    log.warning("recording: the disk is slow, the thread writes for now")
-                    self._deferred_until = self._clock() + DEFERRED_SECONDS
-                return True
-        if self._queued - self._taken > QUEUE_OCTETS_MAX:
-            return False
-        self._queued += samples.nbytes
-        self._jobs.put((file, start, samples))
-        return True
+        return self._do(partial(file.write, start, samples), samples.nbytes)
+
+    def write_silence(self, file: RecordingFile, start: int, end: int) -> bool:
+        """As ``write``, of frames that are all zero."""
+        return self._do(partial(file.write_silence, start, end), 0)
 
     def finish(self, file: RecordingFile, frames: int, gaps: list[Gap]) -> None:
         """Queue the end of a file of so many frames."""
-        self._jobs.put((file, frames, gaps))
+        self._jobs.put((partial(file.finish, frames, gaps), 0))
 
     def finished(self) -> list[RecordingFinished]:
         """What has been closed since the last call."""
@@ -167,14 +192,43 @@ class RecordingWriter:
     def close(self, seconds_max: float) -> None:
         """Work off the queue and end the thread, for at most so long."""
         self._jobs.put(None)
+        self._closing.set()
         self._thread.join(seconds_max)
 
+    def _do(self, write: Callable[[], None], octets: int) -> bool:
+        # Two counters, each with one writer, need no lock. What is queued must come first.
+        if self._queued == self._taken:
+            began = self._clock()
+            if began >= self._deferred_until:
+                write()
+                if self._clock() - began > SLOW_SECONDS:
+                    log.warning("recording: the disk is slow, the thread writes for now")
+                    self._deferred_until = self._clock() + DEFERRED_SECONDS
+                return True
+        if self._queued - self._taken > QUEUE_OCTETS_MAX:
+            return False
+        self._queued += octets + JOB_OCTETS
+        self._jobs.put((write, octets + JOB_OCTETS))
+        return True
+
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            file, number, rest = job
-            if isinstance(rest, list):
-                self._finished.append(file.finish(number, rest))
-                self._wake()
-            else:
-                file.write(number, rest)
-                self._taken += rest.nbytes
+        while self._work_off():
+            if self._jobs.empty():
+                self._closing.wait(PAUSE_SECONDS)
+
+    def _work_off(self) -> bool:
+        """Wait for a job, and do it and what else is there; False after the last one."""
+        jobs = [self._jobs.get()]
+        while len(jobs) < JOBS_AT_ONCE_MAX and not self._jobs.empty():
+            jobs.append(self._jobs.get())
+        for job in jobs:
+            if job is None:
+                break
+            do, octets = job
+            finished = do()
+            self._taken += octets
+            if finished is not None:
+                self._finished.append(finished)
+        if self._finished:
+            self._wake()
+        return None not in jobs

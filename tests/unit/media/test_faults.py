@@ -46,7 +46,7 @@ def test_fault_in_a_flush_ends_only_the_recording(
         now=1000.0,
     )
     writer = RecordingWriter(wake=lambda: None, clock=lambda: 0.0)
-    call.recorder = Recorder("call", tmp_path / "call.wav", 1000.0, writer)
+    call.recorder = Recorder("call", str(tmp_path / "call.wav"), 1000.0, writer)
     caller = call.legs[Side.CALLER]
 
     def say(first: int) -> None:

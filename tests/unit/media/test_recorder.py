@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import pytest
 
 from media.codec.g711 import DECODED, encode
 from media.codec.tone import tone
+from media.codec.wav import HEADER_OCTETS
 from media.embedded.recorder import Recorder
-from media.embedded.recording_writer import RecordingWriter
+from media.embedded.recording_writer import JOBS_AT_ONCE_MAX, RecordingWriter
 from media.embedded.voice_track import VoiceTrack
 from media.plane import RecordingFinished, Side
 from media.rtp.block import read_block
@@ -53,7 +56,7 @@ class Tape:
         still: tuple[float, float] = (0.0, 0.0),
     ) -> tuple[np.ndarray[Any, Any], RecordingFinished]:
         writer = RecordingWriter(wake=lambda: None, clock=lambda: 0.0)
-        recorder = Recorder("call", self.path, START, writer)
+        recorder = Recorder("call", str(self.path), START, writer)
         taken = 0.0
         while taken < seconds:
             until = min(taken + flush, seconds)
@@ -326,7 +329,7 @@ def test_packets_of_several_lengths_lie_end_to_end(tape: Tape) -> None:
 
 def test_packets_before_the_start_and_after_the_end_are_left_out(tape: Tape, tmp_path: Path) -> None:
     writer = RecordingWriter(wake=lambda: None, clock=lambda: 0.0)
-    recorder = Recorder("call", tmp_path / "cut.wav", START + 0.5, writer)
+    recorder = Recorder("call", str(tmp_path / "cut.wav"), START + 0.5, writer)
     packets = steady(100)
     block = read_block([data for _, data in packets], [START + at for at, _ in packets])
     recorder.finish(START + 2.0, {Side.CALLER: block}, LAWS, START + 1.5)
@@ -345,7 +348,7 @@ def test_slow_disk_turns_writing_over_to_the_thread_and_loses_nothing(tmp_path: 
     ticks = iter(range(1_000_000))
     clock: Callable[[], float] = lambda: float(next(ticks))  # noqa: E731 - each look at it is a second later
     writer = RecordingWriter(wake=lambda: None, clock=clock)
-    recorder = Recorder("call", tmp_path / "slow.wav", START, writer)
+    recorder = Recorder("call", str(tmp_path / "slow.wav"), START, writer)
     for second in range(3):
         packets = steady(150)[second * 50 : second * 50 + 50]
         block = read_block([data for _, data in packets], [START + at for at, _ in packets])
@@ -353,3 +356,63 @@ def test_slow_disk_turns_writing_over_to_the_thread_and_loses_nothing(tmp_path: 
     recorder.finish(START + 3, {}, LAWS, START + 3)
     writer.close(5)
     assert np.array_equal(read_recording(tmp_path / "slow.wav")[:, 0], expected(3.0))
+
+
+def test_silence_that_waits_for_a_slow_disk_cuts_off_nothing_that_comes_after_it(tmp_path: Path) -> None:
+    is_held, go_on, now = threading.Event(), threading.Event(), [0.0]
+
+    def hold() -> None:
+        is_held.set()
+        go_on.wait(5)
+
+    def slow_clock() -> float:
+        now[0] += 1
+        return now[0]
+
+    writer = RecordingWriter(wake=hold, clock=slow_clock)
+    Recorder("other", str(tmp_path / "other.wav"), START, writer).finish(START + 1, {}, LAWS, START + 1)
+    assert is_held.wait(5)
+    recorder = Recorder("call", str(tmp_path / "slow.wav"), START, writer)
+    recorder.flush(START + 1, {}, LAWS)
+    now[0] += 60  # the disk would take data again, and the silence is still on its way
+    packets = [(at + 1, data) for at, data in steady(50)]
+    block = read_block([data for _, data in packets], [START + at for at, _ in packets])
+    recorder.finish(START + 2, {Side.CALLER: block}, LAWS, START + 2)
+    go_on.set()
+    writer.close(5)
+    assert np.array_equal(read_recording(tmp_path / "slow.wav")[8_000:, 0], expected(1.0))
+
+
+def test_silence_plays_at_any_time_and_takes_no_space(tmp_path: Path) -> None:
+    path = tmp_path / "silent.wav"
+    writer = RecordingWriter(wake=lambda: None, clock=lambda: 0.0)
+    recorder = Recorder("call", str(path), START, writer)
+    assert len(read_recording(path)) == 0
+    for second in range(1, 61):
+        recorder.flush(START + second, {}, LAWS)
+        assert len(read_recording(path)) == second * 8000 - 1600
+    recorder.finish(START + 60, {}, LAWS, START + 60)
+    writer.close(5)
+    (event,) = writer.finished()
+    octets = path.read_bytes()
+    assert not any(octets[HEADER_OCTETS:])
+    assert (event.sha256, event.size_octets) == (hashlib.sha256(octets).hexdigest(), HEADER_OCTETS + 60 * 32_000)
+    assert sorted(event.gaps_ms) == sorted((side, 0, 60_000) for side in Side)
+    assert path.stat().st_blocks * 512 < 100_000
+
+
+def test_recordings_that_end_together_are_told_of_together(tmp_path: Path) -> None:
+    waked = threading.Semaphore(0)
+    writer = RecordingWriter(wake=waked.release, clock=lambda: 0.0)
+    told: list[str] = []
+    for index in range(2 * JOBS_AT_ONCE_MAX):
+        recorder = Recorder(str(index), str(tmp_path / f"{index}.wav"), START, writer)
+        recorder.finish(START + 1, {}, LAWS, START + 1)
+    wakes = 0
+    while len(told) < 2 * JOBS_AT_ONCE_MAX:
+        assert waked.acquire(timeout=5)
+        wakes += 1
+        told += [event.call_id for event in writer.finished()]
+    writer.close(5)
+    assert told == [str(index) for index in range(2 * JOBS_AT_ONCE_MAX)]
+    assert wakes <= JOBS_AT_ONCE_MAX
