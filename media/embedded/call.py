@@ -14,7 +14,7 @@ from media.embedded.leg import DATAGRAM_OCTETS_MAX, KEYS_PER_FLUSH_MAX, Leg, Sen
 from media.embedded.negotiation import Negotiation, WrongState
 from media.embedded.recorder import Recorder
 from media.errors import PeerFault
-from media.plane import Side, SideStatistics, Srtp
+from media.plane import Dtmf, Side, SideStatistics, Srtp
 from media.rtp import rtcp
 from media.rtp.block import Block, read_block
 from media.rtp.dtmf import KeyPress, read_event
@@ -96,8 +96,8 @@ class RelayedCall:
         self._laws = {0: "PCMU", 8: "PCMA"}
         self._noise_types = {13}
         self._event_types: set[int] = set()
-        self.on_key: Callable[[Side, str, int, float], None] = lambda _side, _digit, _duration_ms, _now: None
-        """Told of each key: side, digit, duration in ms, time."""
+        self.on_key: Callable[[Dtmf, float], None] = lambda _key, _now: None
+        """Told of each key, with the time."""
         self.failed = False
         """A fault of ours in its flush ended its recording."""
         for leg in self._all_legs:
@@ -373,7 +373,8 @@ class RelayedCall:
         for key in pressed[: leg.keys_left]:
             leg.keys_left -= 1
             leg.keys_told += 1
-            self.on_key(leg.side, key.digit, key.duration * 1000 // SAMPLE_RATE, now)
+            duration_ms, relayed = key.duration * 1000 // SAMPLE_RATE, self.takes_events(leg.side.other)
+            self.on_key(Dtmf(self.call_id, leg.side, key.digit, duration_ms, relayed), now)
 
     def _latched(self, leg: Leg, source: Address, now: float) -> None:
         if leg.connected is not None:

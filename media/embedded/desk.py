@@ -23,7 +23,6 @@ from media.plane import (
     Answer,
     Command,
     Delete,
-    Dtmf,
     Event,
     ListCalls,
     MediaTimedOut,
@@ -151,9 +150,7 @@ class Desk:
         except PeerFault:
             self._pool.give_back(call.close(), now)
             raise
-        call.on_key = lambda side, digit, duration_ms, at: self._emit(
-            Dtmf(command.call_id, side, digit, duration_ms, call.takes_events(side.other)), at
-        )
+        call.on_key = self._emit
         self.calls[command.call_id] = call
         self._relay.flush_each_second(call, now)
         return reply

@@ -151,7 +151,7 @@ class Leg:
         self.keys = DigitCollector()
         self.keys_left = KEYS_PER_FLUSH_MAX
         self.keys_told = 0
-        self.on_odd: Callable[[bytes, float], None] = self.refuse
+        self.on_odd: Callable[[bytes, float], None] = _nobody
         """Given what is no voice by its size, or no RTP: events, comfort noise, garbage."""
         self.arrivals: deque[float] = deque(maxlen=PACKETS_PER_FLUSH_MAX)
         self.packets: deque[bytes] = deque(maxlen=PACKETS_PER_FLUSH_MAX)
@@ -160,7 +160,7 @@ class Leg:
         self.refused = 0
         self.statistics = StreamStatistics()
         self.receive_octets = NARROW_OCTETS
-        self.on_widened: Callable[[], None] = lambda: None
+        self.on_widened: Callable[[], None] = _nobody
 
     @property
     def family(self) -> int:
@@ -229,10 +229,6 @@ class Leg:
 
         return receive_protected
 
-    def refuse(self, _data: bytes, _now: float) -> None:
-        """Count a datagram that goes nowhere."""
-        self.refused += 1
-
     def disconnect(self) -> None:
         """Give the connected socket up; the open one sees everything again."""
         if self.connected is not None:
@@ -252,10 +248,15 @@ class Leg:
         return rewriting(send, self.payload_types, self.laws) if rewritten and self.payload_types else send
 
     def close(self) -> None:
-        """Close all sockets of the side."""
+        """Close all sockets of the side, and let go of the call: what refer to each other stay in memory for long."""
         self.disconnect()
         self.rtp.close()
         self.rtcp.close()
+        self.on_odd = self.on_widened = _nobody
+
+
+def _nobody(*_told: object) -> None:
+    """Stands where a call will be told, or was."""
 
 
 def _socket(family: int) -> socket.socket:

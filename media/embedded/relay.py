@@ -78,9 +78,7 @@ class Relay:
         self._flows[descriptor] = flow
 
     def forget(self, descriptor: int) -> None:
-        """No longer watch a descriptor, which is about to be closed."""
-        if self._flows[descriptor] is not None or descriptor in self._handlers:
-            self._epoll.unregister(descriptor)
+        """No longer watch a descriptor, which is about to be closed; its end takes it out of epoll (epoll(7))."""
         self._flows[descriptor] = None
         self._handlers.pop(descriptor, None)
 
