@@ -137,10 +137,9 @@ class RelayedCall:
         if self.answered:
             self._settle(self.legs[offerer], offer)
         self._settle(leg, description)
-        self.legs[offerer].payload_types = dict(agreement.to_offerer)
-        leg.payload_types = dict(agreement.to_answerer)
-        self.legs[offerer].laws = dict(agreement.laws_to_offerer)
-        leg.laws = dict(agreement.laws_to_answerer)
+        common = agreement.common
+        self.legs[offerer].payload_types, self.legs[offerer].laws = common.to_offerer, common.laws_to_offerer
+        leg.payload_types, leg.laws = common.to_answerer, common.laws_to_answerer
         self.on_hold = offer.on_hold or description.on_hold
         self.answered = True
         self.timed_out = False

@@ -135,9 +135,9 @@ class Leg:
         self.target: Address | None = None
         """Where media to this side goes: the latched address, until then the SDP's."""
         self.rtcp_target: Address | None = None
-        self.payload_types: dict[int, int] = {}
+        self.payload_types: Mapping[int, int] = {}
         """Payload types to change in packets to this side."""
-        self.laws: dict[int, Laws] = {}
+        self.laws: Mapping[int, Laws] = {}
         """Of these, by the number they come with, the ones to be brought from one law to the other."""
         self.comfort_noise = False
         """Whether the side takes comfort noise (RFC 3389)."""

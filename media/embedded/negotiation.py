@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
+
 from media import sdp
 from media.embedded.leg import Leg
 from media.errors import Insecure, MalformedSdp, NoCommonCodec
@@ -23,7 +25,7 @@ class WrongState(Exception):
 @dataclass(slots=True)
 class _Origin:
     session_id: int
-    version: int = 0
+    version: int = 1
     written: bytes = b""
 
 
@@ -110,16 +112,18 @@ class Negotiation:
 
     def _write(self, leg: Leg, description: sdp.Description, crypto: Crypto | None) -> bytes:
         """The version counts up with each change (RFC 3264 §8)."""
-        origin = self._origins[leg.side]
-        opportunistic = leg.opportunistic
-        body = sdp.serialise(
-            description, sdp.Origin(0, 0, leg.advertised, leg.port), crypto, opportunistic=opportunistic
-        )
-        if body != origin.written:
-            origin.version += 1
-            origin.written = body
-        written = sdp.Origin(origin.session_id, origin.version, leg.advertised, leg.port)
-        return sdp.serialise(description, written, crypto, opportunistic=opportunistic)
+        last = self._origins[leg.side]
+
+        def written(version: int) -> bytes:
+            origin = sdp.Origin(last.session_id, version, leg.advertised, leg.port)
+            return sdp.serialise(description, origin, crypto, opportunistic=leg.opportunistic)
+
+        body = written(last.version)
+        if last.written and body != last.written:
+            last.version += 1
+            body = written(last.version)
+        last.written = body
+        return body
 
 
 def family_of(description: sdp.Description) -> int:
@@ -128,6 +132,5 @@ def family_of(description: sdp.Description) -> int:
 
 
 def _without_keys(description: sdp.Description) -> sdp.Description:
-    media = list(description.media)
-    media[description.audio_index] = replace(description.audio, crypto=())
-    return replace(description, media=tuple(media))
+    audio = description.audio
+    return description.with_audio(msgspec.structs.replace(audio, crypto=())) if audio.crypto else description

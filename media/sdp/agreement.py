@@ -3,46 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from media.errors import MalformedSdp, NoCommonCodec
 from media.sdp.description import NOT_VOICE, OTHER_LAW, STATIC_CODECS, Codec, Description
+
+CODECS_CACHED_MAX: Final = 500
+"""Lists of codecs, and pairs of an offer's and an answer's: peers' equipment is of few kinds."""
 
 Laws = tuple[str, str]
 """PCMA and PCMU, or the other way round: from, to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """What an answer settles: the description for the side that offered, and payload types that differ.
+class CommonCodecs(msgspec.Struct, frozen=True):
+    """What two lists of codecs share, under the payload types of the offer, and payload types that differ.
 
     ``to_offerer`` and ``to_answerer`` map payload types of packets on their way to that side; the ``laws`` beside them
     say which of these (by the number they come with) must also be brought to the other law of G.711. Mostly empty.
     """
 
-    description: Description
+    codecs: tuple[Codec, ...]
     to_offerer: Mapping[int, int]
     to_answerer: Mapping[int, int]
     laws_to_offerer: Mapping[int, Laws]
     laws_to_answerer: Mapping[int, Laws]
 
 
+class Agreement(msgspec.Struct, frozen=True):
+    """What an answer settles: the description for the side that offered, and what both sides' codecs have in common."""
+
+    description: Description
+    common: CommonCodecs
+
+
 def with_both_laws(offer: Description) -> Description:
     """An offer of one law of G.711 made one of both: the relay can bring each to the other."""
     audio = offer.audio
-    present = {codec.encoding for codec in audio.codecs if codec.kind[1:] == (8000, 1)} & set(OTHER_LAW)
-    if len(present) != 1:
-        return offer
-    missing = OTHER_LAW[present.pop()]
-    payload_type = next(number for number, (encoding, _) in STATIC_CODECS.items() if encoding == missing)
-    if any(codec.payload_type == payload_type for codec in audio.codecs):
-        return offer
-    codecs = list(audio.codecs)
-    voices = [index for index, codec in enumerate(codecs) if codec.encoding not in NOT_VOICE]
-    codecs.insert(voices[-1] + 1, Codec(payload_type, missing, 8000))
-    media = list(offer.media)
-    media[offer.audio_index] = replace(audio, codecs=tuple(codecs))
-    return replace(offer, media=tuple(media))
+    codecs = _with_both_laws(audio.codecs)
+    return offer if codecs is audio.codecs else offer.with_audio(replace(audio, codecs=codecs))
 
 
 def agree(offer: Description, answer: Description) -> Agreement:
@@ -55,17 +57,37 @@ def agree(offer: Description, answer: Description) -> Agreement:
     offered, answered = offer.audio, answer.audio
     if answer.audio_index != offer.audio_index:
         raise MalformedSdp("the answer takes up another stream than the offer's")
+    common = _common(offered.codecs, answered.codecs)
+    return Agreement(offer.with_audio(replace(answered, codecs=common.codecs, profile=offered.profile)), common)
+
+
+@lru_cache(CODECS_CACHED_MAX)
+def _with_both_laws(codecs: tuple[Codec, ...]) -> tuple[Codec, ...]:
+    present = {codec.encoding for codec in codecs if codec.kind[1:] == (8000, 1)} & set(OTHER_LAW)
+    if len(present) != 1:
+        return codecs
+    missing = OTHER_LAW[present.pop()]
+    payload_type = next(number for number, (encoding, _) in STATIC_CODECS.items() if encoding == missing)
+    if any(codec.payload_type == payload_type for codec in codecs):
+        return codecs
+    last_voice = max(index for index, codec in enumerate(codecs) if codec.encoding not in NOT_VOICE)
+    return (*codecs[: last_voice + 1], Codec(payload_type, missing, 8000), *codecs[last_voice + 1 :])
+
+
+@lru_cache(CODECS_CACHED_MAX)
+def _common(offered: tuple[Codec, ...], answered: tuple[Codec, ...]) -> CommonCodecs:
+    """Raises NoCommonCodec."""
     by_kind: dict[tuple[str, int, int], Codec] = {}
-    for codec in offered.codecs:
+    for codec in offered:
         by_kind.setdefault(codec.kind, codec)
     codecs: list[Codec] = []
     to_offerer: dict[int, int] = {}
     to_answerer: dict[int, int] = {}
     laws_to_offerer: dict[int, Laws] = {}
     laws_to_answerer: dict[int, Laws] = {}
-    offered_types = {codec.payload_type for codec in offered.codecs}
-    answered_kinds = {codec.kind for codec in answered.codecs}
-    for codec in answered.codecs:
+    offered_types = {codec.payload_type for codec in offered}
+    answered_kinds = {codec.kind for codec in answered}
+    for codec in answered:
         twin = by_kind.get(codec.kind)
         if twin is None:
             other = by_kind.get((OTHER_LAW.get(codec.encoding, ""), 8000, 1))
@@ -86,10 +108,4 @@ def agree(offer: Description, answer: Description) -> Agreement:
                 to_offerer[codec.payload_type] = twin.payload_type
     if all(codec.encoding in NOT_VOICE for codec in codecs):
         raise NoCommonCodec("the answer shares no codec for voice with the offer")
-    media = list(offer.media)
-    media[offer.audio_index] = replace(
-        answered, codecs=tuple(codecs), profile=offered.profile, ptime_ms=answered.ptime_ms
-    )
-    return Agreement(
-        Description(tuple(media), offer.audio_index), to_offerer, to_answerer, laws_to_offerer, laws_to_answerer
-    )
+    return CommonCodecs(tuple(codecs), to_offerer, to_answerer, laws_to_offerer, laws_to_answerer)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from media.errors import NoCommonCodec
 from media.rtp.srtp import Crypto
@@ -31,8 +33,7 @@ class Direction(StrEnum):
     INACTIVE = "inactive"
 
 
-@dataclass(frozen=True, slots=True)
-class Codec:
+class Codec(msgspec.Struct, frozen=True):
     """One payload type and what it means; ``encoding`` is in capitals."""
 
     payload_type: int
@@ -47,8 +48,7 @@ class Codec:
         return (self.encoding, self.clock_rate, self.channels)
 
 
-@dataclass(frozen=True, slots=True)
-class MediaLine:
+class MediaLine(msgspec.Struct, frozen=True):
     """One ``m=`` line. ``port`` 0 is a stream refused; only audio lines have codecs."""
 
     kind: str
@@ -66,12 +66,11 @@ class MediaLine:
     may be taken or left (RFC 8643). They are the side's own and are never written to the other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(msgspec.Struct, frozen=True):
     """A session description: its media lines in order, and which of them is the voice (-1: none)."""
 
     media: tuple[MediaLine, ...]
-    audio_index: int = field(default=-1)
+    audio_index: int = -1
 
     @property
     def audio(self) -> MediaLine:
@@ -80,6 +79,12 @@ class Description:
             raise NoCommonCodec("no audio stream over RTP/AVP")
         return self.media[self.audio_index]
 
+    def with_audio(self, audio: MediaLine) -> Description:
+        """The same with another voice stream in place of its own."""
+        media = list(self.media)
+        media[self.audio_index] = audio
+        return replace(self, media=tuple(media))
+
     @property
     def on_hold(self) -> bool:
         """Whether silence is what is wanted: no sendrecv, or the old 0.0.0.0 (RFC 3264 §8.4)."""
@@ -87,8 +92,7 @@ class Description:
         return audio.direction is not Direction.SENDRECV or is_unspecified(audio.address)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Our own ``o=`` and ``c=`` and port, as one side sees them."""
 
     session_id: int

@@ -99,22 +99,22 @@ def test_answer_keeps_what_both_share_in_the_answers_order() -> None:
     offer = sdp.parse(description(4000, formats="8 0 9 101"))
     agreement = sdp.agree(offer, sdp.parse(description(5000, formats="0 8 101")))
     assert [codec.payload_type for codec in agreement.description.audio.codecs] == [0, 8, 101]
-    assert agreement.to_offerer == {}
-    assert agreement.to_answerer == {}
+    assert agreement.common.to_offerer == {}
+    assert agreement.common.to_answerer == {}
 
 
 def test_answer_with_another_number_for_an_event_is_mapped() -> None:
     offer = sdp.parse(description(4000, formats="8 101"))
     agreement = sdp.agree(offer, sdp.parse(description(5000, formats="8 96", events=96)))
     assert [codec.payload_type for codec in agreement.description.audio.codecs] == [8, 101]
-    assert agreement.to_answerer == {101: 96}
-    assert agreement.to_offerer == {96: 101}
+    assert agreement.common.to_answerer == {101: 96}
+    assert agreement.common.to_offerer == {96: 101}
 
 
 def test_answer_never_takes_a_number_that_means_something_else_in_the_offer() -> None:
     offer = sdp.parse(description(4000, formats="8 96 101", extra="a=rtpmap:96 opus/48000/2\r\n"))
     agreement = sdp.agree(offer, sdp.parse(description(5000, formats="8 96", events=96)))
-    assert agreement.to_offerer == {}
+    assert agreement.common.to_offerer == {}
 
 
 @pytest.mark.parametrize("formats", ["9", "101", "18 101"])
@@ -148,14 +148,14 @@ def test_answer_in_the_other_law_is_brought_to_the_offers() -> None:
     offer = sdp.parse(description(4000, formats="8 101"))
     agreement = sdp.agree(offer, sdp.parse(description(5000, formats="0 101")))
     assert [codec.payload_type for codec in agreement.description.audio.codecs] == [8, 101]
-    assert (agreement.to_offerer, agreement.to_answerer) == ({0: 8}, {8: 0})
-    assert agreement.laws_to_offerer == {0: ("PCMU", "PCMA")}
-    assert agreement.laws_to_answerer == {8: ("PCMA", "PCMU")}
+    assert (agreement.common.to_offerer, agreement.common.to_answerer) == ({0: 8}, {8: 0})
+    assert agreement.common.laws_to_offerer == {0: ("PCMU", "PCMA")}
+    assert agreement.common.laws_to_answerer == {8: ("PCMA", "PCMU")}
 
 
 def test_answer_in_both_laws_is_changed_only_where_it_must_be() -> None:
     offer = sdp.parse(description(4000, formats="8 101"))
     agreement = sdp.agree(offer, sdp.parse(description(5000, formats="0 8 101")))
     assert [codec.payload_type for codec in agreement.description.audio.codecs] == [8, 101]
-    assert (agreement.to_offerer, agreement.to_answerer) == ({0: 8}, {})
-    assert agreement.laws_to_offerer == {0: ("PCMU", "PCMA")}
+    assert (agreement.common.to_offerer, agreement.common.to_answerer) == ({0: 8}, {})
+    assert agreement.common.laws_to_offerer == {0: ("PCMU", "PCMA")}
