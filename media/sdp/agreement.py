@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from media.errors import MalformedSdp, NoCommonCodec
-from media.sdp.description import NOT_VOICE, OTHER_LAW, STATIC_CODECS, Codec, Description
-
-CODECS_CACHED_MAX: Final = 500
-"""Lists of codecs, and pairs of an offer's and an answer's: peers' equipment is of few kinds."""
+from media.sdp.description import CODECS_CACHED_MAX, NOT_VOICE, OTHER_LAW, STATIC_CODECS, Codec, Description
 
 Laws = tuple[str, str]
 """PCMA and PCMU, or the other way round: from, to."""

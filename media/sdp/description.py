@@ -21,6 +21,9 @@ STATIC_CODECS: Final[Mapping[int, tuple[str, int]]] = {
     13: ("CN", 8000), 15: ("G728", 8000), 18: ("G729", 8000),
 }  # fmt: skip
 OTHER_LAW: Final[Mapping[str, str]] = {"PCMA": "PCMU", "PCMU": "PCMA"}
+CODECS_CACHED_MAX: Final = 500
+"""Of each cache, lists of codecs, or pairs of an offer's and an answer's: peers' equipment is of few kinds."""
+
 NOT_VOICE: Final = frozenset({"TELEPHONE-EVENT", "CN", "RED"})
 
 
