@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Protocol
 
 from sip.core.events import Event
@@ -97,7 +98,8 @@ class Endpoint:
         if self._observe is not None:
             self._observe(data, source, now, False)
         # What is due comes before what comes in: a late wake-up must not let a message overtake a timer.
-        self._fire_due(now)
+        if self._timer is not None and self._armed_for <= now:
+            self._fire_due(now)
         self.user_agent.receive_datagram(data, source, now)
         if self.user_agent.events:
             self._tell(now)
@@ -134,17 +136,18 @@ class Endpoint:
             if user_agent.events:
                 self._tell(now)
             self._transaction_user.commit(now)
-            if not user_agent.datagrams:
+            if user_agent.datagrams:
+                self._send(now)
+            if not user_agent.events and not user_agent.datagrams:
                 break
-            self._send(now)
         self._arm(now)
 
     def _arm(self, now: float) -> None:
-        deadline = self.user_agent.next_deadline()
+        deadline = self.user_agent.soonest_deadline()
         other = self._transaction_user.next_deadline()
-        if other is not None and (deadline is None or other < deadline):
+        if other is not None and other < deadline:
             deadline = other
-        if deadline is None or self._loop is None:
+        if deadline == inf or self._loop is None:
             return
         # A handle that fires early costs one empty look; cancelling one for every message would cost more.
         if self._timer is None or deadline < self._armed_for:

@@ -65,6 +65,7 @@ class Controller:
         self.leg_made: Callable[[str, str], None] = lambda call_id, sip_call_id: None
         """Told each SIP dialog that becomes part of a call, the caller's first."""
         self._timers = CallTimers()
+        self.next_deadline = self._timers.next_deadline
         user_agent.on_invited_again = self._invited_again
         dialler = Dialler(user_agent, registration, settings.own_hosts, settings.realm, locator, random)
         self._callee_leg = CalleeLeg(
@@ -282,9 +283,6 @@ class Controller:
     def gateway_failovers(self) -> int:
         """Calls that went on to another gateway."""
         return self._callee_leg.failovers
-
-    def next_deadline(self) -> float | None:
-        return self._timers.next_deadline()
 
 
 _MEDIA_CAUSES = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from math import inf
 from typing import Generic, TypeVar
 
 Target = TypeVar("Target")
@@ -47,16 +48,23 @@ class Timer(Generic[Target]):
 
 
 class TimerQueue(Generic[Target]):
-    """Pending timers of all delays. `now` must not run backwards by more than the caller tolerates lateness."""
+    """Pending timers of all delays. `now` must not run backwards by more than the caller tolerates lateness.
 
-    __slots__ = ("_queues",)
+    No timer is due before `soonest`, which may be that of a timer that is cancelled by now; inf without timers.
+    """
+
+    __slots__ = ("_queues", "soonest")
 
     def __init__(self) -> None:
         self._queues: dict[float, deque[Timer[Target]]] = {}
+        self.soonest = inf
 
     def start(self, delay_seconds: float, target: Target, input_: int, now: float) -> Timer[Target]:
         """A timer due at now + delay_seconds that will deliver (target, input_)."""
-        timer = Timer(now + delay_seconds, target, input_)
+        deadline = now + delay_seconds
+        timer = Timer(deadline, target, input_)
+        if deadline < self.soonest:
+            self.soonest = deadline
         queue = self._queues.get(delay_seconds)
         if queue is None:
             if len(self._queues) >= DELAYS_MAX:
@@ -73,6 +81,8 @@ class TimerQueue(Generic[Target]):
         A timer that an earlier one in the same list cancels has `target` None: check it before use.
         """
         due: list[Timer[Target]] = []
+        if now < self.soonest:
+            return due
         for queue in self._queues.values():
             while queue and (queue[0].deadline <= now or queue[0].target is None):
                 timer = queue.popleft()
@@ -80,6 +90,8 @@ class TimerQueue(Generic[Target]):
                     due.append(timer)
         if len(due) > 1:
             due.sort(key=_deadline)
+        deadline = self.next_deadline()
+        self.soonest = inf if deadline is None else deadline
         return due
 
     def next_deadline(self) -> float | None:

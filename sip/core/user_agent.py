@@ -93,6 +93,13 @@ class UserAgent(UserAgentServer):
                 return alarm
         return deadline
 
+    def soonest_deadline(self) -> float:
+        """Never later than `next_deadline`, and found without a look at each timer: a timer that was cancelled
+        meanwhile may stand for it. inf without timers."""
+        soonest = self._layer.timers.soonest
+        alarm = self._session_timers.next_deadline() if self._has_timers else None
+        return soonest if alarm is None or soonest < alarm else alarm
+
     def transport_failed(self, hop: Hop, now: float) -> None:
         """The transport could not deliver to `hop`: pending client transactions there fail with 503 (§8.1.3.1)."""
         self.counters.transport_failures += 1

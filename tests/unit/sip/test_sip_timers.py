@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from sip.core.timers import DELAYS_MAX, TimerQueue
 
 
@@ -36,3 +38,19 @@ def test_more_delays_than_queues_fire_late_and_never_early() -> None:
             assert timer.target is not None
             fired.append(timer.target)
     assert sorted(fired) == list(range(DELAYS_MAX + 10))
+
+
+def test_soonest_is_never_after_the_next_timer_and_exact_after_a_look() -> None:
+    queue: TimerQueue[str] = TimerQueue()
+    assert queue.soonest == inf
+    resend = queue.start(0.5, "resend", 0, 0.0)
+    queue.start(32.0, "linger", 0, 0.0)
+    assert queue.soonest == 0.5
+    resend.cancel()
+    assert queue.soonest <= 32.0
+    assert queue.pop_due(0.6) == []
+    assert queue.soonest == 32.0
+    queue.start(4.0, "another", 0, 1.0)
+    assert queue.soonest == 5.0, "a later timer of a shorter delay goes before"
+    assert [timer.target for timer in queue.pop_due(40.0)] == ["another", "linger"]
+    assert queue.soonest == inf
