@@ -302,11 +302,10 @@ def _request(method: bytes, cseq: int, answer: bytes) -> bytes:
     """What SIPp's caller sends in the dialog of a 200."""
     target = _field(answer, b"Contact").strip(b"<>")
     branch = b"z9hG4bK-%s-%s" % (method, _field(answer, b"Call-ID"))
-    return b"%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s:%d;branch=%s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\n" \
-        b"Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n" % (
-            method, target, CALLER.host.encode(), CALLER.port, branch, _field(answer, b"From"), _field(answer, b"To"),
-            _field(answer, b"Call-ID"), cseq, method,
-        )  # fmt: skip
+    start = b"%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s:%d" % (method, target, CALLER.host.encode(), CALLER.port)
+    lines = b"".join(name + b": " + _field(answer, name) + b"\r\n" for name in (b"From", b"To", b"Call-ID"))
+    end = b"CSeq: %d %s\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n" % (cseq, method)
+    return b"%s;branch=%s\r\n%s%s" % (start, branch, lines, end)
 
 
 def functions_called(line: Line, calls: int) -> float:
