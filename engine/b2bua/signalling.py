@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.admission import Refusal
@@ -32,6 +33,7 @@ from sip.core import events as sip_events
 from sip.core.session import Session
 from sip.core.user_agent import UserAgent
 
+DAY_SECONDS = 24 * 3600
 ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, INFO, REFER"
 
 
@@ -101,7 +103,7 @@ class Signalling:
         if route.recording and not self.has_recording_room:
             cdr.unrecorded_because = Unrecorded.DISK_FULL
         elif route.recording:
-            cdr.recording_path = f"{datetime.fromtimestamp(now, UTC):%Y/%m/%d}/{call_id}.wav"
+            cdr.recording_path = f"{_day_folder(int(now // DAY_SECONDS))}/{call_id}.wav"
         agent_leg = Leg.CALLER if route.parties.direction is Direction.A_TO_B else Leg.CALLEE
         call = Call(cdr, tariff=route.tariff, policy=self._policy, agent_leg=agent_leg, offer=event.request.body)
         active = ActiveCall(call_id, call, route, event.session, event.request.max_forwards - 1)
@@ -268,6 +270,12 @@ class Signalling:
 
     def _request_completed(self, event: sip_events.RequestCompleted, now: float) -> None:
         self._trunk_watch.completed(event, now)
+
+
+@lru_cache(maxsize=2)
+def _day_folder(day: int) -> str:
+    """Of the recordings that begin on that day (in UTC, counted from the epoch)."""
+    return f"{datetime.fromtimestamp(day * DAY_SECONDS, UTC):%Y/%m/%d}"
 
 
 SIP_HANDLERS: dict[type, Callable[..., None]] = {

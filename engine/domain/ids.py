@@ -11,4 +11,4 @@ def call_id(now_ms: int, entropy: bytes) -> str:
     if len(entropy) != 10:
         raise ValueError("a call id takes 10 octets of entropy")
     number = (now_ms << 80) | int.from_bytes(entropy, "big")
-    return "".join(_PAIRS[(number >> shift) & 0x3FF] for shift in range(120, -10, -10))
+    return "".join([_PAIRS[(number >> shift) & 0x3FF] for shift in range(120, -10, -10)])

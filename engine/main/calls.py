@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import secrets
 
@@ -15,11 +14,14 @@ from engine.b2bua.source_guard import GuardSettings, SourceGuard
 from engine.domain.call import CallPolicy, milliseconds
 from engine.domain.directory import Directory
 from engine.domain.ids import call_id
+from engine.main.randomness import Randomness
 from engine.runtime.clock import SteadyClock
 from engine.settings import Settings
 from sip.core.digest import ALGORITHMS, DigestAuthenticator
 from sip.core.registrar import Registrar, RegistrarSettings
 from sip.core.user_agent import UserAgent
+
+_randomness = Randomness()
 
 
 def make_controller(
@@ -67,7 +69,7 @@ def make_controller(
         guard=guard,
         admission=admission,
         registration=Registration(directory, admission, registrar, settings.sip.nat_ping_seconds),
-        new_call_id=lambda now: call_id(milliseconds(now), os.urandom(10)),
+        new_call_id=lambda now: call_id(milliseconds(now), _randomness.octets(10)),
         locator=locator,
         new_token=new_token,
         random=random.random,
@@ -88,4 +90,4 @@ def _guard_settings(settings: Settings) -> GuardSettings:
 
 def new_token() -> str:
     """For tags, branches, Call-IDs and nonces: 64 bits of the kernel's randomness (RFC 3261 §19.3 asks for 32)."""
-    return os.urandom(8).hex()
+    return _randomness.octets(8).hex()
