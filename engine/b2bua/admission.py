@@ -16,7 +16,7 @@ from sip.core.message import Request
 from sip.core.name_addr import parse_name_addr
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Caller:
     """A caller whom we serve. Numbers are canonical, None where none could be read."""
 

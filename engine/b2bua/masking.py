@@ -19,7 +19,7 @@ from sip.core.hop import bracketed
 ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OutgoingIdentity:
     """The addresses of an outgoing INVITE, as header texts."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from engine.b2bua.active_call import ActiveCall
 from engine.domain.events import Leg
@@ -25,9 +26,13 @@ NOTHING_KNOWN = MediaNeeds()
 def media_needs(hosts: Iterable[str], srtp: str = "off") -> MediaNeeds:
     """``hosts`` are where a side's signalling goes; ``srtp`` is its trunk's setting, of which an unknown word means
     the strictest: rather no call than speech in the clear."""
-    families = dict.fromkeys(family_at(host) for host in hosts)
+    return _needs(tuple(dict.fromkeys([family_at(host) for host in hosts])), srtp)
+
+
+@lru_cache(maxsize=64)
+def _needs(families: tuple[int, ...], srtp: str) -> MediaNeeds:
     known = srtp in plane.Srtp.__members__.values()
-    return MediaNeeds(tuple(families), plane.Srtp(srtp) if known else plane.Srtp.REQUIRED)
+    return MediaNeeds(families, plane.Srtp(srtp) if known else plane.Srtp.REQUIRED)
 
 
 def family_at(host: str) -> int:

@@ -23,7 +23,7 @@ class TurnedAway:
     limited_by: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Admitted:
     """A call that may begin; it has its place under every limit."""
 

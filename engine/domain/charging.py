@@ -100,7 +100,7 @@ class Rate:
         return 60 * self.rounded_to_micro - 1 if self.rounding is Rounding.UP else 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Charge:
     """Each billed second is a package's or is paid; ``by_bucket`` says whose, in the order of use."""
 

@@ -22,7 +22,7 @@ class Direction(StrEnum):
     B_TO_A = "b_to_a"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parties:
     """Whatever is known of a call attempt, for its CDR; what a refusal left unknown is None."""
 
@@ -39,7 +39,7 @@ class Parties:
     b_number: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Route:
     """A call that may go: to whom, showing what, at which price."""
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from engine.domain.facts import AgentCapFacts, MoneyRulesFacts
 from engine.domain.month import ZONE, day_start_ms
 
+SPENDERS_CACHED_MAX = 4096
+"""Tenants and agents who call now; the others' are made anew."""
 
-@dataclass(frozen=True, slots=True)
-class Spender:
+
+class Spender(NamedTuple):
     """A tenant, or with ``agent_id`` one of his agents."""
 
     tenant_id: int
@@ -79,8 +83,10 @@ class SpendBook:
     def post(self, tenant_id: int, agent_id: int | None, held_micro: int, charge_micro: int, now_ms: int) -> None:
         for spender in spenders(tenant_id, agent_id):
             self._day(spender, now_ms).charged_micro += charge_micro
-            self._held_micro[spender] -= held_micro
-            if self._held_micro[spender] <= 0:
+            left_micro = self._held_micro[spender] - held_micro
+            if left_micro > 0:
+                self._held_micro[spender] = left_micro
+            else:
                 del self._held_micro[spender]
 
     @property
@@ -115,6 +121,8 @@ class SpendBook:
         return day
 
 
+@lru_cache(SPENDERS_CACHED_MAX)
 def spenders(tenant_id: int, agent_id: int | None) -> tuple[Spender, ...]:
+    """Whose spending a call is."""
     tenant = Spender(tenant_id)
     return (tenant,) if agent_id is None else (tenant, Spender(tenant_id, agent_id))

@@ -101,7 +101,9 @@ class VelocityBook:
 
     def _slot(self, spender: Spender, now_ms: int) -> _Slot:
         starts_at_ms = now_ms - now_ms % SLOT_MS
-        slots = self._slots.setdefault(spender, deque(maxlen=WINDOW_MS // SLOT_MS + 1))
+        slots = self._slots.get(spender)
+        if slots is None:
+            slots = self._slots[spender] = deque(maxlen=WINDOW_MS // SLOT_MS + 1)
         if not slots or slots[-1].starts_at_ms < starts_at_ms:
             slots.append(_Slot(starts_at_ms))
         return slots[-1]

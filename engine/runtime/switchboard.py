@@ -49,8 +49,6 @@ class Switchboard:
         watch: CallWatch,
     ) -> None:
         self.controller = controller
-        self.fire_timers = controller.fire_timers
-        self.next_deadline = controller.next_deadline
         self._watch = watch
         self._clock = clock
         self._keeper = keeper
@@ -84,6 +82,12 @@ class Switchboard:
         except LocalFault:
             self.controller.counters["local_faults"] += 1
             log.exception("our own fault in a call's handling")
+
+    def fire_timers(self, now: float) -> None:
+        self.controller.fire_timers(now)
+
+    def next_deadline(self) -> float | None:
+        return self.controller.next_deadline()
 
     def commit(self, now: float) -> None:
         controller = self.controller

@@ -14,7 +14,7 @@ CSEQ_LEAP = 1000
 §12.2.2 has the peer take any higher number. No leg sends a thousand requests between two snapshots of itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionSnapshot:
     """What of a leg cannot be learnt again from its peer. Field by field as in `Session` and `Dialog`; holds a phone
     number in `remote` and `remote_target`, so it belongs in no log. `interval_seconds` 0 without a session timer."""
