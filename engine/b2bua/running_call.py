@@ -104,25 +104,23 @@ class CallRecord(msgspec.Struct, array_like=True):
 
 
 def record_of(active: ActiveCall) -> CallRecord:
-    return CallRecord(active.call.cdr, active.route.tariff, _running(active), _dialled(active), _setup(active))
-
-
-def _dialled(active: ActiveCall) -> tuple[str, ...]:
-    if active.call.state not in BEING_SET_UP:
-        return ()
-    sessions = active.forks or ([active.callee] if active.callee is not None else [])
-    return tuple(session.local_tag for session in sessions)
-
-
-def _setup(active: ActiveCall) -> SetUp | None:
-    if active.call.state in (CallState.TALKING, CallState.ENDED):
-        return None
-    caller = unanswered_invite(active.caller) if active.caller is not None else None
+    """What the call's machine and sessions say now; what is no more to be known of a call in its state is left out."""
+    cdr, tariff, state = active.call.cdr, active.route.tariff, active.call.state
+    if state is CallState.TALKING:
+        return CallRecord(cdr, tariff, _running(active))
+    if state is CallState.ENDED:
+        return CallRecord(cdr, tariff)
     callees = active.forks or ([active.callee] if active.callee is not None else [])
-    sent = (sent_invite(session) for session in callees)
-    joining = (session for session in (active.caller, active.callee) if session is not None)
-    answered = (take_snapshot(session) for session in joining if _is_answered(session))
-    return SetUp(caller, tuple(each for each in sent if each is not None), tuple(answered))
+    dialled = tuple([session.local_tag for session in callees]) if state in BEING_SET_UP else ()
+    return CallRecord(cdr, tariff, None, dialled, _setup(active, callees))
+
+
+def _setup(active: ActiveCall, callees: list[Session]) -> SetUp:
+    caller, callee = active.caller, active.callee
+    waiting = unanswered_invite(caller) if caller is not None else None
+    sent = [invite for invite in map(sent_invite, callees) if invite is not None]
+    answered = [take_snapshot(session) for session in (caller, callee) if session is not None and _is_answered(session)]
+    return SetUp(waiting, tuple(sent), tuple(answered))
 
 
 def _is_answered(session: Session) -> bool:
@@ -131,8 +129,7 @@ def _is_answered(session: Session) -> bool:
 
 def _running(active: ActiveCall) -> RunningCall | None:
     joined = _joined(active)
-    is_alone = active.caller is None and active.callee is None and joined is None
-    if active.call.state is not CallState.TALKING or is_alone:
+    if active.caller is None and active.callee is None and joined is None:
         return None
     return RunningCall(
         active.route.callee_number,

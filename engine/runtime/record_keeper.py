@@ -65,6 +65,8 @@ class RecordKeeper:
         self._clock = clock
         self._open: dict[str, CallRecord] = {}
         """Calls whose last record is not in the database: what a new journal segment must begin with."""
+        self._heard: dict[str, list[AnswerHeard]] = {}
+        """Of those, who has acknowledged our answer since that record."""
         self._changed: dict[str, Cdr] = {}
         self._recordings: list[RecordingFinished] = []
         self._storing = 0
@@ -83,15 +85,19 @@ class RecordKeeper:
             self._journal.append(encode(CallMilestone(record)))
             self._open[cdr.id] = record
             self._changed[cdr.id] = cdr
+            self._heard.pop(cdr.id, None)
         self._write_journal()
 
     def take_heard(self, heard: Iterable[AnswerHeard]) -> None:
-        """Who has acknowledged our answer; the database has no use for it."""
+        """Who has acknowledged our answer; the database has no use for it.
+
+        It is written with the next group, or before the next ``sync``: who is not known to have heard our answer when
+        an engine dies is told again, and that is all.
+        """
         for each in heard:
-            if (record := self._open.get(each.call_id)) is not None:
-                record.heard(each.local_tag)
+            if each.call_id in self._open:
+                self._heard.setdefault(each.call_id, []).append(each)
             self._journal.append(encode(each))
-        self._write_journal()
 
     def take_recording(self, recording: RecordingFinished) -> None:
         """Into the journal as well: the media worker may not tell of it again, and the database may be away."""
@@ -161,9 +167,10 @@ class RecordKeeper:
                 # Without the last proof calls that die right after this would end at their last milestone.
                 proof = encode(ProofOfLife(self._alive_at_ms))
                 calls = (encode(CallMilestone(record)) for record in self._open.values())
+                heard = (encode(each) for of_call in self._heard.values() for each in of_call)
                 recordings = (encode(RecordingClosed(recording)) for recording in self._recordings)
                 clock = [encode(self._clock)] if self._clock is not None else []
-                self._journal.begin_segment([*clock, proof, *calls, *recordings])
+                self._journal.begin_segment([*clock, proof, *calls, *heard, *recordings])
             self._journal.write()
             await asyncio.to_thread(self._journal.sync)
         except OSError as error:
@@ -265,6 +272,7 @@ class RecordKeeper:
         ended = [row["id"] for row in rows if row["state"] is CdrState.ENDED]
         for call_id in ended:
             self._open.pop(call_id, None)
+            self._heard.pop(call_id, None)
         if ended:
             self._journal.append(encode(CallStored(ended)))
 

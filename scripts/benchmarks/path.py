@@ -213,6 +213,7 @@ class Line:
             # What a store would have taken by now, and the timers of calls long gone.
             self.keeper._changed.clear()
             self.keeper._open.clear()
+            getattr(self.keeper, "_heard", {}).clear()
             self.clock.at += 0.25
             started = time.process_time()
             self.endpoint._fire()

@@ -38,6 +38,7 @@ class SimulatedKeeper:
         self._resumes_at = resumes_at
         self._unwritten: list[bytes] = []
         self._open: dict[str, CallRecord] = {}
+        self._heard: dict[str, list[AnswerHeard]] = {}
         self._changed: dict[str, Cdr] = {}
         self._is_awake = False
         self._proof_due = 0.0
@@ -49,15 +50,16 @@ class SimulatedKeeper:
             self._unwritten.append(encode(CallMilestone(record)))
             self._open[record.cdr.id] = record
             self._changed[record.cdr.id] = record.cdr
+            self._heard.pop(record.cdr.id, None)
         self._write()
         self._stay_awake()
 
     def take_heard(self, heard: Iterable[AnswerHeard]) -> None:
+        """Written with what comes next, as on a real machine."""
         for each in heard:
-            if (record := self._open.get(each.call_id)) is not None:
-                record.heard(each.local_tag)
+            if each.call_id in self._open:
+                self._heard.setdefault(each.call_id, []).append(each)
             self._unwritten.append(encode(each))
-        self._write()
 
     def adopt(self, records: Iterable[CallRecord], alive_at_ms: int) -> None:
         """Takes over what a crash left, and stores it; then the old segments go."""
@@ -123,6 +125,7 @@ class SimulatedKeeper:
                 del self._changed[row.id]
         for call_id in ended:
             self._open.pop(call_id, None)
+            self._heard.pop(call_id, None)
         if ended:
             self._unwritten.append(encode(CallStored(ended)))
 
@@ -130,6 +133,7 @@ class SimulatedKeeper:
         self._journal[:] = [
             encode(ProofOfLife(self._alive_at_ms)),
             *(encode(CallMilestone(record)) for record in self._open.values()),
+            *(encode(each) for of_call in self._heard.values() for each in of_call),
         ]
         self._unwritten.clear()
 

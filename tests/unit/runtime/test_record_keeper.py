@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from engine.b2bua.running_call import CallRecord
+from engine.b2bua.running_call import AnswerHeard, CallRecord, RunningCall
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
 from engine.domain.charging import Rate, Tariff
@@ -27,6 +27,8 @@ from engine.store.journal import Journal, read_journal, segments
 from engine.store.lease_store import lease
 from engine.store.minutes_store import buy_minutes, uneven_buckets
 from media.plane import RecordingFinished
+from sip.core.hop import Hop
+from sip.core.session_snapshot import SessionSnapshot
 
 TARIFF = Tariff(Rate(60_000))
 BALANCE_MICRO = 1_000_000
@@ -316,3 +318,21 @@ async def test_an_engine_that_stops_in_mid_writing_stores_the_rest_at_once(
     assert records.waiting == 0
     rows, balance_micro, _ = await stored(database)
     assert (len(rows), balance_micro) == (1000, BALANCE_MICRO - 1000)
+
+
+async def test_who_has_heard_our_answer_is_known_in_the_next_segment_too(tmp_path: Path, database: AsyncEngine) -> None:
+    hop = Hop("udp", "192.0.2.1", 5060)
+    caller = SessionSnapshot(
+        "id", "<sip:x@a>;tag=1", "1", "<sip:y@b>;tag=2", "2", "sip:y@b", (), 1, 1, hop, hop, False, "", False, False,
+        b"", False, 0, False, answer=b"SIP/2.0 200 OK\r\n\r\n", answer_hop=hop,
+    )  # fmt: skip
+    cdr = Cdr.started("1", Parties(tenant_id=1), 1000)
+    cdr.state, cdr.answered_at_ms = CdrState.ANSWERED, 2000
+    records = keeper(tmp_path, database)
+    records.take([CallRecord(cdr, TARIFF, RunningCall("+86138", None, (), 70, 60, caller, None))])
+    records.take_heard([AnswerHeard("1", "1")])
+    await records.adopt([], 2000)  # which begins a segment
+    assert len(segments(tmp_path / "journal")) == 1
+    (talking,) = recover(read_journal(tmp_path / "journal")).talking
+    assert talking.running is not None
+    assert talking.running.caller == caller.acknowledged()
