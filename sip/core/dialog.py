@@ -5,6 +5,7 @@ from __future__ import annotations
 from sip.core.hop import Hop
 from sip.core.message import Request, Response
 from sip.core.name_addr import parse_name_addr
+from sip.core.uri import parse_uri
 from sip.errors import PeerFault
 
 ROUTES_MAX = 32  # Record-Route entries kept; more than any real path
@@ -18,6 +19,7 @@ class Dialog:
     """
 
     __slots__ = (
+        "_said",
         "call_id",
         "local",
         "local_cseq",
@@ -39,23 +41,37 @@ class Dialog:
         self.route_set: tuple[str, ...] = ()
         self.local_cseq = 0
         self.remote_cseq = -1
+        self._said: tuple[object, ...] | None = None
 
-    def learn_from_response(self, response: Response) -> None:
-        """Takes tag, target and route set from a response to our INVITE (§12.1.2).
+    def learn_from_response(self, response: Response) -> bool:
+        """Takes tag, target and route set from a response to our INVITE (§12.1.2); False where it says nothing new, as
+        a 200 after its 180.
 
         A malformed Contact or Record-Route is left aside: what we have already serves better than nothing.
         """
         headers = response.headers
+        first = headers.first
+        said = (first["to"], first.get("contact"), headers.get_all("record-route"))
+        if said == self._said:
+            return False
+        self._said = said
         self.remote = headers.first["to"]
         self.remote_tag = response.to_tag
         self.refresh_target(response)
         if "record-route" not in headers:
             self.route_set = ()
-            return
+            return True
         try:
             self._take_routes(list(reversed(headers.elements("record-route"))))
         except PeerFault:
             self.route_set = ()
+        return True
+
+    def forget_responses(self, remote: str, remote_target: str) -> None:
+        """As before the first response, since its INVITE goes out once more, to these."""
+        self.remote, self.remote_tag, self.remote_target = remote, "", remote_target
+        self.route_set = ()
+        self._said = None
 
     def learn_from_request(self, request: Request) -> None:
         """Takes tag, target, order and route set from the INVITE that makes the dialog (§12.1.1).
@@ -105,6 +121,6 @@ class Dialog:
         try:
             if self.route_set:
                 return parse_name_addr(self.route_set[0], "Route").uri.hop(transport)
-            return parse_name_addr(f"<{self.remote_target}>", "Contact").uri.hop(transport)
+            return parse_uri(self.remote_target, "Contact").hop(transport)
         except PeerFault:
             return None

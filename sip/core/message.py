@@ -1,4 +1,4 @@
-"""Requests and responses as they arrived: a header list, a dict of first values, structured headers on demand."""
+"""Requests and responses as they arrived: a dict of first values, and structured headers on demand."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from sip.errors import PeerFault
 
 
 class Headers:
-    """Header fields in order. Names are lower case and long-form ("call-id", never "i")."""
+    """Header fields. Names are lower case and long-form ("call-id", never "i").
 
-    __slots__ = ("first", "items")
+    `first` has the first value of each name; `repeated` all values, in order, of those that came on several lines.
+    """
 
-    def __init__(self, items: list[tuple[str, str]], first: dict[str, str]) -> None:
-        self.items = items
+    __slots__ = ("first", "repeated")
+
+    def __init__(self, first: dict[str, str], repeated: dict[str, list[str]]) -> None:
         self.first = first
+        self.repeated = repeated
 
     def get(self, name: str, default: str = "") -> str:
         """The first value of `name` (lower case), or `default`."""
@@ -24,31 +27,40 @@ class Headers:
 
     def get_all(self, name: str) -> list[str]:
         """All values of `name`, one per header line, in order."""
-        if name not in self.first:
+        value = self.first.get(name)
+        if value is None:
             return []
-        return [value for key, value in self.items if key == name]
+        return [*self.repeated[name]] if name in self.repeated else [value]
 
     def elements(self, name: str) -> list[str]:
         """The comma-separated elements of all lines called `name`. Raises PeerFault 400 above the named limit."""
         value = self.first.get(name)
         if value is None:
             return []
-        found: list[str] = []
-        for value in self.get_all(name):
-            found += split_elements(value, name.title())
-        return found
+        if name not in self.repeated:
+            return split_elements(value, name.title())
+        return [element for value in self.repeated[name] for element in split_elements(value, name.title())]
 
     def __contains__(self, name: object) -> bool:
         return name in self.first
-
-    def __len__(self) -> int:
-        return len(self.items)
 
 
 class Message:
     """What requests and responses share. `via`, `call_id` and CSeq are read when parsing; the rest on demand."""
 
-    __slots__ = ("_contact", "_from", "_to", "body", "call_id", "cseq_method", "cseq_number", "headers", "via")
+    __slots__ = (
+        "_contact",
+        "_from",
+        "_from_tag",
+        "_to",
+        "_to_tag",
+        "body",
+        "call_id",
+        "cseq_method",
+        "cseq_number",
+        "headers",
+        "via",
+    )
 
     def __init__(
         self, headers: Headers, body: bytes, via: Via, call_id: str, cseq_number: int, cseq_method: str
@@ -62,16 +74,22 @@ class Message:
         self._from: NameAddr | None = None
         self._to: NameAddr | None = None
         self._contact: NameAddr | None = None
+        self._from_tag: str | None = None
+        self._to_tag: str | None = None
 
     @property
     def from_tag(self) -> str:
         """The tag of From, "" when absent."""
-        return tag_of(self.headers.first["from"])
+        if self._from_tag is None:
+            self._from_tag = tag_of(self.headers.first["from"])
+        return self._from_tag
 
     @property
     def to_tag(self) -> str:
         """The tag of To, "" when absent."""
-        return tag_of(self.headers.first["to"])
+        if self._to_tag is None:
+            self._to_tag = tag_of(self.headers.first["to"])
+        return self._to_tag
 
     @property
     def from_(self) -> NameAddr:
@@ -123,7 +141,7 @@ class Request(Message):
         self.call_id = call_id
         self.cseq_number = cseq_number
         self.cseq_method = cseq_method
-        self._from = self._to = self._contact = None
+        self._from = self._to = self._contact = self._from_tag = self._to_tag = None
         self.method = method
         self.uri_text = uri_text
         self._uri: SipUri | None = None

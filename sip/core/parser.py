@@ -60,30 +60,27 @@ def parse_message(data: bytes, *, is_stream: bool = False) -> Request | Response
     if text.count("\n") != breaks or text.count("\r") != breaks or "\n " in text or "\n\t" in text or "\0" in text:
         lines = _normalised_lines(text)
     start = lines[0]
-    items: list[tuple[str, str]] = []
     first: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}
     fault: PeerFault | None = None
     if len(lines) > HEADERS_MAX:
         raise PeerFault(400, "Too Many Headers")
     known = _keys
-    add = items.append
     del lines[0]
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon:
-            fault = fault or PeerFault(400, "Malformed Header Line")
-            continue
-        key = known.get(name) or _key_of(name)
+        key = (known.get(name) or _key_of(name)) if colon else ""
         if not key:
             fault = fault or PeerFault(400, "Malformed Header Line")
             continue
         value = value.strip(" \t")
-        add((key, value))
         if key not in first:
             first[key] = value
-        elif key in _SINGLE and first[key] != value:
+            continue
+        repeated.setdefault(key, [first[key]]).append(value)
+        if key in _SINGLE and first[key] != value:
             fault = fault or PeerFault(400, f"Repeated {key.title()}")
-    return _assemble(start, Headers(items, first), body, fault, is_stream)
+    return _assemble(start, Headers(first, repeated), body, fault, is_stream)
 
 
 def _assemble(

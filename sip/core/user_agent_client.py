@@ -170,8 +170,7 @@ class UserAgentClient(UserAgentRequester):
     def _invite_again(self, transaction: ClientInviteTransaction, session: Session, retry: Retry, now: float) -> None:
         origin, dialog = transaction.origin, session.dialog
         # What a provisional response made of the dialog was of the INVITE that is over.
-        dialog.remote, dialog.remote_tag, dialog.remote_target = origin.to, "", origin.uri_text
-        dialog.route_set = ()
+        dialog.forget_responses(origin.to, origin.uri_text)
         dialog.local_cseq += 1
         session.state = SessionState.CALLING
         session.reliability = None
@@ -286,9 +285,9 @@ class UserAgentClient(UserAgentRequester):
         self._send_in_dialog(unwanted, "BYE", "", "", b"", now, user=unwanted)
 
     def _adopt(self, session: Session, response: Response, source: Hop) -> None:
-        session.dialog.learn_from_response(response)
-        session.source = source
-        session.hop = self._next_hop(session.dialog, source)
+        if session.dialog.learn_from_response(response) or session.source != source:
+            session.source = source
+            session.hop = self._next_hop(session.dialog, source)
 
     def _refresh(self, session: Session, response: Response) -> None:
         if session.dialog.refresh_target(response) and not session.dialog.route_set:

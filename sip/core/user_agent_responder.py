@@ -197,8 +197,8 @@ class UserAgentResponder(UserAgentClient):
     def _head_of(self, request: Request, via_value: str) -> str:
         """The lines that every response copies (§8.2.6.2) but To, which stands apart for its tag."""
         first = request.headers.first
-        vias = request.headers.get_all("via")
-        more = "".join(f"Via: {value}\r\n" for value in vias[1:]) if len(vias) > 1 else ""
+        vias = request.headers.repeated.get("via", ())
+        more = "".join(f"Via: {value}\r\n" for value in vias[1:]) if vias else ""
         return (
             f"Via: {via_value}\r\n{more}From: {first['from']}\r\nCall-ID: {request.call_id}\r\n"
             f"CSeq: {first['cseq']}\r\n"
