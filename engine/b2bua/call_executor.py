@@ -142,8 +142,8 @@ class CallExecutor:
             PERFORMERS[type(output)](self, active, output, now)
         if active.call.state is CallState.ENDED:
             self._end_with(active, now)
-        if active.call.state is CallState.ENDED and active.caller is None and active.callee is None:
-            self._forget(active)
+            if active.caller is None and active.callee is None:
+                self._forget(active)
 
     def _answer_pending_requests(self, active: ActiveCall, now: float) -> None:
         """What one side has asked of the other in mid-call is not answered any more (RFC 3261 §15.1.2)."""

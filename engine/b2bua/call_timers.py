@@ -18,23 +18,19 @@ CANCELLED_MAX_RATIO = 2
 class CallTimer:
     """One pending timer. Cancelled, it lets go of its call at once, so that an ended call is not kept in memory."""
 
-    __slots__ = ("active", "at", "kind", "order")
+    __slots__ = ("active", "kind")
 
-    def __init__(self, at: float, order: int, active: ActiveCall, kind: TimerKind) -> None:
-        self.at = at
-        self.order = order
+    def __init__(self, active: ActiveCall, kind: TimerKind) -> None:
         self.active: ActiveCall | None = active
         self.kind = kind
-
-    def __lt__(self, other: CallTimer) -> bool:
-        return self.at < other.at or (self.at == other.at and self.order < other.order)
 
 
 class CallTimers:
     """At most one timer of a kind for a call: setting it again moves it."""
 
     def __init__(self) -> None:
-        self._heap: list[CallTimer] = []
+        self._heap: list[tuple[float, int, CallTimer]] = []
+        """When, in which order of those due together, and what."""
         self._order = count()
         self._live = 0
 
@@ -45,24 +41,23 @@ class CallTimers:
         old = active.timers.get(kind)
         if old is not None:
             self._cancel(old)
-        timer = CallTimer(at, next(self._order), active, kind)
-        active.timers[kind] = timer
+        timer = active.timers[kind] = CallTimer(active, kind)
         self._live += 1
-        heappush(self._heap, timer)
+        heappush(self._heap, (at, next(self._order), timer))
 
     def clear(self, active: ActiveCall) -> None:
         for timer in active.timers.values():
             self._cancel(timer)
         active.timers.clear()
         if len(self._heap) > 64 + (1 + CANCELLED_MAX_RATIO) * self._live:
-            self._heap = [timer for timer in self._heap if timer.active is not None]
+            self._heap = [entry for entry in self._heap if entry[2].active is not None]
             heapify(self._heap)
 
     def pop_due(self, now: float) -> tuple[ActiveCall, TimerKind] | None:
         """The earliest timer that is due, or None."""
         heap = self._heap
-        while heap and (heap[0].active is None or heap[0].at <= now):
-            timer = heappop(heap)
+        while heap and (heap[0][0] <= now or heap[0][2].active is None):
+            timer = heappop(heap)[2]
             active = timer.active
             if active is not None:
                 self._cancel(timer)
@@ -72,9 +67,9 @@ class CallTimers:
 
     def next_deadline(self) -> float | None:
         heap = self._heap
-        while heap and heap[0].active is None:
+        while heap and heap[0][2].active is None:
             heappop(heap)
-        return heap[0].at if heap else None
+        return heap[0][0] if heap else None
 
     def _cancel(self, timer: CallTimer) -> None:
         if timer.active is not None:

@@ -21,6 +21,7 @@ class MediaNeeds:
 
 
 NOTHING_KNOWN = MediaNeeds()
+_SIDES = {leg: plane.Side(leg) for leg in Leg}
 
 
 def media_needs(hosts: Iterable[str], srtp: str = "off") -> MediaNeeds:
@@ -54,13 +55,13 @@ class MediaDesk:
         required = active.media_needs.get(leg, NOTHING_KNOWN).srtp is plane.Srtp.REQUIRED
         call_id, side = active.media_side(leg)
         self._send(
-            plane.Offer(self._next_cookie(), call_id, plane.Side(side), sdp, other.families, other.srtp, required),
+            plane.Offer(self._next_cookie(), call_id, _SIDES[side], sdp, other.families, other.srtp, required),
             active,
         )
 
     def answer(self, active: ActiveCall, leg: Leg, sdp: bytes) -> None:
         call_id, side = active.media_side(leg)
-        self._send(plane.Answer(self._next_cookie(), call_id, plane.Side(side), sdp), active)
+        self._send(plane.Answer(self._next_cookie(), call_id, _SIDES[side], sdp), active)
 
     def start_recording(self, active: ActiveCall, path: str, at: float) -> None:
         """``at`` is on CLOCK_MONOTONIC, as is ``delete``'s."""
@@ -68,22 +69,22 @@ class MediaDesk:
 
     def play_warning(self, active: ActiveCall, leg: Leg, duration_ms: int) -> None:
         call_id, side = active.media_side(leg)
-        self._send(plane.PlayMedia(self._next_cookie(), call_id, plane.Side(side), "warning", duration_ms), active)
+        self._send(plane.PlayMedia(self._next_cookie(), call_id, _SIDES[side], "warning", duration_ms), active)
 
     def play_ringback(self, active: ActiveCall, leg: Leg) -> None:
         """Until ``stop_tone``, or the plane's own limit."""
         call_id, side = active.media_side(leg)
-        command = plane.PlayMedia(self._next_cookie(), call_id, plane.Side(side), "ringback", plane.RINGBACK_MS_MAX)
+        command = plane.PlayMedia(self._next_cookie(), call_id, _SIDES[side], "ringback", plane.RINGBACK_MS_MAX)
         self._send(command, active)
 
     def stop_tone(self, active: ActiveCall, leg: Leg) -> None:
         call_id, side = active.media_side(leg)
-        self._send(plane.StopMedia(self._next_cookie(), call_id, plane.Side(side)), active)
+        self._send(plane.StopMedia(self._next_cookie(), call_id, _SIDES[side]), active)
 
     def play_key(self, active: ActiveCall, leg: Leg, key: str, duration_ms: int) -> None:
         """Towards ``leg``, by telephone events."""
         call_id, side = active.media_side(leg)
-        self._send(plane.PlayDtmf(self._next_cookie(), call_id, plane.Side(side), key, duration_ms), active)
+        self._send(plane.PlayDtmf(self._next_cookie(), call_id, _SIDES[side], key, duration_ms), active)
 
     def delete(self, active: ActiveCall, at: float) -> None:
         self._send(plane.Delete(self._next_cookie(), active.call_id, at), active)

@@ -15,6 +15,9 @@ from engine.domain.rate_plan import RatePlan
 from engine.domain.tariffs import find_prices
 
 
+_NUMBER_FORMATS = {each.value: each for each in NumberFormat}
+
+
 class Direction(StrEnum):
     """Who called whom: A is the agent's side, B the customer's."""
 
@@ -184,7 +187,4 @@ def _route_over_line(
 
 def trunk_number_format(trunk: TrunkFacts) -> NumberFormat:
     """The trunk's number format; an unknown word in the database is E.164 rather than a failed call."""
-    try:
-        return NumberFormat(trunk.number_format)
-    except ValueError:
-        return NumberFormat.E164
+    return _NUMBER_FORMATS.get(trunk.number_format, NumberFormat.E164)

@@ -11,7 +11,7 @@ import structlog
 from engine.b2bua.controller import Controller
 from engine.domain.call import milliseconds
 from engine.domain.cause import Cause
-from engine.domain.cdr import Cdr
+from engine.domain.cdr import Cdr, CdrState
 from engine.domain.facts import AccountFacts, AgentCapFacts, Facts, MoneyRulesFacts
 from engine.domain.package_minutes import MinutesBucket
 from engine.runtime.call_watch import CallWatch
@@ -93,8 +93,9 @@ class Switchboard:
         controller = self.controller
         if records := controller.take_records():
             self._keeper.take(records)
-            self._watch.committed(records, controller.media.commands, now)
-            self.await_recordings(record.cdr for record in records)
+            if ended := [record for record in records if record.cdr.state is CdrState.ENDED]:
+                self._watch.committed(ended, controller.media.commands, now)
+                self.await_recordings(record.cdr for record in ended)
         if heard := controller.take_heard():
             self._keeper.take_heard(heard)
         if controller.media.commands and self._plane is not None:

@@ -25,6 +25,7 @@ SHORTEST_MESSAGE_OCTETS = 32
 
 _CALL_ID = re.compile(rb"(?:^|\n)(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _PLAIN = b"\r\nCall-ID: "
+_PLAIN_OCTETS = len(_PLAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,10 @@ class TraceBook:
         self.evicted = 0
         """Calls whose trace went before its time."""
         self._limits = limits
+        self._octets_max = limits.octets_max
         self._places_max = 4 * limits.messages_per_call_max
+        self._places_unasked = min(self._places_max, 4 * UNJOINED_MESSAGES_MAX)
+        """Which every call has, also one that waits to be joined."""
         self._legs: dict[bytes, _TracedCall] = {}
         self._live: dict[str, _TracedCall] = {}
         self._ended: OrderedDict[str, _TracedCall] = OrderedDict()
@@ -96,29 +100,31 @@ class TraceBook:
 
     def observe(self, data: bytes, hop: Hop, now: float, sent: bool) -> None:
         """Keeps a message that belongs to a call, or may come to."""
-        start = data.find(_PLAIN) + len(_PLAIN)
-        if start >= len(_PLAIN):
-            key = data[start : data.find(b"\r", start)].strip()
-        elif len(data) < SHORTEST_MESSAGE_OCTETS:
+        size = len(data)
+        if size < SHORTEST_MESSAGE_OCTETS:
             return
-        else:
-            key = sip_call_id(data)
+        start = data.find(_PLAIN) + _PLAIN_OCTETS
+        key = data[start : data.find(b"\r", start)] if start >= _PLAIN_OCTETS else b""
         traced = self._legs.get(key)
+        if traced is None:
+            key = sip_call_id(data)  # as it is read where it is written in another way, or the call is a new one
+            traced = self._legs.get(key)
         if traced is None:
             if sent or not data.startswith(b"INVITE "):
                 return
             traced = self._await_join(key)
         messages = traced.messages
-        if len(messages) >= self._places_max or (len(messages) >= 4 * UNJOINED_MESSAGES_MAX and key in self._unjoined):
+        places = len(messages)
+        if places >= self._places_unasked and (places >= self._places_max or key in self._unjoined):
             traced.left_out += 1
             return
-        if len(data) > MESSAGE_OCTETS_MAX:
-            data = data[:MESSAGE_OCTETS_MAX]
+        if size > MESSAGE_OCTETS_MAX:
+            data, size = data[:MESSAGE_OCTETS_MAX], MESSAGE_OCTETS_MAX
         messages += (now, sent, hop, data)
-        octets = len(data) + MESSAGE_OVERHEAD_OCTETS
-        traced.octets += octets
-        self.octets += octets
-        if self.octets > self._limits.octets_max:
+        size += MESSAGE_OVERHEAD_OCTETS
+        traced.octets += size
+        self.octets += size
+        if self.octets > self._octets_max:
             self._evict()
 
     def leg_made(self, call_id: str, sip_id: str) -> None:

@@ -39,7 +39,7 @@ class ServerTransaction(Transaction):
     @property
     def is_answered(self) -> bool:
         """True once a final response was sent: responding again would be a LocalFault."""
-        return self.state not in (State.TRYING, State.PROCEEDING)
+        return self.state > State.PROCEEDING
 
     def send(self, status: int, data: bytes, now: float) -> None:
         """Sends a response. Raises LocalFault after a final one."""
