@@ -14,7 +14,6 @@ from engine.domain.number import NumberFormat
 from engine.domain.rate_plan import RatePlan
 from engine.domain.tariffs import find_prices
 
-
 _NUMBER_FORMATS = {each.value: each for each in NumberFormat}
 
 
