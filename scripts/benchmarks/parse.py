@@ -37,7 +37,7 @@ INVITE = (
     b"Content-Length: %d\r\n\r\n"
 ) % len(BODY) + BODY
 
-GARBAGE_COLLECTION_THRESHOLDS = (50_000, 20, 100)  # as engine.main sets them
+GARBAGE_COLLECTION_THRESHOLDS = (5_000, 200, 100)  # as engine.main sets them
 
 
 def round_trip(data: bytes) -> bytes:

@@ -54,7 +54,7 @@ from sip.core.user_agent import UserAgent
 from sip.core.user_agent_settings import UserAgentSettings
 from sip.endpoint import Endpoint
 
-GARBAGE_COLLECTION_THRESHOLDS = (50_000, 20, 100)  # as engine.main sets them
+GARBAGE_COLLECTION_THRESHOLDS = (5_000, 200, 100)  # as engine.main sets them
 TENANT, LINE, TRUNK, PAIRS = 1, 1, 1, 500
 ENGINE = ("127.0.0.1", 5060)
 CALLER, CALLEE = Hop("udp", "127.0.0.2", 5071), Hop("udp", "127.0.0.3", 5072)
