@@ -33,7 +33,6 @@ from engine.domain.cdr import Unrecorded
 from engine.domain.directory import Directory
 from engine.domain.events import Leg, TimerKind
 from media import plane
-from sip.core import events as sip_events
 from sip.core.session import Session
 from sip.core.user_agent import UserAgent
 
@@ -136,10 +135,8 @@ class Controller:
             new_call_id=new_call_id,
             leg_made=lambda call_id, sip_call_id: self.leg_made(call_id, sip_call_id),
         )
-
-    def receive(self, event: sip_events.Event, now: float) -> None:
-        """Takes what the user agent has to tell."""
-        self._signalling.receive(event, now)
+        self.receive = self._signalling.receive
+        """Takes what the user agent has to tell, with the time."""
 
     def recording_room_changed(self, has_room: bool) -> None:
         """Whether new calls are recorded, where they should be; those that are being recorded go on."""

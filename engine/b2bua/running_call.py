@@ -109,7 +109,7 @@ def record_of(active: ActiveCall) -> CallRecord:
     if state is CallState.TALKING:
         return CallRecord(cdr, tariff, _running(active))
     if state is CallState.ENDED:
-        return CallRecord(cdr, tariff)
+        return CallRecord(cdr)  # its charge is made
     callees = active.forks or ([active.callee] if active.callee is not None else [])
     dialled = tuple([session.local_tag for session in callees]) if state in BEING_SET_UP else ()
     return CallRecord(cdr, tariff, None, dialled, _setup(active, callees))

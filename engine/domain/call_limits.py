@@ -49,9 +49,10 @@ class CallLimits:
             if limit.calls_per_second_max and self._tokens(limit, now) < 1:
                 return limit.scope
         for limit in limits:
-            self._calls[limit.key] += 1
+            key = limit.key
+            self._calls[key] += 1
             if limit.calls_per_second_max:
-                self._meters[limit.key].tokens -= 1
+                self._meters[key].tokens -= 1
         return None
 
     def enter(self, keys: Iterable[tuple[str, int]]) -> None:
@@ -61,9 +62,11 @@ class CallLimits:
     def end(self, keys: Iterable[tuple[str, int]]) -> None:
         """Gives the places back."""
         for key in keys:
-            self._calls[key] -= 1
-            if self._calls[key] <= 0:
-                del self._calls[key]
+            left = self._calls[key] - 1
+            if left > 0:
+                self._calls[key] = left
+            else:
+                self._calls.pop(key, None)
 
     def calls(self, scope: str, owner_id: int) -> int:
         return self._calls[(scope, owner_id)]

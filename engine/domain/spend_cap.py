@@ -87,7 +87,7 @@ class SpendBook:
             if left_micro > 0:
                 self._held_micro[spender] = left_micro
             else:
-                del self._held_micro[spender]
+                self._held_micro.pop(spender, None)
 
     @property
     def rules(self) -> Mapping[int, MoneyRulesFacts]:
