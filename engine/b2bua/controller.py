@@ -142,16 +142,18 @@ class Controller:
         """Whether new calls are recorded, where they should be; those that are being recorded go on."""
         self._signalling.has_recording_room = has_room
 
-    def receive_media_reply(self, reply: plane.Reply, now: float) -> None:
+    def receive_media_reply(self, reply: plane.Reply, now: float) -> bool:
+        """False where nothing comes of it: of what was accepted, only some commands are waited for."""
         awaited = self.media.claim(reply)
         if awaited is None:
             self.counters["media_replies_unexpected"] += 1
-            return
+            return False
         active, command = awaited
+        if isinstance(reply, plane.Accepted) and command not in _WAITED_FOR:
+            return False
         if command is plane.PlayDtmf:
             self._signalling.key_played(active, isinstance(reply, plane.Accepted), now)
-            return
-        if isinstance(reply, plane.Refused):
+        elif isinstance(reply, plane.Refused):
             self.counters[f"media_refused_{reply.refusal}"] += 1
             if active.merger is not None and command in (plane.Offer, plane.Answer):
                 active.merger.refused(now)
@@ -170,6 +172,7 @@ class Controller:
             self._executor.feed(active, call_events.MediaOffered(reply.sdp), now)
         elif command is plane.Answer:
             self._executor.feed(active, call_events.MediaAnswered(reply.sdp), now)
+        return True
 
     def media_timed_out(self, call_id: str, now: float) -> None:
         active = self.calls.get(call_id)
@@ -282,6 +285,7 @@ class Controller:
         return self._callee_leg.failovers
 
 
+_WAITED_FOR = frozenset((plane.Offer, plane.Answer, plane.PlayDtmf))
 _MEDIA_CAUSES = {
     plane.Refusal.BAD_SDP: Cause.INCOMPATIBLE_MEDIA,
     plane.Refusal.NO_COMMON_CODEC: Cause.INCOMPATIBLE_MEDIA,

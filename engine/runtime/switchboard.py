@@ -119,8 +119,8 @@ class Switchboard:
 
     def media_replied(self, reply: Reply) -> None:
         self._watch.replied(reply)
-        self.controller.receive_media_reply(reply, self._clock.now())
-        self._flush()
+        if self.controller.receive_media_reply(reply, self._clock.now()):
+            self._flush()
 
     def media_told(self, event: MediaEvent) -> None:
         match event:
