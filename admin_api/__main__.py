@@ -4,9 +4,9 @@ import sys
 
 from admin_api.main import main, main_when_needed
 from engine.push.broker import BrokerUnusable
-from engine.runtime.spare import SPARE_OPTION
+from engine.runtime.processes.spare import SPARE_OPTION
 from engine.settings import SettingsError
-from engine.store.secret_file import SecretUnusable
+from engine.store.access.secret_file import SecretUnusable
 
 try:
     if SPARE_OPTION in sys.argv[1:]:

@@ -23,14 +23,14 @@ from engine.services.sales.orders import (
     waiting_orders,
 )
 from engine.services.sales.package_holdings import ENDED_MAX, end_expired_packages
-from engine.store.audit import PRUNED_ROWS_MAX as AUDIT_PRUNED_MAX
-from engine.store.audit import machine, prune_audit
+from engine.store.access.audit import PRUNED_ROWS_MAX as AUDIT_PRUNED_MAX
+from engine.store.access.audit import machine, prune_audit
+from engine.store.access.idempotency_store import prune_keys
+from engine.store.access.login_failures import PRUNED_ROWS_MAX as FAILURES_PRUNED_MAX
+from engine.store.access.login_failures import prune_failures
 from engine.store.change_feed import PRUNED_ROWS_MAX, prune_changes
 from engine.store.database import reading_session, writing, writing_session
-from engine.store.idempotency_store import prune_keys
-from engine.store.login_failures import PRUNED_ROWS_MAX as FAILURES_PRUNED_MAX
-from engine.store.login_failures import prune_failures
-from engine.store.velocity_store import PRUNED_ALARMS_MAX, prune_alarms, prune_velocity
+from engine.store.money.velocity_store import PRUNED_ALARMS_MAX, prune_alarms, prune_velocity
 from engine.store.webhook_store import PRUNED_ROWS_MAX as DELIVERIES_PRUNED_MAX
 from engine.store.webhook_store import prune_deliveries
 

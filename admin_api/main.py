@@ -44,12 +44,12 @@ from engine.push.broker import read_broker
 from engine.push.notice_publisher import NoticePublisher
 from engine.runtime.control.client import EngineControl
 from engine.runtime.logs import LEVELS, set_up_logs
-from engine.runtime.spare import stand_by
+from engine.runtime.processes.spare import stand_by
 from engine.services.access import second_factor
 from engine.settings import PushSettings, Settings, SettingsError, read_settings
+from engine.store.access.keyring import Keyring
+from engine.store.access.secret_file import derived_key, read_secret
 from engine.store.database import open_database
-from engine.store.keyring import Keyring
-from engine.store.secret_file import derived_key, read_secret
 from engine.webhooks.deliverer import Deliverer
 from engine.webhooks.sealing import KEY_PURPOSE
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.services.lines.number_allocation import RELEASED_MAX, release_rested
 from engine.services.lines.number_replacement import lines_that_replace, replace_by_rule
-from engine.store.audit import machine
+from engine.store.access.audit import machine
 from engine.store.database import reading_session, writing_session
 from engine.store.tables import Line
 

@@ -21,9 +21,9 @@ from admin_api.common.auth import PUBLIC
 from admin_api.common.context import Context, GivenContext
 from engine.archive.bucket import Bucket, StorageFault
 from engine.archive.disk import Disk
-from engine.store.cdr_store import AnyRow, read_recording
 from engine.store.database import reading
-from engine.store.recording_store import Place
+from engine.store.records.cdr_store import AnyRow, read_recording
+from engine.store.records.recording_store import Place
 from engine.store.scope import Platform
 
 CHUNK_OCTETS = 256 * 1024

@@ -19,9 +19,9 @@ from engine.services.records.carrier_records import RecordFormat
 from engine.services.records.cdr_export import ExportFormat, TooManyRows, UnknownZone, export_cdrs, zone_of
 from engine.services.records.reconciliation import ReconciliationRefused, reconcile
 from engine.settings import Settings
-from engine.store.cdr_store import CdrFilter
 from engine.store.database import open_database, reading, reading_session
-from engine.store.reconciliation_store import read_differences, read_reconciliation
+from engine.store.records.cdr_store import CdrFilter
+from engine.store.records.reconciliation_store import read_differences, read_reconciliation
 from engine.store.scope import Platform, Scope, TenantScope
 from engine.store.sorting import PAGE_ROWS_MAX, PageWanted
 from engine.store.tables import Line, ReconciliationDifference, Tenant, Trunk

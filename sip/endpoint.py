@@ -9,8 +9,8 @@ from typing import Protocol
 
 from sip.core.events import Event
 from sip.core.hop import Hop
-from sip.core.user_agent import UserAgent
-from sip.core.via import reopened_hop
+from sip.core.messages.via import reopened_hop
+from sip.core.user_agents.user_agent import UserAgent
 from sip.transport.stream_connection import StreamUser
 from sip.transport.tcp import TcpTransport
 from sip.transport.udp import UdpSocket

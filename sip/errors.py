@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sip.core.message import Request
+    from sip.core.messages.message import Request
 
 
 class PeerFault(Exception):

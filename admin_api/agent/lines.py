@@ -11,7 +11,7 @@ from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.paging import GivenPage, Page, page
 from admin_api.common.sorts import LINE_SORTS
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.lines.usable_lines import holder_of, usable_by
 from engine.store.listing import read_page
 from engine.store.tables import Agent, Line

@@ -9,7 +9,7 @@ from litestar import Request, get
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.views import AgentView, view_of
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.store.listing import read_one
 from engine.store.tables import Agent
 

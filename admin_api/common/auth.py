@@ -19,14 +19,14 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.common.context import ACTOR, Context
-from engine.domain.permission import ALWAYS, NOT_IN_JUMPS, Audience, Permission, at_most, granted
+from engine.domain.people.permission import ALWAYS, NOT_IN_JUMPS, Audience, Permission, at_most, granted
 from engine.services.access.api_keys import FOR_KEYS, MARK, USE_NOTED_MS, key_matches, prefix_of
-from engine.store.api_key_budgets import take
-from engine.store.audit import Actor, ActorKind, kept_address
+from engine.store.access.api_key_budgets import take
+from engine.store.access.audit import Actor, ActorKind, kept_address
+from engine.store.access.user_store import KeyRecord, UserRecord, key_by_prefix, session_by_id, user_by_id
 from engine.store.database import reading, writing
 from engine.store.scope import AgentScope, DepartmentScope, TenantScope
 from engine.store.tables.identity import ApiKey
-from engine.store.user_store import KeyRecord, UserRecord, key_by_prefix, session_by_id, user_by_id
 
 ALGORITHM = "HS256"
 TOKEN_OCTETS_MAX = 2048
@@ -293,7 +293,7 @@ async def _of_key(context: Context, rates: KeyRates, token: str) -> Principal:
 
 class KeyRates:
     """How often each key may ask, over all processes: this one takes a few requests at a time from the key's budget
-    (``engine.store.api_key_budgets``) and gives them out of its memory, where they last HELD_MS."""
+    (``engine.store.access.api_key_budgets``) and gives them out of its memory, where they last HELD_MS."""
 
     KEYS_MAX = 10_000
     """Keys of which requests are held; the longest unused goes, and with it what it held."""

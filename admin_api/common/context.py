@@ -20,9 +20,9 @@ from engine.payments.notice import Gateway
 from engine.runtime.control.client import EngineUnavailable
 from engine.runtime.control.protocol import ControlCommand, ControlReply, Reload
 from engine.settings import ApiSettings
-from engine.store.audit import Actor
+from engine.store.access.audit import Actor
+from engine.store.access.keyring import Keyring
 from engine.store.database import reading_session, writing_session
-from engine.store.keyring import Keyring
 from engine.store.scope import Scope
 
 Row = TypeVar("Row")

@@ -21,7 +21,7 @@ from engine.services.lines.bindings import BindingConflict, BindingNotFound, Bin
 from engine.services.lines.numbers import OwnerNotFound, XNumberInUse, XNumberNotFound
 from engine.services.money.accounts import OverdraftInUse
 from engine.store.database import taken_columns
-from engine.store.ledger_store import KeyReused, UnknownTenant
+from engine.store.money.ledger_store import KeyReused, UnknownTenant
 
 FRAMES_LOGGED_MAX = 12
 PROBLEM_JSON = "application/problem+json"

@@ -9,9 +9,9 @@ from msgspec import UNSET, Meta, Struct, structs
 
 from admin_api.common.errors import Refused
 from admin_api.common.paging import INTEGER_MAX
-from engine.domain.number import InvalidNumber, normalise
+from engine.domain.lines.number import InvalidNumber, normalise
 from engine.services.access.credentials import PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN
-from engine.store.ledger_store import AMOUNT_MICRO_MAX
+from engine.store.money.ledger_store import AMOUNT_MICRO_MAX
 
 Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=64)]
 # No control characters: PostgreSQL refuses NUL, and the others have no place in a name.

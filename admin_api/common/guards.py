@@ -11,7 +11,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from admin_api.common.auth import PUBLIC, Principal
-from engine.domain.permission import Audience, Permission
+from engine.domain.people.permission import Audience, Permission
 from engine.store.scope import AgentScope, DepartmentScope, Platform, TenantScope
 
 PERMISSION = "permission"

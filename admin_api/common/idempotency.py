@@ -1,5 +1,5 @@
 """The header Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a POST that is sent again under its key is
-answered as the first time, and nothing is done twice. Its part in the database is ``engine.store.idempotency_store``.
+answered as the first time, and nothing is done twice. In the database: ``engine.store.access.idempotency_store``.
 
 A key is good for a day, for who sent it and for that one request: another request under it is a 422, and while the
 first still runs a 409. Whatever wrote nothing and failed gives its key back, so that it can be tried again.
@@ -20,7 +20,7 @@ from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, Scope, S
 from admin_api.common.auth import Principal
 from admin_api.common.context import FIRST, Context
 from admin_api.common.errors import Refused
-from engine.store.idempotency_store import Claim, ClaimLost, Known, claim, keep, mark, release
+from engine.store.access.idempotency_store import Claim, ClaimLost, Known, claim, keep, mark, release
 
 HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from engine.domain.number import mask
+from engine.domain.lines.number import mask
 from engine.store.scope import Platform, Scope, TenantScope
 
 View = TypeVar("View", bound=msgspec.Struct)

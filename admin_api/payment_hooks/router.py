@@ -14,7 +14,7 @@ from admin_api.common.context import Context, GivenContext
 from admin_api.payment_hooks.refused_notices import RefusedNotices
 from engine.payments.notice import BODY_OCTETS_MAX, Gateway, NoticeRefused
 from engine.services.money.payment_notices import ENTITY, Outcome, is_settled, settle
-from engine.store.audit import Actor, ActorKind, audit
+from engine.store.access.audit import Actor, ActorKind, audit
 
 _log = structlog.get_logger(__name__)
 

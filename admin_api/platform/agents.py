@@ -10,7 +10,7 @@ from admin_api.common.context import GivenContext
 from admin_api.common.fields import Code, Name, Number, RowId
 from admin_api.common.views import AgentView
 from admin_api.resources.agents import AgentController, make_agent
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 
 
 class NewAgent(msgspec.Struct, forbid_unknown_fields=True):

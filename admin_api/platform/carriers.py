@@ -19,14 +19,14 @@ from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import CarrierView, TenantPermissionView
 from admin_api.platform.permitted_tenants import give, list_permitted, sorts_of, take
 from engine.carriers.schemas import MASK, SCHEMAS, ConfigInvalid, check_config, secret_fields
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.runtime.control.protocol import Metrics, ReadMetrics
 from engine.services.lines.carrier_check import host_of, host_steps, trunk_steps, unsealed_step
+from engine.store.access.trunk_secrets import carrier_place
 from engine.store.listing import read_one, read_page
 from engine.store.sorting import PageWanted
 from engine.store.tables import Carrier, Trunk
 from engine.store.tables.numbers import CarrierPermission
-from engine.store.trunk_secrets import carrier_place
 
 Kind = Literal["sip_trunk", "alibaba_dypls", "huawei_private_number", "tencent_npp", "pnm"]
 

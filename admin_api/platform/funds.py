@@ -15,12 +15,12 @@ from admin_api.common.fields import AmountMicro, Key, Note, PositiveAmountMicro,
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import AccountView, view_of
 from admin_api.resources.spending import Since, SpendingView, StepBy, StepSize, Until, spending
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.domain.refusal import Refusal
 from engine.services.money.funds import change_overdraft, correct_balance, pay_out, read_overdraft_changes
 from engine.services.money.spending import SpentBy, Step
-from engine.store.ledger_store import AMOUNT_MICRO_MAX
 from engine.store.listing import read_one
+from engine.store.money.ledger_store import AMOUNT_MICRO_MAX
 from engine.store.tables import Account, Tenant
 from engine.store.tables.orders import OverdraftChange
 

@@ -13,10 +13,10 @@ from msgspec import Meta
 from admin_api.common.auth import Principal, address_of, make_token
 from admin_api.common.context import GivenContext
 from admin_api.common.paging import Id
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.access.sessions import begin_jump
+from engine.store.access.user_store import user_by_id
 from engine.store.database import reading
-from engine.store.user_store import user_by_id
 
 
 class NewJump(msgspec.Struct, forbid_unknown_fields=True):

@@ -19,10 +19,10 @@ from admin_api.resources.kept_recordings import (
     change_retention,
     read_retention,
 )
-from engine.domain.permission import Permission
-from engine.store.audit import audit
+from engine.domain.people.permission import Permission
+from engine.store.access.audit import audit
 from engine.store.listing import read_one
-from engine.store.retention_store import DeletionReason, decide_deletion, read_deletable
+from engine.store.records.retention_store import DeletionReason, decide_deletion, read_deletable
 from engine.store.tables import Tenant
 
 

@@ -18,7 +18,7 @@ from admin_api.common.sorts import LINE_SORTS
 from admin_api.common.views import LineView, TenantPermissionView, XNumberView, view_of
 from admin_api.platform.permitted_tenants import give, list_permitted, sorts_of, take
 from admin_api.resources.x_numbers import x_number_view
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.lines.number_replacement import LineReplacement, NumberAdvice, advise, setting_of
 from engine.store.listing import read_one
 from engine.store.scope import Scope

@@ -6,9 +6,9 @@ from litestar import Response, get
 
 from admin_api.common.context import GivenContext
 from admin_api.common.errors import EngineRefused
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.runtime.control.protocol import Failed, Metrics, ReadMetrics
-from engine.runtime.metrics import CONTENT_TYPE
+from engine.runtime.monitoring.metrics import CONTENT_TYPE
 
 
 @get(

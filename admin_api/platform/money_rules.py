@@ -14,7 +14,7 @@ from admin_api.common.fields import AmountMicro, Count, PositiveAmountMicro, giv
 from admin_api.common.paging import Id
 from admin_api.common.views import view_of
 from admin_api.resources.money_rules import MoneyRulesView
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.money.money_rules import change_rules, read_rules
 from engine.store.listing import read_one
 from engine.store.tables import Tenant

@@ -14,7 +14,7 @@ from admin_api.common.fields import Code, Name, RowId, apply, given
 from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts
 from admin_api.common.rows import list_rows
 from admin_api.common.views import view_of
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.store.listing import read_one
 from engine.store.tables.numbers import NumberPool
 

@@ -22,13 +22,13 @@ from admin_api.resources.orders import (
     decide,
     package_view,
 )
-from engine.domain.order import OrderAction
-from engine.domain.package import PERIODS_MAX, PeriodUnit
-from engine.domain.permission import Permission
+from engine.domain.money.order import OrderAction
+from engine.domain.money.package import PERIODS_MAX, PeriodUnit
+from engine.domain.people.permission import Permission
 from engine.services.money.credit_recall import call_back_credit
 from engine.services.sales.order_fulfilment import CreditShort
 from engine.services.sales.packages import MINUTES_MAX, NUMBERS_MAX, Terms, change_terms, create_package
-from engine.store.order_store import read_order, read_package, read_versions
+from engine.store.money.order_store import read_order, read_package, read_versions
 from engine.store.tables.orders import PackageVersion
 
 Minutes = Annotated[int, Meta(ge=1, le=MINUTES_MAX)]

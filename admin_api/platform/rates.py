@@ -16,8 +16,8 @@ from admin_api.common.fields import AmountMicro, Code, IncrementSeconds, Minimum
 from admin_api.common.paging import GivenPage, Id, Page, Sorts
 from admin_api.common.rows import list_rows
 from admin_api.common.views import view_of
-from engine.domain.permission import Permission
-from engine.domain.rate_plan import ALL_WEEKDAYS, MINUTES_OF_DAY
+from engine.domain.money.rate_plan import ALL_WEEKDAYS, MINUTES_OF_DAY
+from engine.domain.people.permission import Permission
 from engine.store.listing import read_one
 from engine.store.tables import Rate
 

@@ -18,7 +18,7 @@ from admin_api.resources.recharges import (
     RechargeView,
     order_recharge,
 )
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.money.recharges import close_recharge, confirm_by_hand
 from engine.store.scope import Scope, within
 from engine.store.tables.orders import Recharge

@@ -15,12 +15,12 @@ from admin_api.common.errors import Refused
 from admin_api.common.fields import RowId, TimeMs
 from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.domain.reconciliation import DifferenceKind
 from engine.services.records.carrier_records import FILE_OCTETS_MAX, RecordFormat
 from engine.services.records.reconciliation import ReconciliationRefused, reconcile
 from engine.store.listing import read_one
-from engine.store.reconciliation_store import (
+from engine.store.records.reconciliation_store import (
     read_differences,
     read_reconciliation,
     read_reconciliations,

@@ -8,7 +8,7 @@ from litestar.response import Response
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.paging import Id
 from admin_api.resources.statements import Form, Month, as_csv, statement
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.money.statements import close_month, statement_csv
 from engine.store.listing import read_one
 from engine.store.tables import Tenant

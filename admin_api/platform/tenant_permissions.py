@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.paging import Id
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.store.listing import read_one
 from engine.store.scope import Scope
 from engine.store.tables import Tenant

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.paging import Id
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.money.tenant_zone import set_zone
 from engine.store.listing import read_one
 from engine.store.tables import Tenant

@@ -19,11 +19,11 @@ from admin_api.common.views import AccountView, LedgerEntryView, TenantView, vie
 from admin_api.resources.performance import Zone, zone_of
 from admin_api.resources.suspension import Suspension, SuspensionAnswer, cut_calls
 from engine.domain.month import ZONE, day_start_ms
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.money.accounts import create_tenant
-from engine.store.ledger_store import Kind, read_ledger, recharge
 from engine.store.listing import read_one, read_page
-from engine.store.performance_store import accounts_of, tenants_since
+from engine.store.money.ledger_store import Kind, read_ledger, recharge
+from engine.store.records.performance_store import accounts_of, tenants_since
 from engine.store.tables import Account, LedgerTransaction, Tenant
 
 

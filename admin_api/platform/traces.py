@@ -10,9 +10,9 @@ from litestar.params import QueryParameter
 from admin_api.common.context import GivenContext, found
 from admin_api.common.errors import EngineRefused
 from admin_api.resources.calls import CallId
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.runtime.control.protocol import CallTrace, Failed, ReadTrace
-from engine.runtime.trace_ladder import ladder
+from engine.runtime.monitoring.trace_ladder import ladder
 
 LEFT_OUT = "… and {} more messages, which were not kept\n"
 

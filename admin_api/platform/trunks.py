@@ -14,7 +14,7 @@ from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Code, Count, Name, RowId, Status, apply, checked, given
 from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, page
 from engine.carriers.schemas import MASK
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.access.credentials import PASSWORD_LENGTH_MAX, sip_ha1
 from engine.services.lines.secrets import seal_registration
 from engine.services.provisioning.entries import (

@@ -19,7 +19,7 @@ from admin_api.common.fields import Note, Number, RowId, Status, apply, canonica
 from admin_api.common.paging import Id
 from admin_api.common.views import XNumberView
 from admin_api.resources.x_numbers import NumberHistoryController, x_number_view
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.lines.carriers import check_permitted
 from engine.services.lines.number_allocation import (
     ALLOCATED_MAX,

@@ -15,7 +15,7 @@ from admin_api.common.fields import AgentStatus, Name, Number, RowId, canonical,
 from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, page
 from admin_api.common.views import AgentView, view_of
 from admin_api.resources.suspension import Suspension, SuspensionAnswer, cut_calls
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.staff.agents import change_agent, create_agent
 from engine.store.department_store import below
 from engine.store.listing import read_one, read_page

@@ -13,8 +13,8 @@ from sqlalchemy import select
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.paging import BeforeMs, GivenPage, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
-from engine.domain.permission import Permission
-from engine.store.audit import ActorKind, read_audit
+from engine.domain.people.permission import Permission
+from engine.store.access.audit import ActorKind, read_audit
 from engine.store.listing import owned
 from engine.store.scope import TenantScope
 from engine.store.tables import User

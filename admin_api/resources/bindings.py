@@ -14,7 +14,7 @@ from admin_api.common.fields import Number, RowId, TimeMs, canonical
 from admin_api.common.paging import BeforeMs, GivenPage, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import BindingView, masked_for, view_of
 from admin_api.resources.calls import CallId
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.lines.bindings import create_binding, set_expiry, unbind
 from engine.store.listing import read_binding, read_bindings
 from engine.store.scope import AgentScope, Scope, TenantScope

@@ -19,10 +19,10 @@ from admin_api.common.views import CdrView, LiveCallView, masked_for, sees_custo
 from admin_api.recordings import recording_link
 from engine.domain.cause import Cause
 from engine.domain.cdr import CdrState
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.runtime.control.protocol import Calls, Done, Failed, HangUp, ListCalls
-from engine.store.cdr_store import CdrFilter, read_cdr, read_cdrs, read_recording
-from engine.store.retention_store import read_deletion
+from engine.store.records.cdr_store import CdrFilter, read_cdr, read_cdrs, read_recording
+from engine.store.records.retention_store import read_deletion
 from engine.store.scope import AgentScope, DepartmentScope, Platform, Scope, agents_below, tenant_of
 from engine.store.tables import Cdr
 

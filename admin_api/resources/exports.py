@@ -15,7 +15,7 @@ from admin_api.common.paging import INTEGER_MAX, QueryId
 from admin_api.common.views import sees_customers
 from engine.domain.cause import Cause
 from engine.domain.cdr import CdrState
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.records.cdr_export import (
     MEDIA_TYPES,
     ROWS_MAX,
@@ -26,7 +26,7 @@ from engine.services.records.cdr_export import (
     export_cdrs,
     zone_of,
 )
-from engine.store.cdr_store import CdrFilter
+from engine.store.records.cdr_store import CdrFilter
 
 
 @get(

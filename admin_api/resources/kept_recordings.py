@@ -17,9 +17,9 @@ from admin_api.common.context import Context, GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
-from engine.domain.permission import Permission
-from engine.store.cdr_store import read_cdr
-from engine.store.retention_store import (
+from engine.domain.people.permission import Permission
+from engine.store.records.cdr_store import read_cdr
+from engine.store.records.retention_store import (
     HOLDS_PER_TENANT_MAX,
     count_holds,
     read_deletions,

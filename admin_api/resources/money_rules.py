@@ -12,8 +12,8 @@ from litestar.params import QueryParameter
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.paging import BeforeMs, GivenPage, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
-from engine.domain.permission import Permission
-from engine.store.notice_store import NoticeKind, read_events
+from engine.domain.people.permission import Permission
+from engine.store.money.notice_store import NoticeKind, read_events
 from engine.store.tables.orders import MoneyEvent
 
 

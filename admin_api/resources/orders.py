@@ -15,10 +15,10 @@ from admin_api.common.fields import Key, Note, RowId
 from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.rows import list_rows
 from admin_api.common.views import view_of
-from engine.domain.order import OrderAction, OrderKind, OrderState, allowed_in
-from engine.domain.permission import Permission
+from engine.domain.money.order import OrderAction, OrderKind, OrderState, allowed_in
+from engine.domain.people.permission import Permission
 from engine.services.sales.orders import Wanted, act, create_order
-from engine.store.order_store import read_history, read_order, read_orders, read_package, read_packages
+from engine.store.money.order_store import read_history, read_order, read_orders, read_package, read_packages
 from engine.store.scope import AgentScope, TenantScope
 from engine.store.tables import MinutesBucket
 from engine.store.tables.orders import Order, OrderEvent, Package, PackageVersion

@@ -14,10 +14,10 @@ from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.errors import Refused
 from admin_api.common.paging import INTEGER_MAX, GivenPage, Id, Page, QueryId, Sorts, page
 from engine.domain.month import ZONE, month_of, month_starts_ms
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.store.department_store import below
 from engine.store.listing import read_one
-from engine.store.performance_store import FIGURES, figure, months, number_usage, performance
+from engine.store.records.performance_store import FIGURES, figure, months, number_usage, performance
 from engine.store.tables import Agent, Department
 
 MONTHS_MAX = 24

@@ -13,7 +13,7 @@ from admin_api.common.context import Context, GivenContext, GivenScope
 from admin_api.common.fields import Key, Note, PositiveAmountMicro
 from admin_api.common.paging import BeforeMs, GivenPage, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.domain.refusal import Refusal
 from engine.services.money.recharges import BY_HAND, RechargeState, create_recharge, read_recharges
 from engine.store.tables.orders import Recharge

@@ -16,7 +16,7 @@ from admin_api.common.fields import Name
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from admin_api.resources.users import maker_of
-from engine.domain.permission import Audience, Permission
+from engine.domain.people.permission import Audience, Permission
 from engine.services.access.identity import change_role, create_role, delete_role, role_of, roles_page
 from engine.store.tables.identity import Role
 

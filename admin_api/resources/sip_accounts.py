@@ -12,7 +12,7 @@ from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import Status
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.staff.sip_accounts import (
     change_sip_password,
     create_sip_account,

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from admin_api.common.context import Context, GivenContext, GivenScope
 from admin_api.common.fields import RowId
 from admin_api.common.paging import Id
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.lines.usable_lines import LINES_MAX, Holder, Usable, clear_usable, holder_of, set_usable, usable_by
 from engine.store.scope import Platform, Scope
 from engine.store.tables import Agent, Department

@@ -16,7 +16,7 @@ from admin_api.common.fields import Code, Password, RowId, Status
 from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal
 from admin_api.common.rows import list_rows
 from admin_api.common.views import view_of
-from engine.domain.permission import Audience, Permission
+from engine.domain.people.permission import Audience, Permission
 from engine.services.access.credentials import hash_password
 from engine.services.access.identity import Maker, NewUserFacts, change_user, create_user, reset_second_factor
 from engine.store.scope import Platform, Scope, TenantScope

@@ -14,10 +14,10 @@ from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Note
 from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.money.velocity_alarms import acknowledge, read_alarm, refuse_not_his
+from engine.store.money.velocity_store import read_alarms
 from engine.store.tables.velocity import VelocityAlarm
-from engine.store.velocity_store import read_alarms
 
 
 class Acknowledgement(msgspec.Struct, forbid_unknown_fields=True):

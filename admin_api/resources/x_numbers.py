@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, equal, page
 from admin_api.common.views import XNumberView
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.lines.number_allocation import NumberState, in_state, read_moves, state_of
 from engine.store.listing import read_one, read_page
 from engine.store.scope import Platform, Scope

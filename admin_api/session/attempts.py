@@ -1,6 +1,6 @@
 """How often one may try to log in: each failure makes the next wait longer, whichever API process hears it.
 
-Sans-IO: the failures are ``engine.store.login_failures``', and time is an argument.
+Sans-IO: the failures are ``engine.store.access.login_failures``', and time is an argument.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.store.login_failures import QUIET_MS, subject_of
+from engine.store.access.login_failures import QUIET_MS, subject_of
 
 FIRST_DELAY_MS = 1_000
 """After the free failures; each further one doubles it."""

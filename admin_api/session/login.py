@@ -27,9 +27,9 @@ from admin_api.session.attempts import Attempt
 from engine.services.access import second_factor
 from engine.services.access.credentials import PASSWORD_LENGTH_MAX, password_matches
 from engine.services.access.sessions import begin_session, refresh_session
+from engine.store.access.login_failures import note_failure, note_success, read_failures
+from engine.store.access.user_store import UserRecord, user_by_id, user_by_login
 from engine.store.database import reading, writing
-from engine.store.login_failures import note_failure, note_success, read_failures
-from engine.store.user_store import UserRecord, user_by_id, user_by_login
 
 VERIFIED_AT_ONCE_MAX = 2
 """argon2id takes 64 MiB and a core for each."""

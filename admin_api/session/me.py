@@ -17,16 +17,16 @@ from admin_api.common.context import Context, GivenContext
 from admin_api.common.fields import Password
 from admin_api.session.attempts import Attempt
 from admin_api.session.login import Turnstile, failed, refuse_early
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
+from engine.domain.people.totp import SECRET_OCTETS, enrolment_uri
 from engine.domain.refusal import Refusal
-from engine.domain.totp import SECRET_OCTETS, enrolment_uri
 from engine.services.access import second_factor
 from engine.services.access.credentials import PASSWORD_LENGTH_MAX, hash_password
 from engine.services.access.sessions import EndReason, end_session, end_sessions, sessions_of
+from engine.store.access.login_failures import read_failures
+from engine.store.access.user_store import UserRecord, user_by_id
 from engine.store.database import reading
-from engine.store.login_failures import read_failures
 from engine.store.tables import Tenant, User
-from engine.store.user_store import UserRecord, user_by_id
 
 ISSUER = "axbridge"
 

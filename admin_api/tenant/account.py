@@ -14,9 +14,9 @@ from admin_api.common.paging import BeforeMs, GivenPage, Page, SinceMs, between,
 from admin_api.common.rows import list_rows
 from admin_api.common.sorts import LEDGER_SORTS, LINE_SORTS
 from admin_api.common.views import AccountView, LedgerEntryView, TenantLineView, view_of
-from engine.domain.permission import Permission
-from engine.store.ledger_store import Kind, read_ledger
+from engine.domain.people.permission import Permission
 from engine.store.listing import read_one
+from engine.store.money.ledger_store import Kind, read_ledger
 from engine.store.tables import Account, LedgerTransaction, Line
 
 

@@ -15,7 +15,7 @@ from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import Code, Name, Number, RowId
 from admin_api.common.views import AgentView, view_of
 from admin_api.resources.agents import AgentController, make_agent
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.staff.agent_import import PROBLEMS_MAX, import_agents, read_rows
 from engine.store.scope import TenantScope
 

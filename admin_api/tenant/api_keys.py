@@ -17,7 +17,7 @@ from admin_api.common.fields import Name, TimeMs
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from admin_api.resources.roles import Permissions
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.access.api_keys import (
     PREFIX_OCTETS,
     REQUESTS_PER_MINUTE_DEFAULT,

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from admin_api.common.context import GivenContext, GivenScope, found
 from admin_api.common.fields import Name, RowId
 from admin_api.common.paging import GivenPage, Id, Page, QueryId, Sorts, page
-from engine.domain.department import HEADS_MAX
-from engine.domain.permission import Permission
+from engine.domain.people.department import HEADS_MAX
+from engine.domain.people.permission import Permission
 from engine.services.staff.departments import (
     create_department,
     delete_department,

@@ -10,7 +10,7 @@ from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.paging import Page
 from admin_api.resources.spending import Since, SpendingView, StepBy, StepSize, Until, spending
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.money.spending import SpentBy, Step
 
 

@@ -10,7 +10,7 @@ from litestar.params import JSONBody
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext
 from admin_api.resources.kept_recordings import RetentionChange, RetentionView, change_retention, read_retention
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 
 
 @get(

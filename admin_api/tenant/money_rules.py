@@ -14,7 +14,7 @@ from admin_api.common.fields import AmountMicro
 from admin_api.common.paging import GivenPage, Id, Page, Sorts, page
 from admin_api.common.views import view_of
 from admin_api.resources.money_rules import MoneyRulesView
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.money.money_rules import change_rules, read_agent_cap, read_agent_caps, read_rules, set_agent_cap
 from engine.store.listing import read_one
 from engine.store.tables import Agent

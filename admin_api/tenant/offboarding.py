@@ -14,7 +14,7 @@ from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import RowId
 from admin_api.common.paging import BeforeMs, GivenPage, Id, Page, QueryId, SinceMs, Sorts, between, equal, page
 from admin_api.resources.suspension import Suspension, cut_calls
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.services.staff.offboarding import UNDO_MS, offboard, plan_offboarding, read_offboarding, undo_offboarding
 from engine.store.offboarding_store import read_offboardings
 from engine.store.tables.offboarding import Offboarding

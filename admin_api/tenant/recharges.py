@@ -15,7 +15,7 @@ from admin_api.resources.recharges import (
     RechargeView,
     order_recharge,
 )
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 
 
 class TenantRechargeController(RechargeReadController):

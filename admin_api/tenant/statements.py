@@ -10,7 +10,7 @@ from litestar.response import Response
 from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.resources.statements import Form, Month, statement
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 
 
 @get(

@@ -12,7 +12,7 @@ from admin_api.common.auth import Principal
 from admin_api.common.context import GivenContext, GivenScope
 from admin_api.common.fields import Code, Password, RowId
 from admin_api.resources.users import UserController, UserView, make_user
-from engine.domain.permission import Audience, Permission
+from engine.domain.people.permission import Audience, Permission
 
 
 class NewOwnUser(msgspec.Struct, forbid_unknown_fields=True):

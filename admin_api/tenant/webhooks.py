@@ -18,7 +18,7 @@ from admin_api.common.errors import Refused
 from admin_api.common.fields import TimeMs
 from admin_api.common.paging import INTEGER_MAX, BeforeMs, GivenPage, Id, Page, SinceMs, Sorts, between, equal, page
 from admin_api.common.views import view_of
-from engine.domain.permission import Permission
+from engine.domain.people.permission import Permission
 from engine.store.scope import Scope
 from engine.store.tables import Webhook, WebhookDelivery
 from engine.store.webhook_store import (

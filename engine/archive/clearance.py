@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.archive.bucket import Bucket, StorageFault
 from engine.archive.disk import Disk
-from engine.store.cdr_store import AnyRow
 from engine.store.database import reading, writing, writing_session
-from engine.store.recording_store import ROWS_MAX, Place
-from engine.store.retention_store import (
+from engine.store.records.cdr_store import AnyRow
+from engine.store.records.recording_store import ROWS_MAX, Place
+from engine.store.records.retention_store import (
     DeletionReason,
     decide_deletion,
     deletion_done,

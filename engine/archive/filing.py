@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.archive.disk import Disk
 from engine.services.records.left_recording import measure_left_recording
-from engine.store.cdr_store import AnyRow, write_recordings
 from engine.store.database import reading, writing
-from engine.store.recording_store import ROWS_MAX, file, lost_recordings, unfiled
+from engine.store.records.cdr_store import AnyRow, write_recordings
+from engine.store.records.recording_store import ROWS_MAX, file, lost_recordings, unfiled
 from media.plane import RecordingFinished
 
 RECLAIM_AFTER_MS = 10 * 60 * 1000

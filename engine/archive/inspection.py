@@ -11,7 +11,7 @@ from engine.archive.manifest_keeper import DISK_PLACES, STORAGE_PLACES
 from engine.archive.verification import Expected, Verdict, verify
 from engine.settings import Settings
 from engine.store.database import open_database, reading
-from engine.store.recording_store import expected_page, running_paths
+from engine.store.records.recording_store import expected_page, running_paths
 
 FRESH_SECONDS = 600.0
 """A file that was written so lately may be of a call that runs, or its row on the way to the database."""

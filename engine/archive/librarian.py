@@ -22,8 +22,8 @@ from engine.archive.manifest_keeper import ManifestKeeper
 from engine.archive.mover import Mover
 from engine.settings import RecordingSettings
 from engine.store.database import reading
-from engine.store.recording_store import manifests_due
-from engine.store.retention_store import DeletionReason
+from engine.store.records.recording_store import manifests_due
+from engine.store.records.retention_store import DeletionReason
 
 ROUND_SECONDS = 10.0
 RETENTION_SECONDS = 3600.0

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from engine.store.cdr_store import AnyRow
-from engine.store.retention_store import DAY_MS
+from engine.store.records.cdr_store import AnyRow
+from engine.store.records.retention_store import DAY_MS
 
 PREFIX = "manifest-"
 SUFFIX = ".jsonl"

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.archive.bucket import Bucket
 from engine.archive.disk import Disk
 from engine.archive.manifest import days_of, encode, entries, manifest_path
-from engine.store.cdr_store import AnyRow
 from engine.store.database import reading, writing
-from engine.store.recording_store import (
+from engine.store.records.cdr_store import AnyRow
+from engine.store.records.recording_store import (
     ROWS_MAX,
     Place,
     deletions_of,

@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.archive.bucket import Bucket, StorageFault
 from engine.archive.disk import Disk
-from engine.store.cdr_store import AnyRow
 from engine.store.database import reading, writing
-from engine.store.recording_store import ROWS_MAX, Place, at_place, set_place
+from engine.store.records.cdr_store import AnyRow
+from engine.store.records.recording_store import ROWS_MAX, Place, at_place, set_place
 
 COPIES_PER_ROUND_MAX = 1000
 """Then filing and the disk's room get their turn."""

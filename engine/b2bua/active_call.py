@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from engine.domain.call import Call
 from engine.domain.events import Leg, TimerKind
 from engine.domain.facts import GatewayFacts
-from engine.domain.routing import Route
+from engine.domain.lines.routing import Route
 
 if TYPE_CHECKING:
     from engine.b2bua.call_timers import CallTimer
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from engine.b2bua.registration import RegisteredContact
     from engine.b2bua.renegotiation import Renegotiation
     from engine.b2bua.transfer import Transfer
+    from sip.core.dialogs.session import Session
     from sip.core.hop import Hop
-    from sip.core.session import Session
 
 
 class ActiveCall:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.b2bua.source_guard import SourceGuard
-from engine.domain.directory import Directory
 from engine.domain.facts import SipAccountFacts, TrunkFacts
-from engine.domain.number import InvalidNumber, NumberFormat, from_trunk_format
-from engine.domain.routing import trunk_number_format
+from engine.domain.lines.directory import Directory
+from engine.domain.lines.number import InvalidNumber, NumberFormat, from_trunk_format
+from engine.domain.lines.routing import trunk_number_format
 from sip.core.digest import DigestAuthenticator, Verdict, parse_credentials
 from sip.core.hop import Hop
-from sip.core.message import Request
-from sip.core.name_addr import parse_name_addr
+from sip.core.messages.message import Request
+from sip.core.messages.name_addr import parse_name_addr
 
 
 @dataclass(slots=True)

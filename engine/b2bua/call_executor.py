@@ -18,14 +18,14 @@ from engine.b2bua.running_call import AnswerHeard, CallRecord, record_of
 from engine.domain import events as call_events
 from engine.domain.call import CallState, milliseconds
 from engine.domain.cause import CODES, Cause
-from engine.domain.credit_book import REFUSED, CreditBook
 from engine.domain.events import CallEvent, CallOutput, Leg, TimerKind
-from engine.domain.package_minutes import MinutesBook
-from engine.domain.routing import Direction, Parties, Route
-from engine.domain.spend_cap import SpendBook
-from engine.domain.velocity import VelocityBook
-from sip.core.session import Session, SessionState
-from sip.core.user_agent import UserAgent
+from engine.domain.lines.routing import Direction, Parties, Route
+from engine.domain.money.credit_book import REFUSED, CreditBook
+from engine.domain.money.package_minutes import MinutesBook
+from engine.domain.money.spend_cap import SpendBook
+from engine.domain.money.velocity import VelocityBook
+from sip.core.dialogs.session import Session, SessionState
+from sip.core.user_agents.user_agent import UserAgent
 
 GLARE_SECONDS_AS_CALLER, GLARE_SECONDS_AS_CALLEE = (2.1, 4.0), (0.0, 2.0)
 MINUTES_LEASE_SECONDS = 3600

@@ -11,11 +11,11 @@ from engine.b2bua.redirection import redirect_targets
 from engine.domain.call import CallState
 from engine.domain.cause import Cause
 from engine.domain.events import Leg, TimerKind
-from engine.domain.gateways import FAILOVER_CAUSES
+from engine.domain.lines.gateways import FAILOVER_CAUSES
+from sip.core.dialogs.session import Session
 from sip.core.events import InviteFailed
-from sip.core.session import Session
 from sip.core.transactions.states import State as TransactionState
-from sip.core.user_agent import UserAgent
+from sip.core.user_agents.user_agent import UserAgent
 
 CALLEES_OWN = frozenset({Cause.BUSY, Cause.REJECTED, Cause.NO_ANSWER})
 """What the customer himself has come to: he is the same in every place that a trunk may name for him."""

@@ -30,11 +30,11 @@ from engine.domain import events as call_events
 from engine.domain.call import CallState
 from engine.domain.cause import Cause
 from engine.domain.cdr import Unrecorded
-from engine.domain.directory import Directory
 from engine.domain.events import Leg, TimerKind
+from engine.domain.lines.directory import Directory
 from media import plane
-from sip.core.session import Session
-from sip.core.user_agent import UserAgent
+from sip.core.dialogs.session import Session
+from sip.core.user_agents.user_agent import UserAgent
 
 __all__ = ["Controller", "ControllerSettings"]
 

@@ -15,11 +15,11 @@ from engine.b2bua.masking import OutgoingIdentity, identity_towards_phone, ident
 from engine.b2bua.media_desk import family_at, media_needs
 from engine.b2bua.registration import RegisteredContact, Registration
 from engine.domain.events import Leg
-from engine.domain.gateways import GatewayHealth, in_order
+from engine.domain.lines.gateways import GatewayHealth, in_order
 from sip.core.authorization import Accounts
+from sip.core.dialogs.session import Session
 from sip.core.hop import Hop
-from sip.core.session import Session
-from sip.core.user_agent import UserAgent
+from sip.core.user_agents.user_agent import UserAgent
 from sip.errors import LocalFault
 
 

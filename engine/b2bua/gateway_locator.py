@@ -7,7 +7,7 @@ from typing import Protocol
 
 from engine.domain.facts import GatewayFacts
 from sip.core.hop import Hop, bracketed, is_numeric_host
-from sip.core.uri import SipUri
+from sip.core.messages.uri import SipUri
 
 DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 

@@ -14,10 +14,10 @@ from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.media_desk import MediaDesk
 from engine.domain.call import CallState
 from engine.domain.events import Leg
+from sip.core.dialogs.session import Session
 from sip.core.events import DialogRequest, DialogResponse
-from sip.core.session import Session
 from sip.core.transactions.server_transaction import ServerTransaction
-from sip.core.user_agent import UserAgent
+from sip.core.user_agents.user_agent import UserAgent
 from sip.errors import LocalFault
 
 RELAY = "application/dtmf-relay"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from engine.b2bua.gateway_locator import gateway_address
 from engine.b2bua.registration import RegisteredContact
 from engine.domain.facts import GatewayFacts
-from engine.domain.number import dialled_form, to_trunk_format
-from engine.domain.routing import Route, trunk_number_format
+from engine.domain.lines.number import dialled_form, to_trunk_format
+from engine.domain.lines.routing import Route, trunk_number_format
 from sip.core.hop import bracketed
 
 ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>'

@@ -6,8 +6,8 @@ connections keep those alive themselves; behind an edge proxy (Path) that is the
 
 from __future__ import annotations
 
-from sip.core.framer import PING
 from sip.core.hop import Hop
+from sip.core.messages.framer import PING
 from sip.core.registrar import Registrar
 
 PINGS_PER_TICK_MAX = 1000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from engine.domain.cause import CODES, Cause
-from sip.core.grammar import is_digits, parse_parameters
-from sip.core.message import Request, Response
+from sip.core.messages.grammar import is_digits, parse_parameters
+from sip.core.messages.message import Request, Response
 from sip.errors import PeerFault
 
 Q850_CAUSE_MAX = 127

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from engine.b2bua.admission import Admission, Refusal
 from engine.domain.call import milliseconds
-from engine.domain.call_limits import CallLimits
 from engine.domain.cause import Cause
-from engine.domain.directory import Directory
-from engine.domain.routing import NoRoute, Parties, Route, route_axb
+from engine.domain.lines.call_limits import CallLimits
+from engine.domain.lines.directory import Directory
+from engine.domain.lines.routing import NoRoute, Parties, Route, route_axb
 from sip.core.events import IncomingInvite
 from sip.errors import PeerFault
 

@@ -11,8 +11,8 @@ import re
 from typing import NamedTuple
 
 from engine.domain.facts import GatewayFacts, TrunkFacts
-from sip.core.message import Response
-from sip.core.name_addr import NameAddr, parse_name_addr
+from sip.core.messages.message import Response
+from sip.core.messages.name_addr import NameAddr, parse_name_addr
 from sip.errors import PeerFault
 
 CONTACTS_MAX = 16

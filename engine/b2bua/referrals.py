@@ -12,14 +12,14 @@ from engine.b2bua.transfer import Transfer
 from engine.domain.call import Call, CallPolicy, CallState, milliseconds
 from engine.domain.cause import CODES
 from engine.domain.cdr import Cdr
-from engine.domain.directory import Directory
 from engine.domain.events import Leg
-from engine.domain.number import InvalidNumber, normalise
-from engine.domain.routing import NoRoute, Route
+from engine.domain.lines.directory import Directory
+from engine.domain.lines.number import InvalidNumber, normalise
+from engine.domain.lines.routing import NoRoute, Route
 from engine.domain.transfer import route_transfer
+from sip.core.dialogs.refer import Referral, Replaces, read_referral
 from sip.core.events import DialogRequest
-from sip.core.refer import Referral, Replaces, read_referral
-from sip.core.user_agent import UserAgent
+from sip.core.user_agents.user_agent import UserAgent
 from sip.errors import PeerFault
 
 

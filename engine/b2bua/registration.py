@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from engine.b2bua.admission import Admission, Refusal
 from engine.b2bua.nat_keep_alive import NatKeepAlive
-from engine.domain.directory import Directory
+from engine.domain.lines.directory import Directory
 from sip.core.hop import Hop
-from sip.core.message import Request
-from sip.core.name_addr import parse_name_addr
+from sip.core.messages.message import Request
+from sip.core.messages.name_addr import parse_name_addr
 from sip.core.registrar import UNSUPPORTED_PATH, Binding, Registrar
 from sip.errors import PeerFault
 

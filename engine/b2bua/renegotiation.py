@@ -21,7 +21,7 @@ from engine.domain.cause import Cause
 from engine.domain.events import Leg
 from sip.core.events import DialogRequest, DialogResponse, InviteAcknowledged
 from sip.core.transactions.server_transaction import ServerTransaction
-from sip.core.user_agent import UserAgent
+from sip.core.user_agents.user_agent import UserAgent
 from sip.errors import LocalFault
 
 METHODS = ("INVITE", "UPDATE")

@@ -18,13 +18,13 @@ from engine.b2bua.transfer import Transfer, notify
 from engine.domain.call import Call, CallPolicy, milliseconds
 from engine.domain.cause import CODES, Cause
 from engine.domain.cdr import Cdr
-from engine.domain.directory import Directory
 from engine.domain.events import HungUp, Leg
 from engine.domain.facts import TrunkFacts
-from engine.domain.routing import Direction, Parties, Route
-from sip.core.session import SessionState
-from sip.core.session_snapshot import SessionSnapshot
-from sip.core.user_agent import UserAgent
+from engine.domain.lines.directory import Directory
+from engine.domain.lines.routing import Direction, Parties, Route
+from sip.core.dialogs.session import SessionState
+from sip.core.dialogs.session_snapshot import SessionSnapshot
+from sip.core.user_agents.user_agent import UserAgent
 
 
 class Resumption:

@@ -7,13 +7,13 @@ import msgspec
 from engine.b2bua.active_call import ActiveCall
 from engine.b2bua.media_desk import MediaNeeds
 from engine.domain.call import CallState
-from engine.domain.call_limits import Limit
 from engine.domain.cdr import Cdr
-from engine.domain.charging import Tariff
 from engine.domain.events import Leg
-from sip.core.session import Session, SessionState
-from sip.core.session_snapshot import SessionSnapshot, take_snapshot
-from sip.core.setup_snapshot import SentInvite, UnansweredInvite, sent_invite, unanswered_invite
+from engine.domain.lines.call_limits import Limit
+from engine.domain.money.charging import Tariff
+from sip.core.dialogs.session import Session, SessionState
+from sip.core.dialogs.session_snapshot import SessionSnapshot, take_snapshot
+from sip.core.dialogs.setup_snapshot import SentInvite, UnansweredInvite, sent_invite, unanswered_invite
 
 BEING_SET_UP = frozenset({CallState.DIALLING, CallState.RINGING, CallState.CONNECTING, CallState.CONFIRMING})
 

@@ -28,10 +28,10 @@ from engine.domain.call import Call, CallState, milliseconds
 from engine.domain.cause import CODES, Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState, Unrecorded
 from engine.domain.events import Leg
-from engine.domain.routing import Direction
+from engine.domain.lines.routing import Direction
 from sip.core import events as sip_events
-from sip.core.session import Session
-from sip.core.user_agent import UserAgent
+from sip.core.dialogs.session import Session
+from sip.core.user_agents.user_agent import UserAgent
 
 DAY_SECONDS = 24 * 3600
 ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, UPDATE, INFO, REFER"

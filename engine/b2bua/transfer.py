@@ -15,10 +15,10 @@ from engine.b2bua.media_desk import NOTHING_KNOWN
 from engine.domain.call import CallState, milliseconds
 from engine.domain.cause import CODES, Cause, ReleaseSide
 from engine.domain.events import CallerAnswered, CallEvent, HungUp, Leg, PlatformHangUp
+from sip.core.dialogs.refer import SIPFRAG, outcome_body, subscription_state
+from sip.core.dialogs.session import Session, SessionState
 from sip.core.events import DialogResponse
-from sip.core.refer import SIPFRAG, outcome_body, subscription_state
-from sip.core.session import Session, SessionState
-from sip.core.user_agent import UserAgent
+from sip.core.user_agents.user_agent import UserAgent
 from sip.errors import LocalFault
 
 GLARES_MAX = 3

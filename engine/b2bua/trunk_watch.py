@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from engine.b2bua.carrier_account import accounts_of
 from engine.b2bua.gateway_locator import GatewayLocator, gateway_address, gateway_uri
-from engine.domain.directory import Directory
 from engine.domain.facts import GatewayFacts, TrunkFacts, TrunkRegistrationFacts
-from engine.domain.gateways import GatewayHealth
+from engine.domain.lines.directory import Directory
+from engine.domain.lines.gateways import GatewayHealth
 from sip.core.events import RequestCompleted
 from sip.core.hop import Hop, bracketed, is_numeric_host
-from sip.core.message import Response
-from sip.core.uri import SipUri
-from sip.core.user_agent import UserAgent
+from sip.core.messages.message import Response
+from sip.core.messages.uri import SipUri
+from sip.core.user_agents.user_agent import UserAgent
 from sip.errors import LocalFault, PeerFault
 
 REFRESH_SHARE = 0.8

@@ -10,7 +10,7 @@ import typer
 
 from engine.cli.invocation import ConfigOption, console, failure, settings_of
 from engine.demo.world import DemoFault, read_demo_world
-from engine.runtime.readiness import until_ready
+from engine.runtime.processes.readiness import until_ready
 from engine.settings import Settings
 
 commands = typer.Typer()

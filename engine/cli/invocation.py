@@ -16,7 +16,7 @@ from rich.console import Console
 from engine.settings import Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
-    from engine.store.audit import Actor
+    from engine.store.access.audit import Actor
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -40,7 +40,7 @@ def settings_of(config: Path | None) -> Settings:
 
 def command_actor(command: str) -> Actor:
     """Whoever is logged in on this machine, as the audit log names him."""
-    from engine.store.audit import machine
+    from engine.store.access.audit import machine
 
     try:
         return machine(f"axbridge {command} ({getpass.getuser()})")

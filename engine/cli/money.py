@@ -33,9 +33,9 @@ def check_ledger(
 async def _check_ledger(settings: Settings, *, rebuild: bool) -> list[str]:
     import time
 
-    from engine.store.audit import audit_statement
+    from engine.store.access.audit import audit_statement
     from engine.store.database import open_database, reading, writing
-    from engine.store.ledger_check import differences, rebuild_balances
+    from engine.store.money.ledger_check import differences, rebuild_balances
 
     database = open_database(settings.database_url)
     try:
@@ -80,7 +80,7 @@ async def _rerate(
 
     from engine.services.rating.rerating import Period, apply_rerating, preview_rerating
     from engine.store.database import open_database, reading, writing_session
-    from engine.store.ledger_store import KeyReused
+    from engine.store.money.ledger_store import KeyReused
 
     period, now_ms = Period(from_ms, to_ms, tenant_id), int(time.time() * 1000)
     database = open_database(settings.database_url)
@@ -114,9 +114,9 @@ def void_leases(
 async def _void_leases(settings: Settings, engine_id: str) -> tuple[dict[int, int], dict[int, int]]:
     import time
 
-    from engine.store import lease_store, minutes_store
-    from engine.store.audit import audit_statement
+    from engine.store.access.audit import audit_statement
     from engine.store.database import open_database, writing
+    from engine.store.money import lease_store, minutes_store
 
     database = open_database(settings.database_url)
     try:

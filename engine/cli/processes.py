@@ -23,9 +23,9 @@ from engine.demo.world import DemoFault
 from engine.runtime.control.client import EngineControl, EngineUnavailable
 from engine.runtime.control.protocol import Health, HealthReport
 from engine.runtime.logs import set_up_logs
-from engine.runtime.readiness import NotReady, hand_over, has_tenants
-from engine.runtime.spare import SPARE_OPTION, stand_by
-from engine.runtime.supervisor import ProcessPlan, Supervisor
+from engine.runtime.processes.readiness import NotReady, hand_over, has_tenants
+from engine.runtime.processes.spare import SPARE_OPTION, stand_by
+from engine.runtime.processes.supervisor import ProcessPlan, Supervisor
 from engine.settings import Settings, SettingsError, read_settings
 from media.embedded.settings import WorkerSettings
 

@@ -32,8 +32,8 @@ async def load_file(settings: Settings, file: Path) -> None:
 
     from engine.services.provisioning import load as apply_file
     from engine.services.provisioning.file import ProvisioningError
+    from engine.store.access.keyring import Keyring
     from engine.store.database import open_database
-    from engine.store.keyring import Keyring
     from engine.store.migrations import upgrade
 
     await upgrade(settings.database_url)

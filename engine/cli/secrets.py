@@ -12,7 +12,7 @@ from engine.cli.invocation import ConfigOption, command_actor, failure, settings
 from engine.settings import Settings
 
 if TYPE_CHECKING:
-    from engine.store.audit import Actor
+    from engine.store.access.audit import Actor
 
 commands = typer.Typer()
 
@@ -25,8 +25,8 @@ def rotate_secrets_command(
     config: ConfigOption = None,
 ) -> None:
     """Make a new key and seal carriers' secrets and trunks' hashes with it; running processes go on."""
-    from engine.store.keyring import Unsealable
-    from engine.store.secret_file import SecretUnusable
+    from engine.store.access.keyring import Unsealable
+    from engine.store.access.secret_file import SecretUnusable
 
     try:
         resealed, forgotten = asyncio.run(
@@ -40,8 +40,8 @@ def rotate_secrets_command(
 async def rotate_secrets(settings: Settings, actor: Actor, *, forget: bool) -> tuple[int, int]:
     """How many secrets were sealed anew, and how many keys dropped. Raises Unsealable, SecretUnusable, OSError."""
     from engine.services.lines.secrets import reseal_all
+    from engine.store.access.keyring import Keyring
     from engine.store.database import open_database, writing_session
-    from engine.store.keyring import Keyring
 
     keyring = Keyring(settings.sealing_keys_file)
     database = open_database(settings.database_url)

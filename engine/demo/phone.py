@@ -20,11 +20,11 @@ from media.codec import g711
 from media.rtp.packet import HEADER_OCTETS, Packet, build, is_rtp
 from sip.core import events as sip_events
 from sip.core.authorization import Account
+from sip.core.dialogs.session import Session
 from sip.core.digest import ALGORITHMS, digest_ha1
 from sip.core.hop import Hop
-from sip.core.session import Session
-from sip.core.user_agent import UserAgent
-from sip.core.user_agent_settings import UserAgentSettings
+from sip.core.user_agents.settings import UserAgentSettings
+from sip.core.user_agents.user_agent import UserAgent
 from sip.endpoint import Endpoint
 from sip.transport.udp import UdpSocket
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from engine.demo.call import AGENT, CUSTOMER, DemoResult
 from engine.demo.phone import Ladder
 from engine.demo.world import DemoWorld
-from engine.domain.charging import MICRO_PER_YUAN
+from engine.domain.money.charging import MICRO_PER_YUAN
 from engine.settings import Settings
 
 _ARROW_CELLS = 22

@@ -7,8 +7,8 @@ from enum import StrEnum
 import msgspec
 
 from engine.domain.cause import Cause, ReleaseSide
-from engine.domain.charging import Charge
-from engine.domain.routing import Direction, Parties
+from engine.domain.lines.routing import Direction, Parties
+from engine.domain.money.charging import Charge
 
 
 class CdrState(StrEnum):

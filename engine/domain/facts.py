@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.domain.package_minutes import MinutesBucket
-from engine.domain.rate_plan import RateEntry
+from engine.domain.money.package_minutes import MinutesBucket
+from engine.domain.money.rate_plan import RateEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class AgentFacts:
 class DepartmentFacts:
     id: int
     tenant_id: int
-    path: str  # engine.domain.department
+    path: str  # engine.domain.people.department
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from engine.domain.cause import Cause
-from engine.domain.charging import Rate, Tariff
-from engine.domain.directory import Directory
-from engine.domain.routing import Direction, NoRoute, Parties, Route, route_axb
+from engine.domain.lines.directory import Directory
+from engine.domain.lines.routing import Direction, NoRoute, Parties, Route, route_axb
+from engine.domain.money.charging import Rate, Tariff
 
 WITHIN_TENANT = Rate(per_minute_micro=0, first_increment_seconds=1, next_increment_seconds=1)
 """A colleague's softphone costs nothing: the line that the other party is on goes on being charged by its own call."""

@@ -12,14 +12,14 @@ from engine.b2bua.gateway_locator import GatewayLocator
 from engine.b2bua.registration import Registration
 from engine.b2bua.source_guard import GuardSettings, SourceGuard
 from engine.domain.call import CallPolicy, milliseconds
-from engine.domain.directory import Directory
 from engine.domain.ids import call_id
+from engine.domain.lines.directory import Directory
 from engine.main.randomness import Randomness
 from engine.runtime.clock import SteadyClock
 from engine.settings import Settings
 from sip.core.digest import ALGORITHMS, DigestAuthenticator
 from sip.core.registrar import Registrar, RegistrarSettings
-from sip.core.user_agent import UserAgent
+from sip.core.user_agents.user_agent import UserAgent
 
 _randomness = Randomness()
 

@@ -22,15 +22,15 @@ from engine.main.signalling import Signalling
 from engine.main.takeover import Takeover
 from engine.runtime.change_follower import ChangeFollower
 from engine.runtime.clock import ClockWatch
-from engine.runtime.observation import Observation
-from engine.runtime.record_keeper import RecordKeeper
+from engine.runtime.monitoring.observation import Observation
+from engine.runtime.records.record_keeper import RecordKeeper
 from engine.runtime.room_watch import RoomWatch
 from engine.runtime.switchboard import Switchboard
 from engine.settings import Settings
+from engine.store.access.keyring import Keyring
 from engine.store.database import open_database
-from engine.store.journal import Journal
-from engine.store.keyring import Keyring
 from engine.store.migrations import upgrade
+from engine.store.records.journal import Journal
 from media.embedded.client import EmbeddedPlane
 from sip.endpoint import Endpoint
 

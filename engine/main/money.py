@@ -8,14 +8,14 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.b2bua.controller import Controller
-from engine.runtime.lease_desk import LeaseDesk
-from engine.runtime.minutes_desk import MinutesDesk
-from engine.runtime.spend_desk import SpendDesk
+from engine.runtime.credit.lease_desk import LeaseDesk
+from engine.runtime.credit.minutes_desk import MinutesDesk
+from engine.runtime.credit.spend_desk import SpendDesk
+from engine.runtime.credit.velocity_watch import VelocityWatch
 from engine.runtime.switchboard import Switchboard
-from engine.runtime.velocity_watch import VelocityWatch
 from engine.store.database import reading
-from engine.store.lease_store import leases
-from engine.store.minutes_store import minutes_leases
+from engine.store.money.lease_store import leases
+from engine.store.money.minutes_store import minutes_leases
 
 
 class Money:

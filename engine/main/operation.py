@@ -10,9 +10,9 @@ from typing import Any
 from engine.main.signalling import Signalling
 from engine.runtime.clock import ClockWatch
 from engine.runtime.control.server import ControlServer
-from engine.runtime.observation import Observation, metrics_server
+from engine.runtime.monitoring.observation import Observation, metrics_server
 from engine.runtime.operator import Operator
-from engine.runtime.record_keeper import RecordKeeper
+from engine.runtime.records.record_keeper import RecordKeeper
 from engine.runtime.room_watch import RoomWatch
 from engine.runtime.switchboard import Switchboard
 from engine.settings import Settings

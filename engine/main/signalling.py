@@ -12,7 +12,7 @@ from engine.runtime.clock import SteadyClock
 from engine.runtime.listeners import open_listeners, user_agent_settings
 from engine.runtime.registration_keeper import RegistrationKeeper, read_registrations
 from engine.settings import Settings
-from sip.core.user_agent import UserAgent
+from sip.core.user_agents.user_agent import UserAgent
 from sip.endpoint import Endpoint
 from sip.transport.resolver import Resolver, SystemLookup
 

@@ -9,10 +9,10 @@ import structlog
 
 from engine.b2bua.controller import Controller
 from engine.runtime.clock import SteadyClock, read_boot_id
-from engine.runtime.record_keeper import RecordKeeper
-from engine.runtime.recovery import end_interrupted, recover
+from engine.runtime.records.record_keeper import RecordKeeper
+from engine.runtime.records.recovery import end_interrupted, recover
 from engine.runtime.switchboard import Switchboard
-from engine.store.journal import read_journal
+from engine.store.records.journal import read_journal
 from media.embedded.client import EmbeddedPlane
 
 LEFT_RECORDINGS_SECONDS = 5.0

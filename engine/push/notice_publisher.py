@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.push import topics
 from engine.push.broker import Broker, BrokerClient
 from engine.store.database import reading, uninterrupted, writing
-from engine.store.notice_store import Notice, mark_published, unpublished_notices
+from engine.store.money.notice_store import Notice, mark_published, unpublished_notices
 
 POLL_SECONDS = 1.0
 BATCH = 100

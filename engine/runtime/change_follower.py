@@ -10,9 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.facts import Facts
+from engine.store.access.keyring import Keyring
 from engine.store.database import reading
 from engine.store.directory_reader import ChangesPruned, read_all, read_changes
-from engine.store.keyring import Keyring
 
 log = structlog.get_logger()
 

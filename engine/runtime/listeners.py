@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from engine.settings import Settings
 from sip.core.location import Served
-from sip.core.timers import TimerSettings
-from sip.core.user_agent_settings import UserAgentSettings
+from sip.core.transactions.timers import TimerSettings
+from sip.core.user_agents.settings import UserAgentSettings
 from sip.transport.stream_connection import StreamLimits
 from sip.transport.tcp import TcpTransport
 from sip.transport.tls import TlsSettings, TlsTransport

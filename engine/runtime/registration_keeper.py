@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from engine.store.journal import FRAME_OCTETS_MAX, Journal, read_journal, segments
+from engine.store.records.journal import FRAME_OCTETS_MAX, Journal, read_journal, segments
 from sip.core.registrar import Binding
 
 WRITE_SECONDS = 1.0

@@ -13,19 +13,19 @@ from engine.domain.call import milliseconds
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr, CdrState
 from engine.domain.facts import AccountFacts, AgentCapFacts, Facts, MoneyRulesFacts
-from engine.domain.package_minutes import MinutesBucket
-from engine.runtime.call_watch import CallWatch
+from engine.domain.money.package_minutes import MinutesBucket
 from engine.runtime.clock import SteadyClock
 from engine.runtime.control.protocol import CutCalls, HangUp, LiveCall
-from engine.runtime.lease_desk import LeaseDesk
-from engine.runtime.minutes_desk import MinutesDesk
-from engine.runtime.record_keeper import RecordKeeper
+from engine.runtime.credit.lease_desk import LeaseDesk
+from engine.runtime.credit.minutes_desk import MinutesDesk
+from engine.runtime.monitoring.call_watch import CallWatch
+from engine.runtime.records.record_keeper import RecordKeeper
 from engine.services.records.left_recording import measure_left_recording
 from media.embedded.client import EmbeddedPlane
 from media.plane import Dtmf, MediaTimedOut, RecordingFinished, Reply
 from media.plane import Event as MediaEvent
 from sip.core.events import Event
-from sip.core.uri import SipUri
+from sip.core.messages.uri import SipUri
 from sip.errors import LocalFault, PeerFault
 from sip.transport.resolver import Resolver
 

@@ -21,10 +21,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from engine.store import rate_store  # noqa: F401 - whoever writes a rate plan leaves a version of it
-from engine.store.audit import Actor
+from engine.store.access.audit import Actor
 from engine.store.change_feed import FactSession
 from engine.store.isolation import TENANT
+from engine.store.money import rate_store  # noqa: F401 - whoever writes a rate plan leaves a version of it
 from engine.store.tables import Table
 
 BUSY_TIMEOUT_MS = 10_000

@@ -29,10 +29,11 @@ from engine.domain.facts import (
     VelocityAlarmFacts,
     XNumberFacts,
 )
-from engine.domain.package_minutes import MinutesBucket as MinutesBucketFacts
+from engine.domain.money.package_minutes import MinutesBucket as MinutesBucketFacts
+from engine.store.access.keyring import Keyring
+from engine.store.access.trunk_secrets import read_registration
 from engine.store.change_feed import FED_ENTITIES
-from engine.store.keyring import Keyring
-from engine.store.rate_store import facts_of
+from engine.store.money.rate_store import facts_of
 from engine.store.tables import (
     Account,
     Agent,
@@ -51,7 +52,6 @@ from engine.store.tables import (
 from engine.store.tables.numbers import CarrierPermission, LinePermission, UsableLines
 from engine.store.tables.orders import AgentSpendCap, MoneyRules
 from engine.store.tables.velocity import VelocityAlarm
-from engine.store.trunk_secrets import read_registration
 
 CHANGES_READ_MAX = 10_000
 """Changes taken in one reading; the rest comes with the next."""

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, false, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.store.cdr_store import AnyRow
 from engine.store.isolation import BEYOND
+from engine.store.records.cdr_store import AnyRow
 from engine.store.scope import AgentScope, DepartmentScope, IdColumn, Platform, Scope, TenantScope, within
 from engine.store.sorting import PageWanted
 from engine.store.tables import (

@@ -17,8 +17,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from engine.domain.cdr import CdrState
-from engine.store.cdr_store import AnyRow
 from engine.store.isolation import BEYOND
+from engine.store.records.cdr_store import AnyRow
 from engine.store.scope import Scope, within
 from engine.store.sorting import PageWanted
 from engine.store.tables import Cdr, Recording, Webhook, WebhookDelivery

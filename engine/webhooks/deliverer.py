@@ -19,8 +19,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.store.cdr_store import AnyRow
 from engine.store.database import reading, writing
+from engine.store.records.cdr_store import AnyRow
 from engine.store.webhook_store import Outcome, due_deliveries, due_webhooks, event_id, lease, record_outcomes
 from engine.webhooks.destination import Destination, DestinationRefused, destination_of, resolve
 from engine.webhooks.message import message

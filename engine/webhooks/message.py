@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.store.cdr_store import AnyRow, read_cdr, read_recording
+from engine.store.records.cdr_store import AnyRow, read_cdr, read_recording
 from engine.store.scope import TenantScope
 from engine.store.webhook_store import EventKind, event_id
 

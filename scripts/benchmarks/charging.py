@@ -22,21 +22,21 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from engine.b2bua.running_call import CallRecord, RunningCall, SetUp
-from engine.domain.call_limits import Limit
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate, Tariff
-from engine.domain.credit_book import CreditBook
-from engine.domain.routing import Direction, Parties
-from engine.runtime.call_journal import CallMilestone, CallStored, encode
-from engine.runtime.recovery import recover
-from engine.store.journal import Journal, read_journal
+from engine.domain.lines.call_limits import Limit
+from engine.domain.lines.routing import Direction, Parties
+from engine.domain.money.charging import Rate, Tariff
+from engine.domain.money.credit_book import CreditBook
+from engine.runtime.records.call_journal import CallMilestone, CallStored, encode
+from engine.runtime.records.recovery import recover
+from engine.store.records.journal import Journal, read_journal
 from scripts.benchmarks.call_load import HERE, SOCKET_BUFFER_OCTETS
 from scripts.benchmarks.call_world import CALLEE_HOST, CALLER_HOST, ENGINE_HOST, pairs, world
 from scripts.benchmarks.installation import Installation, free_udp_port, installation
+from sip.core.dialogs.session_snapshot import SessionSnapshot
+from sip.core.dialogs.setup_snapshot import SentInvite, UnansweredInvite
 from sip.core.hop import Hop
-from sip.core.session_snapshot import SessionSnapshot
-from sip.core.setup_snapshot import SentInvite, UnansweredInvite
 
 TENANTS = 100
 LEASE_MICRO = 10_000_000

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.runtime.spare import SPARE_OPTION
+from engine.runtime.processes.spare import SPARE_OPTION
 from engine.settings import Settings, read_settings
 from scripts.benchmarks.usage import cpu_seconds, resident_kb
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from random import Random
 from statistics import mean, stdev
 
-from engine.domain.answer_rate import Evidence
-from engine.domain.number_replacement import ReplacementRules, judge_all, to_replace
+from engine.domain.lines.answer_rate import Evidence
+from engine.domain.lines.number_replacement import ReplacementRules, judge_all, to_replace
 
 RULES = ReplacementRules()
 IN_USE = 40

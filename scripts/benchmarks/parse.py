@@ -12,9 +12,9 @@ import json
 import time
 from statistics import median
 
-from sip.core.builder import request_octets
-from sip.core.message import Request
-from sip.core.parser import parse_message
+from sip.core.messages.builder import request_octets
+from sip.core.messages.message import Request
+from sip.core.messages.parser import parse_message
 
 BODY = (
     b"v=0\r\no=- 20518 0 IN IP4 203.0.113.1\r\ns=-\r\nc=IN IP4 203.0.113.1\r\nt=0 0\r\n"

@@ -43,15 +43,15 @@ from engine.main.calls import make_controller, new_token
 from engine.runtime.clock import SteadyClock
 from engine.runtime.listeners import EXTENSIONS
 from engine.runtime.logs import set_up_logs
-from engine.runtime.observation import Observation
-from engine.runtime.record_keeper import RecordKeeper
+from engine.runtime.monitoring.observation import Observation
+from engine.runtime.records.record_keeper import RecordKeeper
 from engine.runtime.switchboard import Switchboard
 from engine.settings import Settings
-from engine.store.journal import Journal
+from engine.store.records.journal import Journal
 from media import plane
 from sip.core.hop import Hop
-from sip.core.user_agent import UserAgent
-from sip.core.user_agent_settings import UserAgentSettings
+from sip.core.user_agents.settings import UserAgentSettings
+from sip.core.user_agents.user_agent import UserAgent
 from sip.endpoint import Endpoint
 
 GARBAGE_COLLECTION_THRESHOLDS = (5_000, 200, 100)  # as engine.main sets them

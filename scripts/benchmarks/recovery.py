@@ -23,7 +23,7 @@ from statistics import median
 
 from engine.runtime.control.client import EngineControl, EngineUnavailable
 from engine.runtime.control.protocol import Health, HealthReport
-from engine.runtime.spare import TURN
+from engine.runtime.processes.spare import TURN
 from scripts.benchmarks.call_load import HERE, SOCKET_BUFFER_OCTETS
 from scripts.benchmarks.call_world import CALLEE_HOST, CALLER_HOST, ENGINE_HOST, pairs, world
 from scripts.benchmarks.installation import Installation, free_udp_port, installation

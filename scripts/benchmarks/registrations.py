@@ -12,8 +12,8 @@ import time
 
 from scripts.benchmarks.usage import resident_kb
 from sip.core.hop import Hop
-from sip.core.message import Request
-from sip.core.parser import parse_message
+from sip.core.messages.message import Request
+from sip.core.messages.parser import parse_message
 from sip.core.registrar import Registrar, RegistrarSettings
 
 

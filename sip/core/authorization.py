@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sip.core.digest import authorize, challenge_realm
-from sip.core.message import Response
+from sip.core.messages.message import Response
 from sip.errors import PeerFault
 
 CHALLENGES_MAX = 8  # looked at in one response; a server offers one an algorithm

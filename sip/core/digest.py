@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
 
-from sip.core.grammar import quote, split_outside_quotes, unquote
+from sip.core.messages.grammar import quote, split_outside_quotes, unquote
 from sip.errors import PeerFault
 
 ALGORITHMS = ("SHA-256", "MD5")  # in order of preference (RFC 8760 §2.3)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sip.core.dialogs.session import OutgoingRequest, Session
 from sip.core.hop import Hop
-from sip.core.message import Request, Response
-from sip.core.session import OutgoingRequest, Session
+from sip.core.messages.message import Request, Response
 from sip.core.transactions.server_transaction import ServerTransaction
 
 

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from sip.core.hop import Hop, is_numeric_host
-from sip.core.uri import SipUri
+from sip.core.messages.uri import SipUri
 
 HOPS_MAX = 16  # tried for one request, at up to 32 s each: more than anyone waits for
 RECORDS_MAX = 32  # of one answer that are looked at

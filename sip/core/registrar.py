@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sip.core.grammar import is_digits
 from sip.core.hop import Hop
-from sip.core.message import Request
-from sip.core.name_addr import NameAddr, parse_name_addr
+from sip.core.messages.grammar import is_digits
+from sip.core.messages.message import Request
+from sip.core.messages.name_addr import NameAddr, parse_name_addr
 from sip.errors import PeerFault
 
 CONTACTS_PER_AOR_MAX = 10

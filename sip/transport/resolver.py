@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sip.core.hop import Hop
 from sip.core.location import Query, Record, Served, locate
-from sip.core.uri import SipUri
+from sip.core.messages.uri import SipUri
 
 ROUNDS_MAX = 4  # NAPTR, SRV, addresses, and one to spare
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from sip.core.framer import PING, PONG, StreamFramer
 from sip.core.hop import Hop
+from sip.core.messages.framer import PING, PONG, StreamFramer
 from sip.errors import PeerFault
 
 

@@ -40,11 +40,12 @@ from engine.services.access import credentials
 from engine.services.access.sessions import begin_session
 from engine.services.lines.bindings import create_binding
 from engine.settings import Settings, StoreSettings
-from engine.store.audit import Actor, ActorKind
-from engine.store.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
+from engine.store.access.audit import Actor, ActorKind
+from engine.store.access.user_store import UserRecord, user_by_login
 from engine.store.database import open_database, reading, writing, writing_session
-from engine.store.ledger_store import recharge
 from engine.store.migrations import upgrade
+from engine.store.money.ledger_store import recharge
+from engine.store.records.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
 from engine.store.scope import TenantScope
 from engine.store.tables import (
     Account,
@@ -67,7 +68,6 @@ from engine.store.tables import (
 )
 from engine.store.tables.identity import ApiKey, Role
 from engine.store.tables.numbers import CarrierPermission, LinePermission, NumberPool
-from engine.store.user_store import UserRecord, user_by_login
 from engine.store.webhook_store import Event, EventKind, tell
 from tests.postgresql import Cluster, Restorable
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.order import OrderAction, OrderKind
+from engine.domain.money.order import OrderAction, OrderKind
 from engine.services.money.recharges import create_recharge
 from engine.services.sales.orders import Wanted, act, create_order
 from engine.services.sales.packages import Terms, create_package

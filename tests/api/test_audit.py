@@ -9,7 +9,7 @@ from sqlalchemy.exc import DatabaseError
 
 from admin_api.housekeeping import keep_sessions
 from engine.services.access.sessions import JUMP_MS
-from engine.store.audit import SECRET, Actor, ActorKind, kept_address, masked
+from engine.store.access.audit import SECRET, Actor, ActorKind, kept_address, masked
 from engine.store.database import open_database, writing, writing_session
 from engine.store.tables import SipAccount
 from engine.store.tables.identity import AuditEntry

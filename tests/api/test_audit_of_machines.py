@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from admin_api.housekeeping import keep_audit, keep_orders
 from admin_api.number_keeping import keep_numbers
 from engine.cli.invocation import command_actor
-from engine.store.audit import DAY_MS, machine
+from engine.store.access.audit import DAY_MS, machine
 from engine.store.database import open_database, reading, writing, writing_session
 from engine.store.tables import Order, XNumber
 from engine.store.tables.identity import AuditEntry, AuditPruning

@@ -15,11 +15,11 @@ from engine.runtime.control.protocol import Metrics
 from engine.services.access.credentials import sip_ha1
 from engine.services.lines.carrier_check import host_steps
 from engine.services.provisioning import load
-from engine.store.audit import machine
+from engine.store.access.audit import machine
+from engine.store.access.keyring import Keyring, Unsealable
+from engine.store.access.secret_file import SecretUnusable
 from engine.store.database import open_database, reading
 from engine.store.directory_reader import read_all
-from engine.store.keyring import Keyring, Unsealable
-from engine.store.secret_file import SecretUnusable
 from engine.store.tables import Carrier, Trunk
 
 from .conftest import NOW_MS, World

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine.domain.department import DEPTH_MAX, DepartmentCycle, DepartmentTooDeep, moved, path_of
+from engine.domain.people.department import DEPTH_MAX, DepartmentCycle, DepartmentTooDeep, moved, path_of
 
 from .conftest import World
 

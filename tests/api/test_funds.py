@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from engine.domain.facts import AgentCapFacts, MoneyRulesFacts
-from engine.store.cdr_store import write_cdrs
 from engine.store.database import open_database, reading, writing
 from engine.store.directory_reader import read_all, read_changes
-from engine.store.spending_store import read_charged
+from engine.store.money.spending_store import read_charged
+from engine.store.records.cdr_store import write_cdrs
 from engine.store.tables import VelocityAlarm, WebhookDelivery
 
 from .conftest import NOW_MS, World, cdr

@@ -8,9 +8,9 @@ from admin_api import housekeeping
 from admin_api.housekeeping import keep_alarms, keep_house, keep_house_for_ever
 from engine.store.change_feed import CHANGES_KEPT_MS
 from engine.store.database import open_database, reading, writing, writing_session
+from engine.store.money.velocity_store import ALARMS_KEPT_MS
 from engine.store.tables import Binding, BindingParty, Change
 from engine.store.tables.velocity import VelocityAlarm
-from engine.store.velocity_store import ALARMS_KEPT_MS
 
 from .conftest import NOW_MS, World
 
@@ -53,7 +53,7 @@ async def test_one_failure_ends_the_housekeeping(world: World, monkeypatch: pyte
 
 
 async def test_acknowledged_alarms_pile_up_or_an_open_one_goes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.store.velocity_store.PRUNED_ALARMS_MAX", 2)
+    monkeypatch.setattr("engine.store.money.velocity_store.PRUNED_ALARMS_MAX", 2)
     monkeypatch.setattr("admin_api.housekeeping.PRUNED_ALARMS_MAX", 2)
     database = world.context.database
     async with writing(database) as connection:

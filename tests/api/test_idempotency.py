@@ -10,8 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from admin_api.common.idempotency import takes_key
-from engine.store.database import open_database, reading, writing_session
-from engine.store.idempotency_store import (
+from engine.store.access.idempotency_store import (
     CLAIMED_MS,
     KEPT_MS,
     Claim,
@@ -20,6 +19,7 @@ from engine.store.idempotency_store import (
     mark,
     prune_keys,
 )
+from engine.store.database import open_database, reading, writing_session
 from engine.store.tables import Agent, IdempotencyKey
 
 from .conftest import World

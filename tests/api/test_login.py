@@ -7,7 +7,7 @@ import pytest
 from admin_api.session.attempts import OF_PAIR
 from admin_api.session.login import WAITING_MAX
 from engine.services.access import credentials
-from engine.store.login_failures import QUIET_MS
+from engine.store.access.login_failures import QUIET_MS
 from engine.store.tables import Agent, Tenant, User
 
 from .conftest import NOW_MS, PASSWORD, USERS, World

@@ -10,8 +10,8 @@ import pytest
 from admin_api.number_keeping import keep_numbers
 from engine.services.lines.number_allocation import DAY_MS, By, TooFewNumbers, allocate_of_line
 from engine.services.lines.number_import import CHUNK_ROWS
-from engine.store.cdr_store import write_cdrs
 from engine.store.database import open_database, writing, writing_session
+from engine.store.records.cdr_store import write_cdrs
 
 from .conftest import A1, B1, NOW_MS, World, cdr
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from engine.domain.facts import SipAccountFacts
-from engine.domain.package_minutes import MinutesBucket as BucketFacts
+from engine.domain.money.package_minutes import MinutesBucket as BucketFacts
 from engine.services.staff.offboarding import UNDO_MS
 from engine.store.database import open_database, reading, writing_session
 from engine.store.directory_reader import read_all, read_changes

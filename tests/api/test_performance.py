@@ -3,8 +3,8 @@
 from typing import Any
 from urllib.parse import quote
 
-from engine.store.cdr_store import write_cdrs
 from engine.store.database import open_database, writing
+from engine.store.records.cdr_store import write_cdrs
 
 from .conftest import NOW_MS, X1, X2, X3, World, cdr
 

@@ -6,7 +6,7 @@ import pytest
 from litestar import Litestar, Router, get
 
 from admin_api.common.guards import Unguarded, permitted, refuse_unguarded
-from engine.domain.permission import OF_PEOPLE, Audience, Permission, at_most
+from engine.domain.people.permission import OF_PEOPLE, Audience, Permission, at_most
 from engine.services.access.api_keys import USE_NOTED_MS
 from engine.services.access.sessions import JUMP_MS
 from engine.store.database import open_database, writing_session

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.domain.totp import code_at
+from engine.domain.people.totp import code_at
 from engine.services.access.sessions import SESSIONS_PER_USER_MAX
 from engine.settings import ApiSettings
 from engine.store.database import open_database, writing_session

@@ -10,10 +10,10 @@ from sqlalchemy import func, select
 from admin_api.common.auth import KeyRates
 from admin_api.housekeeping import keep_failures
 from admin_api.session.attempts import OF_PAIR
+from engine.store.access.login_failures import KNOWN_MS, QUIET_MS
+from engine.store.access.user_store import KeyRecord
 from engine.store.database import open_database, reading
-from engine.store.login_failures import KNOWN_MS, QUIET_MS
 from engine.store.tables import ApiKeyBudget, LoginFailure
-from engine.store.user_store import KeyRecord
 
 from .conftest import NOW_MS, PASSWORD, World
 

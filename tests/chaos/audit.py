@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from engine.store.database import open_database, reading
-from engine.store.ledger_check import differences
+from engine.store.money.ledger_check import differences
 from engine.store.tables import Account, Cdr, CreditLease, Recording, Tenant
 from engine.store.tables.orders import MoneyEvent
 from tests.chaos.attempts import Attempt

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from engine.runtime.control.client import EngineControl, EngineUnavailable
 from engine.runtime.control.protocol import Health, HealthReport
-from engine.runtime.spare import SPARE_OPTION
+from engine.runtime.processes.spare import SPARE_OPTION
 from engine.settings import Settings, read_settings
 from scripts.benchmarks.installation import free_udp_port
 from tests.chaos.wall_clock import WallClock

@@ -18,8 +18,8 @@ from sip.core.events import (
     SessionExpired,
 )
 from sip.core.hop import Hop
-from sip.core.user_agent import UserAgent
-from sip.core.user_agent_settings import UserAgentSettings
+from sip.core.user_agents.settings import UserAgentSettings
+from sip.core.user_agents.user_agent import UserAgent
 from sip.errors import LocalFault
 
 PEER = Hop("udp", "10.0.0.1", 5060)

@@ -21,15 +21,15 @@ from media.rtp.block import read_block
 from media.rtp.packet import parse as parse_rtp
 from media.rtp.statistics import StreamStatistics
 from media.rtp.timeline import Timeline
+from sip.core.dialogs.refer import read_referral
 from sip.core.digest import parse_credentials
-from sip.core.framer import StreamFramer
 from sip.core.hop import Hop
-from sip.core.message import Request
-from sip.core.parser import parse_message
-from sip.core.refer import read_referral
+from sip.core.messages.framer import StreamFramer
+from sip.core.messages.message import Request
+from sip.core.messages.parser import parse_message
 from sip.core.registrar import Registrar, RegistrarSettings
-from sip.core.user_agent import UserAgent
-from sip.core.user_agent_settings import UserAgentSettings
+from sip.core.user_agents.settings import UserAgentSettings
+from sip.core.user_agents.user_agent import UserAgent
 from sip.errors import PeerFault
 from tests.fuzz.hostile_peer import HEADER_LINES, STARTS, STATUSES, HostilePeer
 

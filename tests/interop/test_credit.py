@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.store.database import writing_session
-from engine.store.ledger_store import recharge
-from engine.store.minutes_store import buy_minutes
+from engine.store.money.ledger_store import recharge
+from engine.store.money.minutes_store import buy_minutes
 from media.codec.tone import WARNING_HZ
 from tests.interop.conftest import MakeLane
 from tests.interop.lane import CALLEE_SSRC, CALLER_SSRC, PER_SECOND_MICRO, Lane

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.runtime.control.protocol import CallTrace, ReadTrace
-from engine.runtime.trace_ladder import ladder
+from engine.runtime.monitoring.trace_ladder import ladder
 from tests.interop.lane import Lane
 from tests.interop.site import Site, wait_for
 

@@ -7,7 +7,7 @@ from math import ceil, floor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.domain.charging import (
+from engine.domain.money.charging import (
     Charge,
     FirstLeg,
     Rate,

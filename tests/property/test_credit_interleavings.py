@@ -22,14 +22,14 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select
 
-from engine.domain.credit_book import REFUSED, CreditBook
 from engine.domain.facts import AccountFacts
+from engine.domain.money.credit_book import REFUSED, CreditBook
 from engine.services.money.accounts import OverdraftInUse, set_overdraft_limit
-from engine.store.claim_store import BalanceTooLow, advance, refund, transfer
 from engine.store.database import open_database, reading, writing, writing_session
-from engine.store.lease_store import lease, leases, release
-from engine.store.ledger_check import differences
-from engine.store.ledger_store import CallCharge, recharge, settle
+from engine.store.money.claim_store import BalanceTooLow, advance, refund, transfer
+from engine.store.money.lease_store import lease, leases, release
+from engine.store.money.ledger_check import differences
+from engine.store.money.ledger_store import CallCharge, recharge, settle
 from engine.store.tables import Account, Tenant
 
 ENGINES = st.sampled_from(("e1", "e2"))

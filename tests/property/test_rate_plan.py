@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.domain.charging import Rate
-from engine.domain.rate_plan import ALL_WEEKDAYS, RateEntry, RatePlan, TimeWindow
+from engine.domain.money.charging import Rate
+from engine.domain.money.rate_plan import ALL_WEEKDAYS, RateEntry, RatePlan, TimeWindow
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from random import Random
 
 from engine.domain.facts import RateFacts, TrunkFacts
+from sip.core.dialogs.session import Session
 from sip.core.hop import Hop
-from sip.core.session import Session
 from tests.sim.books import BooksConduct, SimulatedBooks
 from tests.sim.engine import ENGINE, TIMERS, Death, EngineConduct, EngineHost
 from tests.sim.history import History, Pair

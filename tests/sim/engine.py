@@ -20,17 +20,17 @@ from engine.b2bua.source_guard import GuardSettings, SourceGuard
 from engine.domain.call import CallPolicy, milliseconds
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr
-from engine.domain.directory import Directory
 from engine.domain.facts import AccountFacts, Facts
 from engine.domain.ids import call_id
-from engine.runtime.recovery import end_interrupted, recover
+from engine.domain.lines.directory import Directory
+from engine.runtime.records.recovery import end_interrupted, recover
 from media import plane
 from sip.core.digest import DigestAuthenticator
 from sip.core.events import Event
 from sip.core.hop import Hop
 from sip.core.registrar import Registrar, RegistrarSettings
-from sip.core.timers import TimerSettings
-from sip.core.user_agent import UserAgent
+from sip.core.transactions.timers import TimerSettings
+from sip.core.user_agents.user_agent import UserAgent
 from sip.errors import PeerFault
 from tests.sim.books import SimulatedBooks
 from tests.sim.keeper import SimulatedKeeper

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from engine.domain.cause import Cause
 from engine.domain.cdr import CdrState
-from engine.domain.charging import Rate
+from engine.domain.money.charging import Rate
 from tests.sim.engine import ENGINE, TIMERS
 from tests.sim.history import RICH_MICRO, History
 from tests.sim.keeper import PROOF_OF_LIFE_SECONDS, WRITE_INTERVAL_SECONDS

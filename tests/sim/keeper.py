@@ -1,6 +1,7 @@
 """The journal's octets, which outlive their engine, and what brings its records into the books.
 
-What ``engine.runtime.record_keeper`` is on a real machine: there it waits for disk and database, here for neither.
+``engine.runtime.records.record_keeper`` is that on a real machine: there it waits for disk and database, here for
+neither.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from copy import copy
 from engine.b2bua.running_call import AnswerHeard, CallRecord
 from engine.domain.call import milliseconds
 from engine.domain.cdr import Cdr, CdrState
-from engine.runtime.call_journal import CallMilestone, CallStored, ProofOfLife, encode
+from engine.runtime.records.call_journal import CallMilestone, CallStored, ProofOfLife, encode
 from tests.sim.books import SimulatedBooks
 from tests.sim.timeline import Timeline
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 
 from engine.domain.cdr import Cdr
-from engine.domain.package_minutes import MinutesBucket
+from engine.domain.money.package_minutes import MinutesBucket
 from tests.sim.timeline import Timeline
 from tests.sim.world import TENANT
 

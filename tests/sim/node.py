@@ -7,9 +7,9 @@ from functools import partial
 from itertools import count
 
 from sip.core.hop import Hop
-from sip.core.timers import TimerSettings
-from sip.core.user_agent import UserAgent
-from sip.core.user_agent_settings import UserAgentSettings
+from sip.core.transactions.timers import TimerSettings
+from sip.core.user_agents.settings import UserAgentSettings
+from sip.core.user_agents.user_agent import UserAgent
 from sip.endpoint import TransactionUser
 from tests.sim.network import Network
 from tests.sim.phone_agent import PhoneAgent

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sip.core.dialogs.session import SessionState
 from sip.core.hop import Hop
-from sip.core.message import Request
-from sip.core.session import SessionState
-from sip.core.user_agent import UserAgent
-from sip.core.user_agent_settings import UserAgentSettings
+from sip.core.messages.message import Request
+from sip.core.user_agents.settings import UserAgentSettings
+from sip.core.user_agents.user_agent import UserAgent
 
 
 class PhoneAgent(UserAgent):

@@ -11,8 +11,8 @@ from random import Random
 
 from sip.core import events as sip_events
 from sip.core.authorization import Accounts
+from sip.core.dialogs.session import Session, SessionState
 from sip.core.hop import Hop
-from sip.core.session import Session, SessionState
 from sip.errors import LocalFault
 from tests.sim.node import Node
 from tests.sim.timeline import Timeline

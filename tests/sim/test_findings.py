@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from engine.domain.cause import Cause
 from media import plane
+from sip.core.dialogs.session import SessionState
 from sip.core.hop import Hop
-from sip.core.session import SessionState
 from tests.sim.calm import CalmPair
 from tests.sim.engine import Death, DeathPoint
 from tests.sim.invariants import violations

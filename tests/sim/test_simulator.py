@@ -15,11 +15,11 @@ from engine.b2bua.controller import Controller
 from engine.domain import events
 from engine.domain.call import Call
 from engine.domain.cause import Cause
-from engine.domain.credit import Credit
-from engine.domain.credit_book import CreditBook
-from sip.core import session_snapshot
-from sip.core.session import Session
-from sip.core.user_agent import UserAgent
+from engine.domain.money.credit import Credit
+from engine.domain.money.credit_book import CreditBook
+from sip.core.dialogs import session_snapshot
+from sip.core.dialogs.session import Session
+from sip.core.user_agents.user_agent import UserAgent
 from tests.sim.history import play
 from tests.sim.invariants import violations
 from tests.sim.vices import OF_CALLEES, OF_CALLERS

@@ -16,10 +16,10 @@ from engine.services.provisioning.file import (
     checked_source_address,
     micro_from_yuan,
 )
-from engine.store.claim_store import advance
 from engine.store.database import reading, reading_session, writing, writing_session
 from engine.store.directory_reader import read_all, read_changes
-from engine.store.lease_store import lease, release
+from engine.store.money.claim_store import advance
+from engine.store.money.lease_store import lease, release
 from engine.store.tables import (
     Account,
     Agent,

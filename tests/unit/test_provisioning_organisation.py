@@ -11,9 +11,9 @@ from engine.services.access import credentials
 from engine.services.access.credentials import password_matches
 from engine.services.provisioning import Summary, load
 from engine.services.provisioning.file import ProvisioningError
-from engine.store.audit import machine
+from engine.store.access.audit import machine
+from engine.store.access.keyring import Keyring
 from engine.store.database import reading, reading_session
-from engine.store.keyring import Keyring
 from engine.store.tables import (
     Agent,
     Carrier,

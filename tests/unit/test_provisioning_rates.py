@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.domain.charging import Rate, Rounding
 from engine.domain.facts import RateFacts, TrunkFacts
-from engine.domain.rate_plan import RateEntry, TimeWindow
+from engine.domain.money.charging import Rate, Rounding
+from engine.domain.money.rate_plan import RateEntry, TimeWindow
 from engine.services.provisioning import load
 from engine.services.provisioning.file import ProvisioningError
 from engine.store.database import reading

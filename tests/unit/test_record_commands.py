@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from engine.cli import app
-from engine.store.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.database import open_database, writing
+from engine.store.records.cdr_store import CDR_COLUMNS, write_cdrs
 
 CONF = Path(__file__).parents[2] / "conf"
 AT_MS = 1_800_000_000_000  # 2027-01-15 16:00 in Shanghai

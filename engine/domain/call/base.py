@@ -7,7 +7,6 @@ from enum import StrEnum
 
 from engine.domain.cause import CODES, Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Tariff
 from engine.domain.events import (
     CallOutput,
     ClearTimers,
@@ -18,6 +17,7 @@ from engine.domain.events import (
     PostMinutes,
     Release,
 )
+from engine.domain.money.charging import Tariff
 
 
 class CallState(StrEnum):

@@ -20,7 +20,6 @@ from engine.domain.call.base import CallPolicy, CallState, milliseconds
 from engine.domain.call.credit import CREDIT_LEAD_SECONDS, CREDIT_WAIT_SECONDS
 from engine.domain.call.setup import CallSetup
 from engine.domain.cdr import Cdr
-from engine.domain.charging import Tariff
 from engine.domain.events import (
     AckMissing,
     CalleeAnswered,
@@ -45,6 +44,7 @@ from engine.domain.events import (
     StartRecording,
     TimerFired,
 )
+from engine.domain.money.charging import Tariff
 
 __all__ = [
     "CREDIT_LEAD_SECONDS",

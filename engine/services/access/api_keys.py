@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.permission import OF_PEOPLE, Audience, Permission, at_most
+from engine.domain.people.permission import OF_PEOPLE, Audience, Permission, at_most
 from engine.domain.refusal import NotNow, NotThere, Refusal
 from engine.store.scope import TenantScope, within
 from engine.store.sorting import PageWanted

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.permission import EVERYTHING, Audience, Permission, at_most, granted
+from engine.domain.people.permission import EVERYTHING, Audience, Permission, at_most, granted
 from engine.domain.refusal import NotNow, NotThere, Refusal
 from engine.services.access import second_factor
 from engine.services.access.sessions import EndReason, end_sessions

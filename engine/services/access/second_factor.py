@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from engine.domain.people.totp import matching_step
 from engine.domain.refusal import NotNow, Refusal
-from engine.domain.totp import matching_step
-from engine.store.audit import audit
+from engine.store.access.audit import audit
 from engine.store.tables import User
 from engine.store.tables.identity import RecoveryCode, SecondFactor
 

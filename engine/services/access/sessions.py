@@ -12,7 +12,7 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotThere
-from engine.store.audit import audit
+from engine.store.access.audit import audit
 from engine.store.tables import Tenant, User
 from engine.store.tables.identity import UserSession
 

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.number import InvalidNumber, normalise
+from engine.domain.lines.number import InvalidNumber, normalise
 from engine.services.lines.usable_lines import check_usable
 from engine.store.scope import AgentScope, Scope, TenantScope, within
 from engine.store.tables import Agent, Binding, BindingParty, XNumber

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.carriers.schemas import SCHEMAS
-from engine.store.keyring import Keyring, Unsealable
-from engine.store.secret_file import SecretUnusable
+from engine.store.access.keyring import Keyring, Unsealable
+from engine.store.access.secret_file import SecretUnusable
+from engine.store.access.trunk_secrets import carrier_place
 from engine.store.tables import Carrier
-from engine.store.trunk_secrets import carrier_place
 
 CONNECT_SECONDS_MAX = 5.0
 _SAMPLE = re.compile(r"axbridge_(gateway_up|trunk_registered)\{([^}]*)\} ([01])(?:\.0)?")

@@ -18,7 +18,7 @@ from engine.services.lines.bindings import end_bindings
 from engine.services.lines.carriers import check_permitted
 from engine.services.lines.numbers import OwnerNotFound, XNumberNotFound, refuse_bound
 from engine.services.lines.usable_lines import check_usable
-from engine.store.audit import ActorKind
+from engine.store.access.audit import ActorKind
 from engine.store.scope import Platform, Scope, within
 from engine.store.sorting import PageWanted
 from engine.store.tables import Agent, Binding, Department, Line, Tenant, XNumber

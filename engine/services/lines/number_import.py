@@ -15,7 +15,7 @@ from itertools import islice
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.number import InvalidNumber, normalise
+from engine.domain.lines.number import InvalidNumber, normalise
 from engine.store.tables import XNumber
 
 ROWS_MAX = 100_000

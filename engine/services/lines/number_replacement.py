@@ -11,9 +11,9 @@ from msgspec import Meta
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.answer_rate import OF_THE_NUMBER, Evidence
 from engine.domain.cause import Cause
-from engine.domain.number_replacement import Advice, Judgement, ReplacementRules, judge_all, to_replace
+from engine.domain.lines.answer_rate import OF_THE_NUMBER, Evidence
+from engine.domain.lines.number_replacement import Advice, Judgement, ReplacementRules, judge_all, to_replace
 from engine.domain.refusal import NotNow
 from engine.services.lines.number_allocation import (
     DAY_MS,

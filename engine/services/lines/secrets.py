@@ -8,9 +8,9 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.store.keyring import Keyring
+from engine.store.access.keyring import Keyring
+from engine.store.access.trunk_secrets import HA1_FIELDS, carrier_place, trunk_place
 from engine.store.tables import Carrier, Trunk
-from engine.store.trunk_secrets import HA1_FIELDS, carrier_place, trunk_place
 
 
 def seal_registration(keyring: Keyring, trunk_code: str, registration: dict[str, Any]) -> dict[str, Any]:

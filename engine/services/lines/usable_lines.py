@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.line_use import departments_upward
+from engine.domain.lines.line_use import departments_upward
 from engine.domain.refusal import NotNow, NotThere, Refusal
 from engine.store.listing import read_one
 from engine.store.scope import Scope

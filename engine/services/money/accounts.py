@@ -6,9 +6,9 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.store.change_feed import lock_feed, record_change
-from engine.store.claim_store import ClaimKind, drop_pending, lower_overdraft_limit, pending_limit
-from engine.store.lease_store import lock_accounts
-from engine.store.ledger_store import AMOUNT_MICRO_MAX, UnknownTenant
+from engine.store.money.claim_store import ClaimKind, drop_pending, lower_overdraft_limit, pending_limit
+from engine.store.money.lease_store import lock_accounts
+from engine.store.money.ledger_store import AMOUNT_MICRO_MAX, UnknownTenant
 from engine.store.tables import Account, Tenant
 
 

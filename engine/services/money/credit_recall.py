@@ -9,11 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.store.database import reading, writing
-from engine.store.lease_store import FREE, want, want_no_more
+from engine.store.money.lease_store import FREE, want, want_no_more
 from engine.store.tables import Account
 
 RECALL_SECONDS_MAX = 1.5
-"""Several of the engines' polls, as ``engine.runtime.lease_desk`` waits for each other's credit."""
+"""Several of the engines' polls, as ``engine.runtime.credit.lease_desk`` waits for each other's credit."""
 RECALL_POLL_SECONDS = 0.1
 NOBODY = ""
 """Instead of an engine's id: all engines are the others."""

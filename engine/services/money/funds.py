@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotNow
 from engine.services.money.accounts import set_overdraft_limit
-from engine.store.audit import audit
-from engine.store.claim_store import BalanceTooLow, ClaimKind, ClaimState, TooManyClaims, refund, transfer
-from engine.store.ledger_store import correct
-from engine.store.notice_store import notice_low
+from engine.store.access.audit import audit
+from engine.store.money.claim_store import BalanceTooLow, ClaimKind, ClaimState, TooManyClaims, refund, transfer
+from engine.store.money.ledger_store import correct
+from engine.store.money.notice_store import notice_low
 from engine.store.scope import Scope, within
 from engine.store.tables import Account
 from engine.store.tables.orders import OverdraftChange

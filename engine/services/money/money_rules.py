@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from engine.domain.money.velocity import FACTOR
 from engine.domain.month import ZONE
-from engine.domain.velocity import FACTOR
-from engine.store.notice_store import notice_low
+from engine.store.money.notice_store import notice_low
 from engine.store.scope import Scope, within
 from engine.store.sorting import PageWanted
 from engine.store.tables.orders import AgentSpendCap, MoneyRules

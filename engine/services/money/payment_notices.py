@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.payments.notice import Payment
 from engine.services.money.recharges import PaymentDisputed, take_payment
-from engine.store.audit import audit
+from engine.store.access.audit import audit
 from engine.store.tables.identity import AuditEntry
 from engine.store.tables.orders import Recharge
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotNow, Refusal
 from engine.payments.notice import CURRENCY, Payment
-from engine.store.ledger_store import recharge
+from engine.store.money.ledger_store import recharge
 from engine.store.scope import Scope, within
 from engine.store.sorting import PageWanted
 from engine.store.tables import Account

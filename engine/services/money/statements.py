@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.domain.refusal import NotNow, Refusal
 from engine.services.money.spending import midnight_ms, zone_of_tenant
-from engine.store.lease_store import lock_accounts
+from engine.store.money.lease_store import lock_accounts
 from engine.store.scope import Scope, within
 from engine.store.tables import Cdr, LedgerEntry, LedgerTransaction
 from engine.store.tables.orders import ClosedMonth

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from engine.domain.department import HEADS_MAX
-from engine.domain.package import PERIODS_MAX
+from engine.domain.money.package import PERIODS_MAX
+from engine.domain.people.department import HEADS_MAX
 from engine.services.access.credentials import PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN
 from engine.services.lines.number_replacement import LineReplacement
 from engine.services.lines.usable_lines import LINES_MAX

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from engine.domain.charging import MICRO_PER_YUAN
-from engine.domain.number import InvalidNumber, normalise
+from engine.domain.lines.number import InvalidNumber, normalise
+from engine.domain.money.charging import MICRO_PER_YUAN
 from engine.services.provisioning.entries import SECTIONS, Entry
 
 FILE_OCTETS_MAX = 64 * 1024 * 1024

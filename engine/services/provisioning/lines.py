@@ -22,10 +22,10 @@ from engine.services.provisioning.entries import (
 )
 from engine.services.provisioning.file import checked_gateway_host, checked_number, checked_source_address
 from engine.services.provisioning.rows import Loading
-from engine.store.keyring import Keyring, Unsealable
+from engine.store.access.keyring import Keyring, Unsealable
+from engine.store.access.trunk_secrets import carrier_place, read_registration
 from engine.store.scope import TenantScope
 from engine.store.tables import Agent, Binding, Carrier, Line, Rate, Tenant, Trunk, XNumber
-from engine.store.trunk_secrets import carrier_place, read_registration
 
 
 async def load_carriers(loading: Loading, entries: list[tuple[str, CarrierEntry]]) -> None:

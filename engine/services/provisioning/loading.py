@@ -47,9 +47,9 @@ from engine.services.provisioning.people import (
 from engine.services.provisioning.rates import load_rates
 from engine.services.provisioning.rows import Counts, Loading, Summary
 from engine.services.provisioning.secret_source import SecretSource
-from engine.store.audit import Actor
+from engine.store.access.audit import Actor
+from engine.store.access.keyring import Keyring
 from engine.store.database import reading, writing_session
-from engine.store.keyring import Keyring
 from engine.store.tables import User
 
 HASHES_AT_ONCE_MAX = 2

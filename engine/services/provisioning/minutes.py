@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.services.provisioning.entries import PackageMinutesEntry
 from engine.services.provisioning.rows import Loading
-from engine.store.minutes_store import MinutesKeyReused, buy_minutes
+from engine.store.money.minutes_store import MinutesKeyReused, buy_minutes
 from engine.store.tables import Line, Tenant
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from msgspec import UNSET
 from sqlalchemy import select
 
-from engine.domain.package import PeriodUnit
+from engine.domain.money.package import PeriodUnit
 from engine.domain.refusal import Refusal
 from engine.services.money.money_rules import change_rules, read_rules
 from engine.services.provisioning.entries import MoneyRulesEntry, PackageEntry, SpendCapEntry

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import UNSET
 from sqlalchemy import select
 
-from engine.domain.permission import Audience, at_most
+from engine.domain.people.permission import Audience, at_most
 from engine.domain.refusal import Refusal
 from engine.services.lines.carriers import permit
 from engine.services.lines.usable_lines import set_usable

@@ -12,7 +12,7 @@ from engine.services.money.funds import change_overdraft
 from engine.services.provisioning.entries import AccountEntry, AgentEntry, SipAccountEntry, TenantEntry, UserEntry
 from engine.services.provisioning.file import checked_number
 from engine.services.provisioning.rows import Loading
-from engine.store.ledger_store import KeyReused, recharge
+from engine.store.money.ledger_store import KeyReused, recharge
 from engine.store.tables import Agent, SipAccount, Tenant, User
 
 

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from engine.domain.charging import Rate as Price
-from engine.domain.charging import Rounding
-from engine.domain.rate_plan import RateEntry as PlanEntry
-from engine.domain.rate_plan import TimeWindow
+from engine.domain.money.charging import Rate as Price
+from engine.domain.money.charging import Rounding
+from engine.domain.money.rate_plan import RateEntry as PlanEntry
+from engine.domain.money.rate_plan import TimeWindow
 from engine.services.provisioning.entries import PriceEntry, RateEntry
 from engine.services.provisioning.file import micro_from_yuan
 from engine.services.provisioning.rows import Loading

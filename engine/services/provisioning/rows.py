@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from engine.services.provisioning.file import Problem, micro_from_yuan
 from engine.services.provisioning.secret_source import SecretSource
-from engine.store.keyring import Keyring
+from engine.store.access.keyring import Keyring
 from engine.store.tables import Agent, Department, Role, Table, Tenant
 
 KEYS_IN_STATEMENT_MAX = 500

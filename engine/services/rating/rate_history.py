@@ -8,9 +8,9 @@ from collections.abc import Collection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.domain.facts import RateFacts
-from engine.domain.rate_plan import RatePlan
-from engine.domain.tariffs import plan_of
-from engine.store.rate_store import read_versions
+from engine.domain.money.rate_plan import RatePlan
+from engine.domain.money.tariffs import plan_of
+from engine.store.money.rate_store import read_versions
 
 
 class PlanHistory:

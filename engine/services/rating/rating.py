@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.domain.cause import Cause
-from engine.domain.charging import Charge, FirstLeg, LegsCharged, Rate, Tariff, callback_charge
-from engine.domain.rate_plan import RatePlan
-from engine.domain.routing import Direction
+from engine.domain.lines.routing import Direction
+from engine.domain.money.charging import Charge, FirstLeg, LegsCharged, Rate, Tariff, callback_charge
+from engine.domain.money.rate_plan import RatePlan
 
 _PACKAGE = 0
 """Stands for whatever buckets the call had: which they were makes no difference to its price."""

@@ -16,13 +16,13 @@ from sqlalchemy import Row, bindparam, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from engine.domain.cause import Cause
-from engine.domain.charging import Charge
-from engine.domain.routing import Direction
-from engine.domain.tariffs import UNPRICED, plan_of
+from engine.domain.lines.routing import Direction
+from engine.domain.money.charging import Charge
+from engine.domain.money.tariffs import UNPRICED, plan_of
 from engine.services.rating.rate_history import read_histories
 from engine.services.rating.rating import FinishedCall, rate_call
-from engine.store.ledger_store import KeyReused, correct
-from engine.store.rate_store import read_newest
+from engine.store.money.ledger_store import KeyReused, correct
+from engine.store.money.rate_store import read_newest
 from engine.store.tables import Cdr, Trunk
 
 PAGE_ROWS = 1000

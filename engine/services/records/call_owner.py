@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.routing import Direction
+from engine.domain.lines.routing import Direction
 from engine.services.lines.number_allocation import MoveKind
 from engine.store.tables import Agent, Binding, XNumber
 from engine.store.tables.numbers import NumberMove

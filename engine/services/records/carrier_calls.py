@@ -19,20 +19,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Charge
-from engine.domain.number import InvalidNumber, normalise
-from engine.domain.package_minutes import MinutesBucket as BucketFacts
-from engine.domain.package_minutes import in_order_of_use
-from engine.domain.rate_plan import RatePlan
+from engine.domain.lines.number import InvalidNumber, normalise
+from engine.domain.lines.routing import Direction
+from engine.domain.money.charging import Charge
+from engine.domain.money.package_minutes import MinutesBucket as BucketFacts
+from engine.domain.money.package_minutes import in_order_of_use
+from engine.domain.money.rate_plan import RatePlan
+from engine.domain.money.tariffs import UNPRICED
 from engine.domain.refusal import Refusal
-from engine.domain.routing import Direction
-from engine.domain.tariffs import UNPRICED
 from engine.services.rating.rate_history import PlanHistory, read_histories
 from engine.services.rating.rating import FinishedCall, charge_of
 from engine.services.records.call_owner import Owner, owner_at
-from engine.store.cdr_store import AnyRow, read_cdr, write_cdrs
-from engine.store.ledger_store import Kind, PlatformAccount, post
-from engine.store.minutes_store import MinutesUsed, settle_minutes
+from engine.store.money.ledger_store import Kind, PlatformAccount, post
+from engine.store.money.minutes_store import MinutesUsed, settle_minutes
+from engine.store.records.cdr_store import AnyRow, read_cdr, write_cdrs
 from engine.store.scope import Platform
 from engine.store.tables import Line, MinutesBucket, Reconciliation, Trunk, XNumber
 from engine.store.webhook_store import tell_of_records

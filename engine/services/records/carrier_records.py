@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
-from engine.domain.number import InvalidNumber, NumberFormat, from_trunk_format
+from engine.domain.lines.number import InvalidNumber, NumberFormat, from_trunk_format
 from engine.domain.reconciliation import TheirCall, Tolerances
 from engine.services.records.cdr_export import UnknownZone, zone_of
 

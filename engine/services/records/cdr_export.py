@@ -19,9 +19,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.domain.number import mask
-from engine.store.cdr_pages import cdr_pages, count_cdrs
-from engine.store.cdr_store import AnyRow, CdrFilter
+from engine.domain.lines.number import mask
+from engine.store.records.cdr_pages import cdr_pages, count_cdrs
+from engine.store.records.cdr_store import AnyRow, CdrFilter
 from engine.store.scope import AgentScope, DepartmentScope, Platform, Scope
 
 ROWS_MAX = 1_000_000

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.domain.number import NumberFormat
+from engine.domain.lines.number import NumberFormat
+from engine.domain.lines.routing import Direction
 from engine.domain.reconciliation import Comparison, Difference, DifferenceKind, OurCall, TheirCall, compare
-from engine.domain.routing import Direction
 from engine.services.records.carrier_records import CarrierRecords, FormatWrong, RecordFormat, read_records
-from engine.store.cdr_store import AnyRow
 from engine.store.database import reading_session, writing
-from engine.store.reconciliation_store import answered_calls, keep_reconciliation, read_record_format
+from engine.store.records.cdr_store import AnyRow
+from engine.store.records.reconciliation_store import answered_calls, keep_reconciliation, read_record_format
 from engine.store.tables import Line, Trunk
 
 CALLS_MAX = 200_000

@@ -5,14 +5,14 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.order import OrderKind, OrderState
-from engine.domain.package import Period, PeriodUnit, refund_micro
+from engine.domain.money.order import OrderKind, OrderState
+from engine.domain.money.package import Period, PeriodUnit, refund_micro
 from engine.domain.refusal import NotNow, Refusal
 from engine.services.sales.package_holdings import give_back, hand_out, hand_over
 from engine.store.change_feed import record_change
-from engine.store.lease_store import FREE, lock_accounts
-from engine.store.ledger_store import Kind, PlatformAccount, post
-from engine.store.minutes_store import buy_minutes
+from engine.store.money.lease_store import FREE, lock_accounts
+from engine.store.money.ledger_store import Kind, PlatformAccount, post
+from engine.store.money.minutes_store import buy_minutes
 from engine.store.tables import Account, Agent, MinutesBucket, MinutesLease, MinutesUse
 from engine.store.tables.orders import Order, PackageVersion
 

@@ -13,11 +13,11 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from engine.domain.order import OPEN_STATES, OrderAction, OrderKind, OrderState, next_state
+from engine.domain.money.order import OPEN_STATES, OrderAction, OrderKind, OrderState, next_state
 from engine.domain.refusal import NotNow, Refusal
 from engine.services.sales.order_fulfilment import fulfil, holder_of, last_period
 from engine.store.listing import read_one
-from engine.store.order_store import read_package
+from engine.store.money.order_store import read_package
 from engine.store.scope import AgentScope, Scope, TenantScope, within
 from engine.store.tables import Agent, MinutesBucket
 from engine.store.tables.orders import Order, OrderEvent, Package

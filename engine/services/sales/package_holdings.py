@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.order import OrderKind
+from engine.domain.money.order import OrderKind
 from engine.services.lines.number_allocation import By, allocate_of_line, assign, take_back
 from engine.store.tables import MinutesBucket, XNumber
 from engine.store.tables.numbers import LinePermission

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.package import PERIODS_MAX, Period, PeriodUnit
+from engine.domain.money.package import PERIODS_MAX, Period, PeriodUnit
 from engine.domain.refusal import Refusal
-from engine.store.ledger_store import AMOUNT_MICRO_MAX
+from engine.store.money.ledger_store import AMOUNT_MICRO_MAX
 from engine.store.tables import Line
 from engine.store.tables.orders import Package, PackageVersion
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.number import InvalidNumber, normalise
+from engine.domain.lines.number import InvalidNumber, normalise
 from engine.domain.refusal import Refusal
 from engine.store.scope import TenantScope
 from engine.store.tables import Agent, Department

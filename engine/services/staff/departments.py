@@ -10,7 +10,7 @@ from collections.abc import Collection
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from engine.domain.department import (
+from engine.domain.people.department import (
     DEPARTMENTS_MAX,
     DEPTH_MAX,
     HEADS_MAX,

@@ -19,9 +19,9 @@ class Role(Table):
     __tablename__ = "roles"
     id: Mapped[int] = mapped_column(primary_key=True)
     tenant_id: Mapped[int | None] = mapped_column(ForeignKey("tenants.id"))
-    audience: Mapped[str] = mapped_column(String(16))  # engine.domain.permission.Audience
+    audience: Mapped[str] = mapped_column(String(16))  # engine.domain.people.permission.Audience
     name: Mapped[str] = mapped_column(String(200))
-    permissions: Mapped[list[Any]]  # engine.domain.permission.Permission, or EVERYTHING in a built-in one
+    permissions: Mapped[list[Any]]  # engine.domain.people.permission.Permission, or EVERYTHING in a built-in one
     built_in: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     __table_args__ = (UniqueConstraint("tenant_id", "audience", "name", name="role_name_in_tenant"),)
 
@@ -91,7 +91,7 @@ class AuditEntry(Table):
     __tablename__ = "audit_entries"
     id: Mapped[int] = mapped_column(primary_key=True)
     at_ms: Mapped[int] = mapped_column(index=True)
-    actor_kind: Mapped[str] = mapped_column(String(8))  # engine.store.audit.ActorKind
+    actor_kind: Mapped[str] = mapped_column(String(8))  # engine.store.access.audit.ActorKind
     actor: Mapped[str] = mapped_column(String(200))  # a user's login, a key's name
     user_id: Mapped[int | None]
     api_key_id: Mapped[int | None]

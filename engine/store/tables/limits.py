@@ -15,7 +15,7 @@ class LoginFailure(Table):
     """
 
     __tablename__ = "login_failures"
-    subject: Mapped[str] = mapped_column(String(64), primary_key=True)  # engine.store.login_failures.subject_of
+    subject: Mapped[str] = mapped_column(String(64), primary_key=True)  # engine.store.access.login_failures.subject_of
     failures: Mapped[int]
     last_ms: Mapped[int] = mapped_column(index=True)
 

@@ -37,7 +37,7 @@ class PackageVersion(Table):
     numbers: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
     """What it has beside minutes: objects with line_id and count."""
     price_micro: Mapped[int]
-    period_unit: Mapped[str] = mapped_column(String(8))  # engine.domain.package.PeriodUnit
+    period_unit: Mapped[str] = mapped_column(String(8))  # engine.domain.money.package.PeriodUnit
     period_count: Mapped[int]
     zone: Mapped[str] = mapped_column(String(64))
     created_at_ms: Mapped[int]
@@ -58,7 +58,7 @@ class PackageLine(Table):
 
 
 class Order(Table):
-    """A purchase, a return, a transfer or a renewal; ``engine.domain.order`` says how it goes on."""
+    """A purchase, a return, a transfer or a renewal; ``engine.domain.money.order`` says how it goes on."""
 
     __tablename__ = "orders"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -174,7 +174,7 @@ class MoneyEvent(Table):
     __tablename__ = "money_events"
     id: Mapped[int] = mapped_column(primary_key=True)
     tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"))
-    kind: Mapped[str] = mapped_column(String(16))  # engine.store.notice_store.NoticeKind
+    kind: Mapped[str] = mapped_column(String(16))  # engine.store.money.notice_store.NoticeKind
     subject: Mapped[str] = mapped_column(String(64))
     content: Mapped[dict[str, Any]]
     at_ms: Mapped[int]

@@ -67,7 +67,7 @@ class User(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     login: Mapped[str] = mapped_column(String(64), unique=True)
     password_hash: Mapped[str] = mapped_column(String(200))  # argon2id
-    role: Mapped[str] = mapped_column(String(16))  # engine.domain.permission.Audience, the same as its role's
+    role: Mapped[str] = mapped_column(String(16))  # engine.domain.people.permission.Audience, the same as its role's
     role_id: Mapped[int | None] = mapped_column(ForeignKey("roles.id"))  # none: the audience's built-in role
     tenant_id: Mapped[int | None] = mapped_column(ForeignKey("tenants.id"))
     agent_id: Mapped[int | None] = mapped_column(ForeignKey("agents.id"))

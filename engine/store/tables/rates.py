@@ -19,8 +19,8 @@ from engine.store.tables.base import Table
 class Rate(Table):
     """A rate plan: its entries, and the price of every number that none of them covers, unless those are refused.
 
-    Price by time: the first increment is charged whole, then each following one. ``engine.store.rate_store`` keeps
-    every version of it.
+    Price by time: the first increment is charged whole, then each following one.
+    ``engine.store.money.rate_store`` keeps every version of it.
     """
 
     __tablename__ = "rates"
@@ -36,7 +36,7 @@ class Rate(Table):
     rounded_to_micro: Mapped[int] = mapped_column(default=1, server_default="1")
     zone: Mapped[str] = mapped_column(String(64), default="Asia/Shanghai", server_default="Asia/Shanghai")
     entries: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
-    """Objects, as ``engine.domain.rate_plan.RateEntry`` says; of one prefix the first goes first."""
+    """Objects, as ``engine.domain.money.rate_plan.RateEntry`` says; of one prefix the first goes first."""
     others_refused: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     loss_allowed: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     callback_legs: Mapped[str] = mapped_column(String(8), default="both", server_default="both")  # both | callee

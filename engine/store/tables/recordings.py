@@ -65,7 +65,7 @@ class RecordingDeletion(Table):
     duration_ms: Mapped[int]
     size_octets: Mapped[int]
     sha256: Mapped[str] = mapped_column(String(64))
-    reason: Mapped[str] = mapped_column(String(16))  # engine.store.retention_store.DeletionReason
+    reason: Mapped[str] = mapped_column(String(16))  # engine.store.records.retention_store.DeletionReason
     rule: Mapped[str] = mapped_column(String(200))
     decided_by: Mapped[str] = mapped_column(String(64))  # a login; empty: by the rule alone
     decided_at_ms: Mapped[int]

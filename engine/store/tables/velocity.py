@@ -39,8 +39,8 @@ class VelocityAlarm(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"))
     agent_id: Mapped[int | None] = mapped_column(ForeignKey("agents.id"))  # None: the tenant's whole
-    measure: Mapped[str] = mapped_column(String(16))  # engine.domain.velocity.Measure
-    limited_by: Mapped[str] = mapped_column(String(8))  # engine.domain.velocity.LimitedBy
+    measure: Mapped[str] = mapped_column(String(16))  # engine.domain.money.velocity.Measure
+    limited_by: Mapped[str] = mapped_column(String(8))  # engine.domain.money.velocity.LimitedBy
     value: Mapped[int]
     limit: Mapped[int]
     usual: Mapped[int | None]

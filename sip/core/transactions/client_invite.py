@@ -10,7 +10,7 @@ from sip.core.transactions.states import CLIENT_INVITE, Compiled, State, compile
 from sip.core.transactions.transaction import Ground, Transaction
 
 if TYPE_CHECKING:
-    from sip.core.session import Session
+    from sip.core.dialogs.session import Session
 
 
 class InviteOrigin:

@@ -9,7 +9,7 @@ from sip.core.transactions.states import CLIENT_NON_INVITE, Compiled, State, com
 from sip.core.transactions.transaction import Ground, Transaction
 
 if TYPE_CHECKING:
-    from sip.core.session import OutgoingRequest, Resend, Session, SessionRefresh
+    from sip.core.dialogs.session import OutgoingRequest, Resend, Session, SessionRefresh
 
 
 class ClientNonInviteTransaction(Transaction):

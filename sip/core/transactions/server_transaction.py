@@ -9,8 +9,8 @@ from sip.core.transactions.states import Input, State
 from sip.core.transactions.transaction import Ground, Transaction
 
 if TYPE_CHECKING:
-    from sip.core.session import Session
-    from sip.core.session_timer import TimerOffer
+    from sip.core.dialogs.session import Session
+    from sip.core.dialogs.session_timer import TimerOffer
 
 SEND_1XX = int(Input.SEND_1XX)
 SEND_2XX = int(Input.SEND_2XX)

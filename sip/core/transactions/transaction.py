@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Protocol
 
 from sip.core.hop import Hop
-from sip.core.timers import Timer, TimerQueue, TimerSettings
 from sip.core.transactions.states import Action, Compiled, Input, State
+from sip.core.transactions.timers import Timer, TimerQueue, TimerSettings
 from sip.errors import LocalFault
 
 # IntFlag arithmetic costs some 0.5 µs an operation; these are the same numbers as plain integers.

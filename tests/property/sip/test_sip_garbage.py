@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from sip.core.digest import parse_credentials
 from sip.core.hop import Hop
-from sip.core.message import Request
-from sip.core.name_addr import parse_name_addr, tag_of
-from sip.core.parser import parse_message
-from sip.core.uri import parse_uri
-from sip.core.user_agent import UserAgent
-from sip.core.user_agent_settings import UserAgentSettings
+from sip.core.messages.message import Request
+from sip.core.messages.name_addr import parse_name_addr, tag_of
+from sip.core.messages.parser import parse_message
+from sip.core.messages.uri import parse_uri
+from sip.core.user_agents.settings import UserAgentSettings
+from sip.core.user_agents.user_agent import UserAgent
 from sip.errors import PeerFault
 
 SOURCE = Hop("udp", "10.0.0.1", 5060)

@@ -7,7 +7,7 @@ import re
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sip.core.framer import MESSAGE_OCTETS_MAX, StreamFramer
+from sip.core.messages.framer import MESSAGE_OCTETS_MAX, StreamFramer
 from sip.errors import PeerFault
 from tests.fuzz.hostile_peer import HEADER_LINES, STARTS, STATUSES, HostilePeer
 

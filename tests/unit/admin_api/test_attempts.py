@@ -1,5 +1,5 @@
 from admin_api.session.attempts import OF_ADDRESS, OF_LOGIN, OF_PAIR, Attempt
-from engine.store.login_failures import QUIET_MS, subject_of
+from engine.store.access.login_failures import QUIET_MS, subject_of
 
 
 def test_failures_cost_no_more_each_time() -> None:

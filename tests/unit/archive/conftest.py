@@ -14,9 +14,9 @@ from engine.archive.bucket import Bucket
 from engine.archive.disk import Disk
 from engine.archive.librarian import Librarian
 from engine.settings import RecordingSettings
-from engine.store.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
 from engine.store.database import reading, writing, writing_session
-from engine.store.retention_store import DAY_MS
+from engine.store.records.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
+from engine.store.records.retention_store import DAY_MS
 from engine.store.tables import Agent, LegalHold, Recording, RecordingDeletion, RecordingRetention, Tenant
 from media.codec import wav
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from engine.store.cdr_store import read_cdr
 from engine.store.database import reading
-from engine.store.retention_store import Retention
+from engine.store.records.cdr_store import read_cdr
+from engine.store.records.retention_store import Retention
 from engine.store.scope import Platform
 
 from .conftest import FOLDER, Archive
@@ -139,7 +139,7 @@ async def test_a_crash_between_file_and_row(archive: Archive, monkeypatch: pytes
 
 async def test_what_expired_last_goes_first(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.archive.clearance.ROWS_MAX", 1)
-    monkeypatch.setattr("engine.store.retention_store.ROWS_MAX", 1)
+    monkeypatch.setattr("engine.store.records.retention_store.ROWS_MAX", 1)
     # c3 is the oldest, but expired 100 days ago; tenant 1's 200 and 190 days ago; c4 has not.
     await archive.record("c1", age_days=230)
     await archive.record("c2", age_days=220)
@@ -157,7 +157,7 @@ async def test_what_expired_last_goes_first(archive: Archive, monkeypatch: pytes
 
 async def test_more_is_deleted_than_room_is_wanted(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.archive.clearance.ROWS_MAX", 1)
-    monkeypatch.setattr("engine.store.retention_store.ROWS_MAX", 1)
+    monkeypatch.setattr("engine.store.records.retention_store.ROWS_MAX", 1)
     for number, age_days in enumerate((100, 300, 200)):
         await archive.record(f"c{number}", age_days=age_days)
     librarian = archive.librarian()

@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 from engine.b2bua.running_call import CallRecord
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.routing import Direction
-from engine.runtime.call_watch import CallWatch
-from engine.runtime.metrics import EngineMetrics, MetricsSources
-from engine.runtime.metrics_calls import CallFigures
-from engine.runtime.trace import TraceBook, TraceLimits
+from engine.domain.lines.routing import Direction
+from engine.runtime.monitoring.call_watch import CallWatch
+from engine.runtime.monitoring.metrics import EngineMetrics, MetricsSources
+from engine.runtime.monitoring.metrics_calls import CallFigures
+from engine.runtime.monitoring.trace import TraceBook, TraceLimits
 from media import plane
 
 NUMBERS = ("+8613812341234", "+861065500001", "+8613912345678")

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from engine.runtime.call_journal import ProofOfLife, encode
 from engine.runtime.clock import ClockSetting, ClockWatch, SteadyClock
-from engine.runtime.recovery import recover
+from engine.runtime.records.call_journal import ProofOfLife, encode
+from engine.runtime.records.recovery import recover
 
 REAL = time.time() - time.monotonic()
 BOOT = "e2b5"

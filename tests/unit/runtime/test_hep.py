@@ -7,8 +7,8 @@ from struct import unpack
 
 import pytest
 
-from engine.runtime import hep
-from engine.runtime.hep import HepExporter, hep_packet
+from engine.runtime.monitoring import hep
+from engine.runtime.monitoring.hep import HepExporter, hep_packet
 from sip.core.hop import Hop
 
 SIP = b"OPTIONS sip:x SIP/2.0\r\nCall-ID: a\r\n\r\n"

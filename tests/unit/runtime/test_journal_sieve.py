@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from engine.b2bua.running_call import AnswerHeard, CallRecord, RunningCall, SetUp
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate, Tariff
-from engine.domain.routing import Parties
-from engine.runtime.call_journal import (
+from engine.domain.lines.routing import Parties
+from engine.domain.money.charging import Rate, Tariff
+from engine.runtime.records.call_journal import (
     CallMilestone,
     CallStored,
     EveryoneTold,
@@ -22,12 +22,12 @@ from engine.runtime.call_journal import (
     RecordingsStored,
     encode,
 )
-from engine.runtime.journal_sieve import JournalSieve
-from engine.runtime.recovery import recover
+from engine.runtime.records.journal_sieve import JournalSieve
+from engine.runtime.records.recovery import recover
 from media.plane import RecordingFinished, Side
+from sip.core.dialogs.session_snapshot import SessionSnapshot
+from sip.core.dialogs.setup_snapshot import UnansweredInvite
 from sip.core.hop import Hop
-from sip.core.session_snapshot import SessionSnapshot
-from sip.core.setup_snapshot import UnansweredInvite
 
 START_MS = 1_800_000_000_000
 HOP = Hop("udp", "192.0.2.1", 5060)

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.domain.credit_book import REFUSED, CreditBook
 from engine.domain.facts import AccountFacts, Facts
+from engine.domain.money.credit_book import REFUSED, CreditBook
 from engine.runtime.change_follower import ChangeFollower
-from engine.runtime.lease_desk import LeaseDesk
-from engine.store.claim_store import ClaimState, refund
+from engine.runtime.credit.lease_desk import LeaseDesk
 from engine.store.database import reading, writing, writing_session
-from engine.store.lease_store import LEASE_MS, LeaseAlive, lease, leases, renew, void_leases
-from engine.store.ledger_check import differences
-from engine.store.ledger_store import CallCharge, recharge, settle
+from engine.store.money.claim_store import ClaimState, refund
+from engine.store.money.lease_store import LEASE_MS, LeaseAlive, lease, leases, renew, void_leases
+from engine.store.money.ledger_check import differences
+from engine.store.money.ledger_store import CallCharge, recharge, settle
 from engine.store.tables import Account, Tenant
 
 TENANT = 1

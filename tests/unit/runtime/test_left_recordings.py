@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.routing import Parties
+from engine.domain.lines.routing import Parties
 from engine.runtime.clock import SteadyClock
 from engine.runtime.switchboard import Switchboard
 from media.codec.wav import header

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engine.runtime import metrics_server
-from engine.runtime.metrics_server import MetricsServer
+from engine.runtime.monitoring import metrics_server
+from engine.runtime.monitoring.metrics_server import MetricsServer
 
 
 @pytest.fixture

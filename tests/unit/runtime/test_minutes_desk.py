@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.facts import Facts
-from engine.domain.package_minutes import MinutesBook, MinutesBucket, Parts
+from engine.domain.money.package_minutes import MinutesBook, MinutesBucket, Parts
 from engine.runtime.change_follower import ChangeFollower
-from engine.runtime.minutes_desk import MinutesDesk
+from engine.runtime.credit.minutes_desk import MinutesDesk
 from engine.store.database import reading, writing, writing_session
-from engine.store.lease_store import LEASE_MS, LeaseAlive
-from engine.store.minutes_store import (
+from engine.store.money.lease_store import LEASE_MS, LeaseAlive
+from engine.store.money.minutes_store import (
     MinutesUsed,
     buy_minutes,
     minutes_leases,

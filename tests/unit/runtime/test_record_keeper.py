@@ -15,20 +15,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from engine.b2bua.running_call import AnswerHeard, CallRecord, RunningCall
 from engine.domain.cause import Cause, ReleaseSide
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate, Tariff
-from engine.domain.routing import Parties
-from engine.runtime import record_keeper
-from engine.runtime.record_keeper import RecordKeeper
-from engine.runtime.recovery import recover
+from engine.domain.lines.routing import Parties
+from engine.domain.money.charging import Rate, Tariff
+from engine.runtime.records import record_keeper
+from engine.runtime.records.record_keeper import RecordKeeper
+from engine.runtime.records.recovery import recover
 from engine.store import tables
-from engine.store.cdr_store import write_cdrs
 from engine.store.database import open_database, reading, writing_session
-from engine.store.journal import Journal, read_journal, segments
-from engine.store.lease_store import lease
-from engine.store.minutes_store import buy_minutes, uneven_buckets
+from engine.store.money.lease_store import lease
+from engine.store.money.minutes_store import buy_minutes, uneven_buckets
+from engine.store.records.cdr_store import write_cdrs
+from engine.store.records.journal import Journal, read_journal, segments
 from media.plane import RecordingFinished
+from sip.core.dialogs.session_snapshot import SessionSnapshot
 from sip.core.hop import Hop
-from sip.core.session_snapshot import SessionSnapshot
 
 TARIFF = Tariff(Rate(60_000))
 BALANCE_MICRO = 1_000_000
@@ -185,7 +185,7 @@ async def test_a_recording_is_stored_once_though_told_twice(tmp_path: Path, data
 async def test_a_full_segment_gives_way_to_one_with_the_open_calls(
     tmp_path: Path, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.store.journal.SEGMENT_OCTETS_MAX", 1)
+    monkeypatch.setattr("engine.store.records.journal.SEGMENT_OCTETS_MAX", 1)
     records = keeper(tmp_path, database)
     running = Cdr.started("2", Parties(tenant_id=1), 1000)
     records.take([CallRecord(ended("1"), TARIFF), CallRecord(running, TARIFF)])

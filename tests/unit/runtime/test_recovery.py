@@ -4,10 +4,10 @@ import pytest
 from engine.b2bua.running_call import CallRecord, JoinedCall, RunningCall, SetUp
 from engine.domain.cause import Cause
 from engine.domain.cdr import Cdr, CdrState
-from engine.domain.charging import Rate, Tariff
 from engine.domain.events import Leg
-from engine.domain.routing import Parties
-from engine.runtime.call_journal import (
+from engine.domain.lines.routing import Parties
+from engine.domain.money.charging import Rate, Tariff
+from engine.runtime.records.call_journal import (
     CallMilestone,
     CallStored,
     EveryoneTold,
@@ -15,9 +15,9 @@ from engine.runtime.call_journal import (
     ProofOfLife,
     encode,
 )
-from engine.runtime.recovery import Recovered, recover
+from engine.runtime.records.recovery import Recovered, recover
+from sip.core.dialogs.setup_snapshot import SentInvite, UnansweredInvite
 from sip.core.hop import Hop
-from sip.core.setup_snapshot import SentInvite, UnansweredInvite
 
 START_MS = 1_800_000_000_000
 RATE = Rate(per_minute_micro=60_000, first_increment_seconds=1, next_increment_seconds=1)

@@ -11,8 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from engine.runtime import spare
-from engine.runtime.spare import TURN, is_outdated, modification_times, wait_for_turn
+from engine.runtime.processes import spare
+from engine.runtime.processes.spare import TURN, is_outdated, modification_times, wait_for_turn
 
 
 def test_it_is_told_apart_from_the_process_that_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

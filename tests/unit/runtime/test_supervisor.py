@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.runtime import reserve as module
-from engine.runtime.supervisor import ProcessPlan, RestartPause, Supervisor
+from engine.runtime.processes import reserve as module
+from engine.runtime.processes.supervisor import ProcessPlan, RestartPause, Supervisor
 
 SERVES = "import time; print('began fresh', flush=True); time.sleep(60)"
 WAITS = (

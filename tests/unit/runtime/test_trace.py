@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.runtime.trace import (
+from engine.runtime.monitoring.trace import (
     MESSAGE_OCTETS_MAX,
     MESSAGE_OVERHEAD_OCTETS,
     UNJOINED_MAX,

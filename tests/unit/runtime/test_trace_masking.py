@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from engine.runtime.trace_masking import masked_message, without_secrets
+from engine.runtime.monitoring.trace_masking import masked_message, without_secrets
 
 NUMBER = "13812341234"
 SDP = (

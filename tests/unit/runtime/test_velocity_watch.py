@@ -7,23 +7,23 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.facts import MoneyRulesFacts, VelocityAlarmFacts
-from engine.domain.spend_cap import SpendBook, Spender
-from engine.domain.velocity import Velocity, VelocityBook
-from engine.runtime.velocity_watch import VelocityWatch
+from engine.domain.money.spend_cap import SpendBook, Spender
+from engine.domain.money.velocity import Velocity, VelocityBook
+from engine.runtime.credit.velocity_watch import VelocityWatch
 from engine.services.money.velocity_alarms import acknowledge
 from engine.store.database import reading, writing, writing_session
 from engine.store.directory_reader import read_all, read_changes
-from engine.store.tables import Account, Agent, Tenant
-from engine.store.tables.orders import MoneyEvent
-from engine.store.tables.velocity import VelocityAlarm, VelocityDay
-from engine.store.tables.webhooks import Webhook, WebhookDelivery
-from engine.store.velocity_store import (
+from engine.store.money.velocity_store import (
     DAYS_KEPT_MS,
     QUIET_MS,
     prune_velocity,
     raise_peaks,
     read_peaks,
 )
+from engine.store.tables import Account, Agent, Tenant
+from engine.store.tables.orders import MoneyEvent
+from engine.store.tables.velocity import VelocityAlarm, VelocityDay
+from engine.store.tables.webhooks import Webhook, WebhookDelivery
 
 NOW_MS = 1_800_000_000_000
 DAY_MS = 86_400_000

@@ -16,9 +16,9 @@ from engine.services.lines.number_allocation import By, allocate, assign, take_b
 from engine.services.rating.rerating import Period, preview_rerating
 from engine.services.records.carrier_calls import CarrierCall, Outcome, Taken, cdr_id_of, take_carrier_call
 from engine.store.database import reading, writing, writing_session
-from engine.store.lease_store import lease
-from engine.store.ledger_check import differences
-from engine.store.minutes_store import buy_minutes, uneven_buckets
+from engine.store.money.lease_store import lease
+from engine.store.money.ledger_check import differences
+from engine.store.money.minutes_store import buy_minutes, uneven_buckets
 from engine.store.scope import TenantScope
 from engine.store.tables import (
     Account,

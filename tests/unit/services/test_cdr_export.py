@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.services.records import cdr_export
 from engine.services.records.cdr_export import ExportFormat, TooManyRows, UnknownZone, export_cdrs, harmless, zone_of
-from engine.store.cdr_store import CDR_COLUMNS, CdrFilter, write_cdrs
 from engine.store.database import open_database, writing
+from engine.store.records.cdr_store import CDR_COLUMNS, CdrFilter, write_cdrs
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope
 from engine.store.sorting import PAGE_ROWS_MAX
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.domain.order import OrderAction, OrderKind, OrderState, WrongState
+from engine.domain.money.order import OrderAction, OrderKind, OrderState, WrongState
 from engine.domain.refusal import Refusal
 from engine.services.sales.order_fulfilment import CreditShort
 from engine.services.sales.orders import (
@@ -24,10 +24,10 @@ from engine.services.sales.orders import (
 )
 from engine.services.sales.packages import Terms, change_terms, create_package
 from engine.store.database import reading, writing, writing_session
-from engine.store.lease_store import lease
-from engine.store.ledger_check import differences
-from engine.store.ledger_store import recharge
-from engine.store.minutes_store import MinutesUsed, lease_minutes, release_minutes, settle_minutes
+from engine.store.money.lease_store import lease
+from engine.store.money.ledger_check import differences
+from engine.store.money.ledger_store import recharge
+from engine.store.money.minutes_store import MinutesUsed, lease_minutes, release_minutes, settle_minutes
 from engine.store.scope import AgentScope, TenantScope
 from engine.store.tables import Account, Agent, LedgerTransaction, MinutesBucket, Tenant
 from engine.store.tables.orders import Order, OrderEvent, Package

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.domain.order import OrderAction, OrderKind, OrderState
+from engine.domain.money.order import OrderAction, OrderKind, OrderState
 from engine.domain.refusal import Refusal
 from engine.services.lines.bindings import create_binding
 from engine.services.lines.carriers import permit
@@ -17,9 +17,9 @@ from engine.services.sales.orders import Wanted, act, create_order, fulfil_waiti
 from engine.services.sales.package_holdings import By, end_expired_packages
 from engine.services.sales.packages import NUMBERS_MAX, Terms, change_terms, create_package
 from engine.store.database import reading, writing, writing_session
-from engine.store.ledger_check import differences
-from engine.store.ledger_store import recharge
-from engine.store.minutes_store import lease_minutes, release_minutes
+from engine.store.money.ledger_check import differences
+from engine.store.money.ledger_store import recharge
+from engine.store.money.minutes_store import lease_minutes, release_minutes
 from engine.store.scope import AgentScope, TenantScope
 from engine.store.tables import Account, Agent, Binding, Carrier, Line, MinutesBucket, Rate, Tenant, Trunk, XNumber
 from engine.store.tables.numbers import LinePermission, NumberMove

@@ -17,7 +17,7 @@ from engine.services.money.recharges import (
     take_payment,
 )
 from engine.store.database import reading, writing_session
-from engine.store.ledger_check import differences
+from engine.store.money.ledger_check import differences
 from engine.store.tables import Account, Tenant
 from engine.store.tables.orders import Recharge
 

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.domain.number import NumberFormat
+from engine.domain.lines.number import NumberFormat
 from engine.services.records import carrier_records
 from engine.services.records.carrier_records import FormatWrong, RecordFormat, read_records
 from engine.services.records.reconciliation import Reconciled, ReconciliationRefused, reconcile
-from engine.store.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.database import open_database, reading, writing, writing_session
-from engine.store.reconciliation_store import write_record_format
+from engine.store.records.cdr_store import CDR_COLUMNS, write_cdrs
+from engine.store.records.reconciliation_store import write_record_format
 from engine.store.sorting import PAGE_ROWS_MAX
 from engine.store.tables import Carrier, Rate, Reconciliation, ReconciliationDifference, Trunk
 

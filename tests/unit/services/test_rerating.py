@@ -9,16 +9,16 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.domain.cause import Cause
-from engine.domain.charging import Charge, LegsCharged, Rate
-from engine.domain.rate_plan import RateEntry, RatePlan
-from engine.domain.routing import Direction
+from engine.domain.lines.routing import Direction
+from engine.domain.money.charging import Charge, LegsCharged, Rate
+from engine.domain.money.rate_plan import RateEntry, RatePlan
 from engine.services.rating.rating import FinishedCall, rate_call
 from engine.services.rating.rerating import Difference, Period, apply_rerating, preview_rerating
 from engine.store import tables
-from engine.store.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.database import reading, writing, writing_session
-from engine.store.ledger_check import differences
-from engine.store.ledger_store import CallCharge, KeyReused, settle
+from engine.store.money.ledger_check import differences
+from engine.store.money.ledger_store import CallCharge, KeyReused, settle
+from engine.store.records.cdr_store import CDR_COLUMNS, write_cdrs
 
 START_MS = 1_800_000_000_000
 ALL = Period(START_MS, START_MS + 1000)

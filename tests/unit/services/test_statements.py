@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.domain.refusal import NotNow, Refusal
 from engine.services.money.statement_pdf import statement_pdf
 from engine.services.money.statements import StatementMismatch, close_month, read_statement, statement_csv
-from engine.store.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.database import reading_session, writing, writing_session
-from engine.store.ledger_store import CallCharge, recharge, settle
+from engine.store.money.ledger_store import CallCharge, recharge, settle
+from engine.store.records.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.scope import Platform, TenantScope
 from engine.store.tables import Account, Cdr, Tenant
 

@@ -7,11 +7,11 @@ import random
 from collections.abc import Callable
 from itertools import count
 
+from sip.core.dialogs.session import Session
 from sip.core.events import Event
 from sip.core.hop import Hop
-from sip.core.session import Session
-from sip.core.user_agent import UserAgent
-from sip.core.user_agent_settings import UserAgentSettings
+from sip.core.user_agents.settings import UserAgentSettings
+from sip.core.user_agents.user_agent import UserAgent
 
 A_HOP = Hop("udp", "10.0.0.1", 5060)
 B_HOP = Hop("udp", "10.0.0.2", 5060)

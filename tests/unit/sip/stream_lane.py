@@ -15,8 +15,8 @@ from cryptography.x509.oid import NameOID
 
 from sip.core.events import DialogResponse, Event, IncomingInvite, IncomingRequest, InviteAnswered, SessionEnded
 from sip.core.hop import Hop
-from sip.core.user_agent import UserAgent
-from sip.core.user_agent_settings import UserAgentSettings
+from sip.core.user_agents.settings import UserAgentSettings
+from sip.core.user_agents.user_agent import UserAgent
 from sip.endpoint import Endpoint
 from sip.transport.stream_connection import StreamLimits
 from sip.transport.tcp import TcpTransport

@@ -9,6 +9,7 @@ import pytest
 from sip_wire import A_HOP, B_HOP, SDP, Wire, user_agent
 
 from sip.core.authorization import Account
+from sip.core.dialogs.session import SessionState
 from sip.core.digest import DigestAuthenticator, Verdict, digest_ha1, parse_credentials
 from sip.core.events import (
     DialogRequest,
@@ -21,8 +22,7 @@ from sip.core.events import (
     RequestCompleted,
 )
 from sip.core.hop import Hop
-from sip.core.message import Request
-from sip.core.session import SessionState
+from sip.core.messages.message import Request
 
 REALM = "trunk.example"
 

@@ -9,7 +9,7 @@ import pytest
 
 from sip.core.hop import Hop
 from sip.core.location import HOPS_MAX, Kind, Naptr, Query, Record, Srv, in_order, locate
-from sip.core.uri import parse_uri
+from sip.core.messages.uri import parse_uri
 
 ALL = frozenset((transport, is_ipv6) for transport in ("udp", "tcp", "tls") for is_ipv6 in (False, True))
 IPV4_UDP = frozenset([("udp", False)])

@@ -7,6 +7,7 @@ import re
 import pytest
 from sip_wire import A_HOP, B_HOP, SDP, Wire, user_agent
 
+from sip.core.dialogs.session import Session, SessionState
 from sip.core.events import (
     DialogRequest,
     Event,
@@ -17,7 +18,6 @@ from sip.core.events import (
     ReliableOffer,
 )
 from sip.core.hop import Hop
-from sip.core.session import Session, SessionState
 from sip.errors import LocalFault
 
 

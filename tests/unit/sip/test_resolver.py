@@ -14,7 +14,7 @@ import pytest
 
 from sip.core.hop import Hop
 from sip.core.location import Kind, Naptr, Query, Record, Srv
-from sip.core.uri import parse_uri
+from sip.core.messages.uri import parse_uri
 from sip.transport.dns_lookup import DnsLookup
 from sip.transport.resolver import Answer, LookupFailed, Resolver, ResolverSettings
 

@@ -9,10 +9,10 @@ import pytest
 from sip_wire import A_HOP, B_HOP, SDP, Wire
 from test_session_timers import incoming, refreshes, timed_wire
 
+from sip.core.dialogs.session import Session, SessionState
+from sip.core.dialogs.session_snapshot import CSEQ_LEAP, SessionSnapshot, take_snapshot
 from sip.core.events import DialogResponse, SessionEnded, SessionExpired
-from sip.core.session import Session, SessionState
-from sip.core.session_snapshot import CSEQ_LEAP, SessionSnapshot, take_snapshot
-from sip.core.user_agent_settings import METHODS
+from sip.core.user_agents.settings import METHODS
 from sip.errors import LocalFault
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from sip_wire import A_HOP, B_HOP, SDP, Wire, user_agent
 
+from sip.core.dialogs.session import Session, SessionState
+from sip.core.dialogs.session_timer import COMPACT_FROM, SessionTimerQueue, TimerOffer, settle
 from sip.core.events import DialogRequest, DialogResponse, Event, IncomingInvite, InviteAnswered, SessionExpired
 from sip.core.hop import Hop
-from sip.core.session import Session, SessionState
-from sip.core.session_timer import COMPACT_FROM, SessionTimerQueue, TimerOffer, settle
-from sip.core.user_agent_settings import METHODS
+from sip.core.user_agents.settings import METHODS
 
 NO_UPDATE = tuple(method for method in METHODS if method != "UPDATE")
 

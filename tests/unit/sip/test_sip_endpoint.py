@@ -10,8 +10,8 @@ from sip_wire import SDP
 
 from sip.core.events import DialogResponse, Event, IncomingInvite, InviteAnswered, InviteFailed, SessionEnded
 from sip.core.hop import Hop
-from sip.core.user_agent import UserAgent
-from sip.core.user_agent_settings import UserAgentSettings
+from sip.core.user_agents.settings import UserAgentSettings
+from sip.core.user_agents.user_agent import UserAgent
 from sip.endpoint import Endpoint
 from sip.transport.udp import UdpSocket
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sip.core.framer import HEAD_OCTETS_MAX, MESSAGE_OCTETS_MAX, PING, StreamFramer
+from sip.core.messages.framer import HEAD_OCTETS_MAX, MESSAGE_OCTETS_MAX, PING, StreamFramer
 from sip.errors import PeerFault
 
 HEAD = b"INFO sip:a@b SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\nX-Lost: 9\r\n"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sip.core.message import Request, Response
-from sip.core.name_addr import parse_name_addr, tag_of
-from sip.core.parser import parse_message
-from sip.core.uri import SipUri, parse_host_port, parse_uri
-from sip.core.via import parse_via
+from sip.core.messages.message import Request, Response
+from sip.core.messages.name_addr import parse_name_addr, tag_of
+from sip.core.messages.parser import parse_message
+from sip.core.messages.uri import SipUri, parse_host_port, parse_uri
+from sip.core.messages.via import parse_via
 from sip.errors import PeerFault
 
 INVITE = (

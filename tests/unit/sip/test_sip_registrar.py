@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sip.core.hop import Hop
-from sip.core.message import Request
-from sip.core.parser import parse_message
+from sip.core.messages.message import Request
+from sip.core.messages.parser import parse_message
 from sip.core.registrar import Registrar, RegistrarSettings
 from sip.errors import PeerFault
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from sip.core.timers import DELAYS_MAX, TimerQueue
+from sip.core.transactions.timers import DELAYS_MAX, TimerQueue
 
 
 def test_timers_of_different_delays_fire_in_order_of_deadline() -> None:

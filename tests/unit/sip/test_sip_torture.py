@@ -10,11 +10,11 @@ from sip_wire import SDP
 from sip.core.digest import parse_credentials
 from sip.core.events import IncomingInvite, IncomingRequest
 from sip.core.hop import Hop
-from sip.core.message import Request, Response
-from sip.core.name_addr import parse_name_addr
-from sip.core.parser import parse_message
-from sip.core.user_agent import UserAgent
-from sip.core.user_agent_settings import UserAgentSettings
+from sip.core.messages.message import Request, Response
+from sip.core.messages.name_addr import parse_name_addr
+from sip.core.messages.parser import parse_message
+from sip.core.user_agents.settings import UserAgentSettings
+from sip.core.user_agents.user_agent import UserAgent
 from sip.errors import PeerFault
 from tests.vectors.torture import torture_messages
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import pytest
 
+from sip.core.dialogs.session import OutgoingRequest
 from sip.core.hop import Hop
-from sip.core.session import OutgoingRequest
-from sip.core.timers import TimerSettings
-from sip.core.transaction_layer import TransactionLayer
 from sip.core.transactions.client_invite import ClientInviteTransaction, InviteOrigin
 from sip.core.transactions.client_non_invite import ClientNonInviteTransaction
 from sip.core.transactions.server_invite import ServerInviteTransaction
 from sip.core.transactions.server_non_invite import ServerNonInviteTransaction
 from sip.core.transactions.states import Input, State
+from sip.core.transactions.timers import TimerSettings
 from sip.core.transactions.transaction import ACK, FAILED, PASS, TIMED_OUT, Transaction
+from sip.core.transactions.transaction_layer import TransactionLayer
 from sip.errors import LocalFault
 
 HOP = Hop("udp", "10.0.0.9", 5060)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from sip_wire import A_HOP, B_HOP, SDP, Wire
 
+from sip.core.dialogs.session import Session, SessionState
 from sip.core.events import (
     AckMissing,
     DialogRequest,
@@ -22,7 +23,6 @@ from sip.core.events import (
     RequestCompleted,
 )
 from sip.core.hop import Hop
-from sip.core.session import Session, SessionState
 from sip.errors import LocalFault
 
 

@@ -7,9 +7,9 @@ from sip_wire import A_HOP, B_HOP, SDP, user_agent
 
 from sip.core.events import DialogRequest, IncomingInvite, IncomingRequest, InviteAcknowledged, InviteCancelled
 from sip.core.hop import Hop
-from sip.core.message import Response
-from sip.core.parser import parse_message
-from sip.core.user_agent import UserAgent
+from sip.core.messages.message import Response
+from sip.core.messages.parser import parse_message
+from sip.core.user_agents.user_agent import UserAgent
 
 
 def request(

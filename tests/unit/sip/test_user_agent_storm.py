@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from sip_wire import A_HOP, SDP, Wire
 
+from sip.core.dialogs.session import Session, SessionState
 from sip.core.events import (
     AckMissing,
     DialogRequest,
@@ -20,7 +21,6 @@ from sip.core.events import (
     SessionEnded,
 )
 from sip.core.hop import Hop
-from sip.core.session import Session, SessionState
 from sip.errors import LocalFault
 
 CALLS = 12

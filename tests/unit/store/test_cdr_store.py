@@ -5,7 +5,8 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.store.cdr_store import (
+from engine.store.database import reading, writing
+from engine.store.records.cdr_store import (
     CDR_COLUMNS,
     STATES,
     CdrFilter,
@@ -17,7 +18,6 @@ from engine.store.cdr_store import (
     write_cdrs,
     write_recordings,
 )
-from engine.store.database import reading, writing
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope
 from engine.store.sorting import PAGE_ROWS_MAX
 from engine.store.tables import Recording

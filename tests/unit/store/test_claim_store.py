@@ -5,11 +5,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.services.money.accounts import OverdraftInUse, set_overdraft_limit
-from engine.store.claim_store import BalanceTooLow, ClaimState, advance, advance_all, refund, transfer
 from engine.store.database import reading, writing, writing_session
-from engine.store.lease_store import lease, release
-from engine.store.ledger_check import differences
-from engine.store.ledger_store import CallCharge, KeyReused, UnknownTenant, recharge, settle
+from engine.store.money.claim_store import BalanceTooLow, ClaimState, advance, advance_all, refund, transfer
+from engine.store.money.lease_store import lease, release
+from engine.store.money.ledger_check import differences
+from engine.store.money.ledger_store import CallCharge, KeyReused, UnknownTenant, recharge, settle
 from engine.store.tables import Account, Tenant
 
 NOW_MS = 1_800_000_000_000

@@ -5,7 +5,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import aliased
 
-from engine.store.audit import Actor, ActorKind
+from engine.store.access.audit import Actor, ActorKind
 from engine.store.database import reading_session, writing_session
 from engine.store.isolation import Trespass, owned_tables
 from engine.store.tables import Account, Agent, Binding, Carrier, Tenant, User, Webhook, XNumber

@@ -6,12 +6,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.store.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.database import reading, writing, writing_session
 from engine.store.directory_reader import read_changes
-from engine.store.lease_store import LeaseUnknown, lease, leases, release
-from engine.store.ledger_check import differences, rebuild_balances
-from engine.store.ledger_store import (
+from engine.store.money.lease_store import LeaseUnknown, lease, leases, release
+from engine.store.money.ledger_check import differences, rebuild_balances
+from engine.store.money.ledger_store import (
     CallCharge,
     KeyReused,
     Kind,
@@ -25,6 +24,7 @@ from engine.store.ledger_store import (
     recharge,
     settle,
 )
+from engine.store.records.cdr_store import CDR_COLUMNS, write_cdrs
 from engine.store.scope import AgentScope, Platform, Scope, TenantScope
 from engine.store.sorting import PageWanted
 from engine.store.tables import Account, CreditLease, LedgerEntry, LedgerTransaction, Tenant

@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import engine.store.migrations
 from engine.store.database import open_database, reading, writing, writing_session
-from engine.store.ledger_check import differences
-from engine.store.ledger_store import recharge
 from engine.store.migrations import configuration, newest_revision, upgrade
+from engine.store.money.ledger_check import differences
+from engine.store.money.ledger_store import recharge
 from engine.store.tables import Account, Change, Table, Tenant
 from tests.postgresql import TEMPLATE, Cluster
 

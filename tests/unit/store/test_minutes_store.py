@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.domain.package_minutes import MinutesBucket as MinutesBucketFacts
+from engine.domain.money.package_minutes import MinutesBucket as MinutesBucketFacts
 from engine.store.database import reading, writing, writing_session
 from engine.store.directory_reader import read_all
-from engine.store.ledger_check import differences
-from engine.store.minutes_store import (
+from engine.store.money.ledger_check import differences
+from engine.store.money.minutes_store import (
     MinutesKeyReused,
     MinutesLeaseUnknown,
     MinutesUsed,

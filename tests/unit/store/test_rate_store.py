@@ -4,12 +4,12 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.domain.charging import Rate as DomainRate
 from engine.domain.facts import RateFacts
-from engine.domain.rate_plan import RateEntry, TimeWindow
+from engine.domain.money.charging import Rate as DomainRate
+from engine.domain.money.rate_plan import RateEntry, TimeWindow
 from engine.store.database import reading, writing_session
 from engine.store.directory_reader import read_all, read_changes
-from engine.store.rate_store import read_version
+from engine.store.money.rate_store import read_version
 from engine.store.tables import Rate, RateVersion
 
 NOW_MS = 1_800_000_000_000

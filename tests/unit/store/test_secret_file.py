@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.store.secret_file import SECRET_OCTETS, SecretUnusable, derived_key, read_secret
+from engine.store.access.secret_file import SECRET_OCTETS, SecretUnusable, derived_key, read_secret
 
 
 def test_a_secret_changes_at_the_next_start(tmp_path: Path) -> None:

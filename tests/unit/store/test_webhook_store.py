@@ -7,8 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.store import webhook_store
-from engine.store.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
 from engine.store.database import reading, writing, writing_session
+from engine.store.records.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
 from engine.store.tables import Tenant, Webhook, WebhookDelivery
 from engine.store.webhook_store import (
     KEPT_MS,

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.store.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
 from engine.store.database import open_database, reading, writing, writing_session
+from engine.store.records.cdr_store import CDR_COLUMNS, write_cdrs, write_recordings
 from engine.store.tables import Tenant, Webhook, WebhookDelivery
 from engine.store.webhook_store import GIVE_UP_MS, EventKind, tell_of_records
 from engine.webhooks import deliverer as module

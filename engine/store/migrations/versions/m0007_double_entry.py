@@ -16,7 +16,7 @@ depends_on = None
 _INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _LEDGER = ("ledger_transactions", "ledger_entries")
 
-# A platform's account for the other side of what was one-sided: engine.store.ledger_store.PlatformAccount.
+# A platform's account for the other side of what was one-sided: engine.store.money.ledger_store.PlatformAccount.
 _OTHER_SIDE = "CASE kind WHEN 'call_charge' THEN -1 WHEN 'recharge' THEN -2 ELSE -3 END"
 
 
