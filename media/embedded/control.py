@@ -57,7 +57,7 @@ class ControlSocket:
         self,
         path: Path,
         watcher: Watcher,
-        execute: Callable[[Command, float], Reply],
+        execute: Callable[[Command], Reply],
         engine_came: Callable[[float], None] = lambda _now: None,
     ) -> None:
         """``engine_came`` is told of each connection. Raises OSError if it cannot listen there, also when another
@@ -113,7 +113,7 @@ class ControlSocket:
         accepted.setblocking(False)
         connection = _Connection(accepted)
         try:
-            self._watcher.watch(accepted.fileno(), lambda now: self._serve(connection, now))
+            self._watcher.watch(accepted.fileno(), lambda _now: self._serve(connection))
         except OSError:
             accepted.close()
             return
@@ -132,7 +132,7 @@ class ControlSocket:
             self._told.append((now, message))
         self._send(connection, message)
 
-    def _serve(self, connection: _Connection, now: float) -> None:
+    def _serve(self, connection: _Connection) -> None:
         if connection.outbound:
             self._send_on(connection)
         for _ in range(MESSAGES_PER_WAKE):
@@ -157,7 +157,7 @@ class ControlSocket:
                 self.malformed += 1
                 log.warning("control: a message that is no command (%d so far)", self.malformed)
                 continue
-            self._send(connection, _encoder.encode(self._execute(command, now)))
+            self._send(connection, _encoder.encode(self._execute(command)))
 
     def _send(self, connection: _Connection, message: bytes) -> None:
         if connection.closed or connection.deaf:

@@ -122,7 +122,7 @@ class Relay:
                 if flow is None:
                     handler = self._handlers.get(descriptor)
                     if handler is not None:
-                        handler(now)
+                        handler(clock())  # by now the machine may have stood still, and what waits there is later
                     continue
                 recv, size, send, keep, mark, leg = flow
                 try:

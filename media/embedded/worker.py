@@ -45,7 +45,10 @@ def run(settings: WorkerSettings) -> None:
         engine_connected=lambda: control.connected,
         random_bits=secrets.randbits,
     )
-    control = ControlSocket(Path(settings.socket_path), relay, desk.execute, desk.engine_came)
+    # Each command has a time of its own: between two of them the disk, or the machine, may stand still.
+    control = ControlSocket(
+        Path(settings.socket_path), relay, lambda command: desk.execute(command, time.monotonic()), desk.engine_came
+    )
 
     def woken(now: float) -> None:
         os.read(wake_in, 4096)

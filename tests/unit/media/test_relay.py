@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
 import struct
 import time
@@ -390,6 +391,32 @@ def test_send_that_fails_for_an_earlier_packet_is_done_again() -> None:
     assert sent == [rtp(1)]
     assert list(leg.packets) == [rtp(1)]
     leg.close()
+
+
+def test_a_command_is_never_carried_out_before_it_came() -> None:
+    """The machine stood still between two things that a worker had found to do. A call's end, which the engine had
+    told meanwhile, was then more than a second in its future, was not believed, and a second was cut off."""
+    here = [0.0]
+    relay = Relay(lambda: here[0], descriptors_max=1024)
+    pipes = [os.pipe() for _ in range(2)]
+    times: list[float] = []
+
+    def handled(now: float) -> None:
+        times.append(now)
+        here[0] += 1.2
+        relay.stopping = True
+
+    for read, write in pipes:
+        relay.watch(read, handled)
+        os.write(write, b"x")
+    try:
+        relay.run()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert times == [0.0, 1.2]
+    for end in (end for pipe in pipes for end in pipe):
+        os.close(end)
 
 
 def test_packets_that_waited_are_never_said_to_have_come_before_they_did() -> None:
