@@ -28,12 +28,16 @@ from engine.runtime.room_watch import RoomWatch
 from engine.runtime.switchboard import Switchboard
 from engine.settings import Settings
 from engine.store.access.keyring import Keyring
+from engine.store.availability import await_database
 from engine.store.database import open_database
 from engine.store.migrations import upgrade
 from engine.store.records.journal import Journal
 from media.embedded.client import EmbeddedPlane
 from sip.endpoint import Endpoint
 
+DATABASE_AWAY_SECONDS_MAX = 60.0
+"""So long an engine that starts waits for its database; then it ends, and its supervisor starts it anew. As long as it
+ended at once, calls waited up to two seconds for it after their database was back."""
 FAREWELL_SECONDS = 2.0
 """How long a stopping engine waits for the answers to its BYEs."""
 GARBAGE_COLLECTION_THRESHOLDS = (5_000, 200, 100)
@@ -52,7 +56,9 @@ async def run_engine(settings: Settings) -> None:
     clock_watch = ClockWatch(takeover.clock.now)
     clock_watch.look()
     started_at_ms = milliseconds(takeover.clock.now())
-    await upgrade(settings.database_url)  # nothing is touched, and no port opened, while the database is away
+    # Nothing is touched, and no port opened, while the database is away.
+    await await_database(settings.database_url, DATABASE_AWAY_SECONDS_MAX)
+    await upgrade(settings.database_url)
     database = open_database(settings.database_url)
     keeper = _record_keeper(settings, database, takeover)
     await takeover.adopt(keeper)
