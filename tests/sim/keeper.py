@@ -56,11 +56,11 @@ class SimulatedKeeper:
         self._stay_awake()
 
     def take_heard(self, heard: Iterable[AnswerHeard]) -> None:
-        """Written with what comes next, as on a real machine."""
         for each in heard:
             if each.call_id in self._open:
                 self._heard.setdefault(each.call_id, []).append(each)
             self._unwritten.append(encode(each))
+        self._write()
 
     def adopt(self, records: Iterable[CallRecord], alive_at_ms: int) -> None:
         """Takes over what a crash left, and stores it; then the old segments go."""

@@ -89,15 +89,13 @@ class RecordKeeper:
         self._write_journal()
 
     def take_heard(self, heard: Iterable[AnswerHeard]) -> None:
-        """Who has acknowledged our answer; the database has no use for it.
-
-        It is written with the next group, or before the next ``sync``: who is not known to have heard our answer when
-        an engine dies is told again, and that is all.
-        """
+        """Who has acknowledged our answer; the database has no use for it. At once: to who hangs up while an engine is
+        away, the next one's copy of a 200 that he has acknowledged is an answer to something else."""
         for each in heard:
             if each.call_id in self._open:
                 self._heard.setdefault(each.call_id, []).append(each)
             self._journal.append(encode(each))
+        self._write_journal()
 
     def take_recording(self, recording: RecordingFinished) -> None:
         """Into the journal as well: the media worker may not tell of it again, and the database may be away."""

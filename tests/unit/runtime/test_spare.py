@@ -63,6 +63,7 @@ def test_who_waits_ends_with_its_supervisor_and_has_touched_nothing(tmp_path: Pa
     assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("engine", "engine"), ("admin_api",)])
 def test_who_waits_is_not_put_off_by_a_configuration_that_is_wrong_just_now(
     tmp_path: Path, command: tuple[str, ...]

@@ -81,6 +81,7 @@ async def test_a_spare_that_has_died_is_not_waited_for(tmp_path: Path) -> None:
         assert log_of(tmp_path)[1] in ("began fresh", r"was told 'serve\n'")
 
 
+@pytest.mark.slow
 async def test_a_spare_that_cannot_start_keeps_nobody_from_being_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ def url_at(cluster: Cluster, port: int, name: str = "postgres") -> str:
     return cluster.url(name).replace(f":{cluster.port}/", f":{port}/")
 
 
-async def test_a_database_that_comes_back_is_waited_for(postgresql: Cluster) -> None:
+async def test_postgresql_that_comes_back_is_waited_for(postgresql: Cluster) -> None:
     port = free_udp_port()
     waiting = asyncio.create_task(await_database(url_at(postgresql, port), PATIENCE_SECONDS))
     await asyncio.sleep(0.5)
@@ -41,7 +41,7 @@ async def test_a_database_that_comes_back_is_waited_for(postgresql: Cluster) -> 
         await asyncio.wait_for(waiting, PATIENCE_SECONDS)
 
 
-async def test_a_database_that_stays_away_is_given_up(postgresql: Cluster) -> None:
+async def test_postgresql_that_stays_away_is_given_up(postgresql: Cluster) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     with pytest.raises(ConnectionRefusedError):
@@ -49,7 +49,7 @@ async def test_a_database_that_stays_away_is_given_up(postgresql: Cluster) -> No
     assert loop.time() - began >= 0.4
 
 
-async def test_a_database_that_refuses_us_is_not_waited_for(postgresql: Cluster) -> None:
+async def test_postgresql_that_has_no_such_database_is_not_waited_for(postgresql: Cluster) -> None:
     with pytest.raises(DBAPIError, match="does not exist"):
         await asyncio.wait_for(await_database(postgresql.url("nobody_made_it"), 3600), PATIENCE_SECONDS)
 
