@@ -19,8 +19,8 @@ from tests.system.conftest import ROOT, Started
 FIRST_START_SECONDS_MAX = 60.0
 SECOND_START_SECONDS_MAX = 60.0
 SPARES_SECONDS_MAX = 10.0
-PROCESSES = 7
-"""Two media workers, engine, API, their spares, archive."""
+PROCESSES = 8
+"""Two media workers, the engine and its two spares, the API and its spare, the archive."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
