@@ -129,7 +129,7 @@ def milestones(number: int) -> list[CallRecord]:
         CallRecord(ringing, tariff, dialled=tags, setup=SetUp(caller, (sent,))),
         CallRecord(ringing, tariff, dialled=tags, setup=SetUp(caller, (), (_snapshot(number),))),
         CallRecord(talking, tariff, running),
-        CallRecord(ended, tariff),
+        CallRecord(ended),  # its charge is made
     ]
 
 

@@ -33,7 +33,8 @@ class _CdrHead(msgspec.Struct):
 
     @property
     def last_moment_ms(self) -> int:
-        return max(self.started_at_ms, self.ringing_at_ms or 0, self.answered_at_ms or 0, self.ended_at_ms or 0)
+        """They come in this order, and the calls' clock does not go back (ADR 17)."""
+        return self.ended_at_ms or self.answered_at_ms or self.ringing_at_ms or self.started_at_ms
 
 
 class _RecordHead(msgspec.Struct, array_like=True):
@@ -105,15 +106,20 @@ class JournalSieve:
         match head:
             case _MilestoneHead():
                 cdr = head.record.cdr
+                call_id, moment_ms = cdr.id, cdr.last_moment_ms
                 self._left[number] = payload
-                self._of_call.setdefault(cdr.id, []).append(number)
-                self.alive_at_ms = max(self.alive_at_ms, cdr.last_moment_ms)
-                if cdr.ended_at_ms is not None:
-                    self.ended_at_ms[cdr.id] = cdr.ended_at_ms
-            case AnswerHeard():
-                if (numbers := self._of_call.get(head.call_id)) is not None:
-                    self._left[number] = payload
+                if (numbers := self._of_call.get(call_id)) is None:
+                    self._of_call[call_id] = [number]
+                else:
                     numbers.append(number)
+                if moment_ms > self.alive_at_ms:
+                    self.alive_at_ms = moment_ms
+                if cdr.ended_at_ms is not None:
+                    self.ended_at_ms[call_id] = moment_ms
+            case AnswerHeard():
+                if (of_call := self._of_call.get(head.call_id)) is not None:
+                    self._left[number] = payload
+                    of_call.append(number)
             case _ClosedHead():
                 self._left[number] = payload
                 self._of_recording.setdefault(head.recording.call_id, []).append(number)

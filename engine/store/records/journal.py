@@ -19,6 +19,9 @@ FRAME_OCTETS_MAX = 64 * 1024
 SEGMENT_OCTETS_MAX = 32 * 1024 * 1024
 """Some 100,000 milestones; then a new segment begins."""
 
+READ_OCTETS = 256 * 1024
+"""Asked of the kernel at once."""
+
 _HEAD = struct.Struct(">II")
 
 
@@ -123,12 +126,13 @@ def read_journal(folder: Path) -> Iterator[bytes]:
 
 
 def _read_segment(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while len(head := file.read(_HEAD.size)) == _HEAD.size:
-            length, checksum = _HEAD.unpack(head)
+    with path.open("rb", buffering=READ_OCTETS) as file:
+        read, unpack = file.read, _HEAD.unpack
+        while len(head := read(_HEAD.size)) == _HEAD.size:
+            length, checksum = unpack(head)
             if length > FRAME_OCTETS_MAX:
                 return
-            payload = file.read(length)
+            payload = read(length)
             if len(payload) < length or crc32(payload) != checksum:
                 return
             yield payload
