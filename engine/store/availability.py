@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import structlog
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from engine.store.database import open_database, reading
@@ -19,9 +20,9 @@ log = structlog.get_logger()
 async def await_database(database_url: str, seconds_max: float) -> None:
     """Returns once the database takes connections, on SQLite at once. Raises what it says where that is no matter of
     time, and after ``seconds_max`` what it said last: OSError or SQLAlchemyError."""
-    database = open_database(database_url)
-    if database.dialect.name == "sqlite":
+    if make_url(database_url).get_backend_name() == "sqlite":
         return
+    database = open_database(database_url)
     loop = asyncio.get_running_loop()
     gives_up_at = loop.time() + seconds_max
     is_told = False

@@ -12,6 +12,7 @@ import json
 import time
 from statistics import median
 
+from engine.main.engine import GARBAGE_COLLECTION_THRESHOLDS
 from sip.core.messages.builder import request_octets
 from sip.core.messages.message import Request
 from sip.core.messages.parser import parse_message
@@ -36,8 +37,6 @@ INVITE = (
     b"Content-Type: application/sdp\r\n"
     b"Content-Length: %d\r\n\r\n"
 ) % len(BODY) + BODY
-
-GARBAGE_COLLECTION_THRESHOLDS = (5_000, 200, 100)  # as engine.main sets them
 
 
 def round_trip(data: bytes) -> bytes:

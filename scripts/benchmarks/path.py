@@ -40,6 +40,7 @@ from engine.domain.facts import (
     XNumberFacts,
 )
 from engine.main.calls import make_controller, new_token
+from engine.main.engine import GARBAGE_COLLECTION_THRESHOLDS
 from engine.runtime.clock import SteadyClock
 from engine.runtime.listeners import EXTENSIONS
 from engine.runtime.logs import set_up_logs
@@ -54,7 +55,6 @@ from sip.core.user_agents.settings import UserAgentSettings
 from sip.core.user_agents.user_agent import UserAgent
 from sip.endpoint import Endpoint
 
-GARBAGE_COLLECTION_THRESHOLDS = (5_000, 200, 100)  # as engine.main sets them
 TENANT, LINE, TRUNK, PAIRS = 1, 1, 1, 500
 ENGINE = ("127.0.0.1", 5060)
 CALLER, CALLEE = Hop("udp", "127.0.0.2", 5071), Hop("udp", "127.0.0.3", 5072)

@@ -225,7 +225,8 @@ def _hold_kept(
     poor = cdr is not None and tenants.get(cdr["tenant_id"]) == POOR_TENANT
     ended_rightly = (cause == "credit_exhausted" and poor) or (cause == "normal" and phone is Phone.HANGS_UP)
     # A BYE that comes in answer to his own: the engine that had taken it died before it had said so.
-    told_of_his_own = cause == "normal" and attempt.hung_up_at is not None
+    was_hung_up_at = attempt.was_hung_up_at if attempt.was_hung_up_at is not None else float("-inf")
+    told_of_his_own = cause == "normal" and attempt.hung_up_at is not None and attempt.hung_up_at < was_hung_up_at
     if attempt.hung_up_status == 200 or (attempt.was_hung_up_at is not None and (ended_rightly or told_of_his_own)):
         found.kept += 1
     else:

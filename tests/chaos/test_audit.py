@@ -195,6 +195,9 @@ def test_call_that_a_second_engine_took_the_bye_of_and_a_third_ended_is_kept(cas
     case.befallen.engine_killed_at += [ENDED - 2, ENDED - 0.2]
     case.attempt.hung_up_status, case.attempt.was_hung_up_at = None, ENDED + 1
     assert case.audit().lost == []
+    case.attempt.was_hung_up_at = ENDED - 0.1
+    assert case.audit().lost, "ours came first"
+    case.attempt.was_hung_up_at = ENDED + 1
     case.cdr["cause"] = "engine_restart"
     assert case.audit().lost, "the engines had not heard his BYE"
 

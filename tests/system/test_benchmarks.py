@@ -28,6 +28,7 @@ def told(*arguments: str) -> dict[str, Any]:
     [
         (("parse", "--messages", "300", "--runs", "1"), ("messages_per_second",)),
         (("registrations", "--phones", "500"), ("register_us", "refresh_us")),
+        (("path", "--calls", "100", "--rounds", "1", "--count"), ("us_per_call", "functions_per_call")),
     ],
 )
 def test_benchmark_without_processes(arguments: tuple[str, ...], figures: tuple[str, ...]) -> None:
